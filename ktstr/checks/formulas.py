@@ -1,0 +1,105 @@
+"""The numbers that checks and statistics are made of, as pure functions.
+
+Times are nanoseconds. A quotient without a denominator is None, never 0. Standard deviations are
+those of the population (over n). Percentiles are nearest rank: the smallest sample with at least
+``percent`` of the population at or below it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ktstr.results.record import WorkerReport
+
+NS = 1_000_000_000
+MS = 1_000_000
+
+
+def off_cpu_ns(report: WorkerReport) -> int:
+    """Wall time without CPU time: queued, blocked or asleep; never below 0."""
+    return max(0, report.wall_time_ns - report.cpu_time_ns)
+
+
+def off_cpu_pct(report: WorkerReport) -> float | None:
+    """Off-CPU share of wall time in percent; None without wall time."""
+    return 100 * off_cpu_ns(report) / report.wall_time_ns if report.wall_time_ns else None
+
+
+def work_rate(report: WorkerReport) -> float | None:
+    """Work units per CPU second; None without CPU time."""
+    return report.work_units * NS / report.cpu_time_ns if report.cpu_time_ns else None
+
+
+def iteration_rate(report: WorkerReport) -> float | None:
+    """Iterations per second of wall time; None without wall time."""
+    return report.iterations * NS / report.wall_time_ns if report.wall_time_ns else None
+
+
+def cv(values: Sequence[float], weights: Sequence[float] | None = None) -> float | None:
+    """Coefficient of variation, stddev / mean; None for no values or a mean of 0."""
+    if not values:
+        return None
+    shares = weights if weights is not None else [1.0] * len(values)
+    total = math.fsum(shares)
+    mean = math.fsum(v * s for v, s in zip(values, shares, strict=True)) / total
+    if mean <= 0:
+        return None
+    variance = math.fsum(s * (v - mean) ** 2 for v, s in zip(values, shares, strict=True)) / total
+    return math.sqrt(variance) / mean
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a population, sorted; ``weights``: how many observations each stands for."""
+
+    values: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+def pooled_wakes(reports: Iterable[WorkerReport]) -> Samples:
+    """All wake-latency samples of these workers.
+
+    A worker's reservoir keeps some of ``wake_sample_total`` observations, each standing for total/kept.
+    """
+    pairs: list[tuple[int, float]] = []
+    for report in reports:
+        kept = report.wake_latencies_ns
+        weight = max(report.wake_sample_total, len(kept)) / len(kept) if kept else 1.0
+        pairs.extend((value, weight) for value in kept)
+    pairs.sort()
+    return Samples(tuple(v for v, _ in pairs), tuple(w for _, w in pairs))
+
+
+def nearest_rank(samples: Samples, percent: int) -> int | None:
+    """The percentile of a population; None for no samples.
+
+    Unweighted, it is element ceil(n * percent / 100) - 1 of the sorted samples.
+    """
+    values, weights = samples.values, samples.weights
+    if not values:
+        return None
+    if min(weights) == max(weights):
+        return values[max(0, -(-len(values) * percent // 100) - 1)]
+    need = math.fsum(weights) * percent / 100
+    seen = 0.0
+    for value, weight in zip(values, weights, strict=True):
+        seen += weight
+        if seen >= need * (1 - 1e-12):
+            return value
+    return values[-1]
+
+
+def thin(samples: Samples, cap: int) -> tuple[int, ...]:
+    """At most ``cap`` values of the same distribution: all of them, or evenly spaced quantiles."""
+    if len(samples.values) <= cap:
+        return samples.values
+    step = math.fsum(samples.weights) / cap
+    picked: list[int] = []
+    seen = 0.0
+    for value, weight in zip(samples.values, samples.weights, strict=True):
+        seen += weight
+        while len(picked) < cap and seen > step * (len(picked) + 0.5):
+            picked.append(value)
+    return tuple(picked)

@@ -1,0 +1,146 @@
+"""The verdict on one cell, from its record, its thresholds and what was declared to run.
+
+Order of thought: if the machine says nothing about kernel or scheduler, the outcome is ``error`` and
+nobody is blamed. Otherwise the machine's end, the scheduler's life and the worker reports each give
+details, and the worst of them is the verdict. The same record gives the same judgement always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ktstr.checks import lifecycle, machine, quote
+from ktstr.checks.model import DeclaredWork, Group, gather
+from ktstr.checks.stats import ScenarioStats, scenario_stats
+from ktstr.checks.thresholds import Thresholds
+from ktstr.checks.verdict import Detail, OutcomeWord, Verdict, fold
+from ktstr.checks.workers import STOP_TIMEOUT_NS, Run, judge_workers
+from ktstr.results.record import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the cell was to do. ``scheduler``: the name of the binary scheduler, None for the kernel's own."""
+
+    works: Sequence[DeclaredWork]
+    scheduler: str | None
+    accel: str
+    stop_timeout_ns: int = STOP_TIMEOUT_NS
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome, its reasons (worst first) and the run's statistics (None for an error)."""
+
+    outcome: OutcomeWord
+    details: tuple[Detail, ...]
+    stats: ScenarioStats | None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The messages, as tables and JSON output show them."""
+        return tuple(detail.message for detail in self.details)
+
+
+_ERRORS = {
+    "host_timeout": "the machine did not finish within its limit of host time",
+    "channel_lost": "the channel to the guest was lost",
+    "channel_garbage": "the guest sent bytes that are no frames",
+    "channel_flood": "the guest sent more than a run may send",
+    "killed": "the machine was killed",
+    "emulator_failed": "the machine itself failed",
+    "clean": "the guest powered off without ending its report",
+}
+
+
+def machine_error(record: CellRecord) -> str | None:
+    """Why this record says nothing about kernel or scheduler; None when it does."""
+    end = record.end
+    if end.reason in VERDICT_EXITS and not (end.reason == "clean" and not record.guest.ended):
+        return None
+    said = quote.clean(end.detail)
+    return _ERRORS.get(end.reason, end.reason) + (f": {said}" if said else "")
+
+
+def _end(end: MachineEnd, guest: GuestRecord, accel: str) -> list[Detail]:
+    """What the machine's end says about the kernel under test."""
+    said = quote.clean(end.detail)
+    tail = f": {said}" if said else ""
+    when = "" if guest.kernel_release else " before the agent said a word"
+    if end.reason == "panic":
+        return [Detail(Verdict.FAIL, "Panic", f"the kernel panicked{when}{tail}")]
+    if end.reason == "triple_fault":
+        return [Detail(Verdict.FAIL, "Panic", f"the guest died of a triple fault{when}{tail}")]
+    if end.reason == "virtual_deadline" or guest.deadline_hit:
+        return [_deadline(tail, accel)]
+    return []
+
+
+def _deadline(tail: str, accel: str) -> Detail:
+    """With a thread per vCPU the guest's clock follows a host that may be slow; else the time is the guest's own."""
+    what = f"the scenario did not end within its virtual deadline{tail}"
+    if accel == "tcg":
+        return Detail(Verdict.INCONCLUSIVE, "Deadline", f"{what}; under tcg a slow host can be the cause")
+    return Detail(Verdict.FAIL, "Deadline", what)
+
+
+def _set_up(guest: GuestRecord) -> list[Detail]:
+    return [
+        Detail(Verdict.INCONCLUSIVE, "Setup", f"a step of the scenario failed in the guest: {quote.clean(error)}")
+        for error in guest.errors
+    ]
+
+
+def _excused(details: list[Detail]) -> list[Detail]:
+    """Worker checks of a scenario that did not run as declared: they may hint, they cannot blame."""
+    return [
+        replace(d, verdict=Verdict.INCONCLUSIVE, message=f"{d.message}; the scenario did not run as declared")
+        if d.verdict is Verdict.FAIL
+        else d
+        for d in details
+    ]
+
+
+def _unmeasured(limits: Thresholds) -> list[Detail]:
+    from ktstr.checks.thresholds import UNMEASURED
+
+    return [
+        Detail(Verdict.INCONCLUSIVE, "Monitor", f"{name} was set but not evaluated: {UNMEASURED[name]}")
+        for name in limits.unmeasured()
+    ]
+
+
+def _workers(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, expected: Expected) -> list[Detail]:
+    run = Run(limits, machine.evidence(expected.accel, record.guest.workers), expected.stop_timeout_ns)
+    return judge_workers(groups, run)
+
+
+def _details(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, expected: Expected) -> list[Detail]:
+    guest = record.guest
+    causes = _end(record.end, guest, expected.accel)
+    causes += lifecycle.judge_scheduler(guest, expected.scheduler, ended_well=not causes)
+    cut_short = bool(causes) and not guest.workers
+    set_up = _set_up(guest)
+    worker = [] if cut_short else _workers(record, groups, limits, expected)
+    if set_up:
+        worker = _excused(worker)
+    elif causes:
+        # Workers whose reports never came were lost to the cause above; those that came are judged.
+        worker = [d for d in worker if not (d.kind == "Starved" and d.worker is None)]
+    return [*causes, *set_up, *worker, *_unmeasured(limits)]
+
+
+def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgement:
+    """The judgement of one cell.
+
+    A pass means that every gate was evaluated and held, that the declared scheduler attached and
+    detached, and that the machine ended by itself.
+    """
+    error = machine_error(record)
+    if error is not None:
+        return Judgement("error", (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
+    groups = gather(expected.works, record.guest.workers)
+    details = sorted(_details(record, groups, limits, expected), key=lambda d: -d.verdict)
+    verdict = fold([Verdict.PASS, *(d.verdict for d in details)])
+    return Judgement(verdict.word, tuple(details), scenario_stats(groups, record.guest.stimuli))

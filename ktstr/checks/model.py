@@ -1,0 +1,104 @@
+"""What was declared to run, joined with what each worker reported.
+
+Workers are judged together when they were declared alike: same cgroup, work type, parameters,
+policy, priority and nice. Declared differences (a nice value, another work type) are not
+unfairness; CPU affinity is no such difference, so workers of one group that are pinned apart
+are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ktstr.results.record import WorkerReport
+
+# Work types whose body blocks and samples the time around the blocking call.
+SAMPLING_WORK = frozenset({"Bursty", "PipeIo", "FutexPingPong", "ForkExit"})
+
+
+@dataclass(frozen=True)
+class WorkGroup:
+    """One work entry of a scenario, as declared.
+
+    ``cpus``: the CPUs isolation is judged by, None when the cgroup has no cpuset. ``workers``:
+    how many were to be spawned. ``work_index`` is what their reports carry.
+    """
+
+    work_index: int
+    cgroup: str
+    work_type: str
+    workers: int
+    cpus: tuple[int, ...] | None = None
+    params: tuple[int, ...] = ()
+    policy: str = "normal"
+    priority: int = 0
+    nice: int = 0
+
+
+class DeclaredWork(Protocol):
+    """What ``gather`` reads of a work entry, whoever made it."""
+
+    @property
+    def work_index(self) -> int: ...
+    @property
+    def cgroup(self) -> str: ...
+    @property
+    def work_type(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+    @property
+    def cpus(self) -> tuple[int, ...] | None: ...
+    @property
+    def params(self) -> tuple[int, ...]: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def nice(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """Workers judged together: their declaration, their reports, and how many never reported."""
+
+    cgroup: str
+    work_type: str
+    cpus: tuple[int, ...] | None
+    reports: tuple[WorkerReport, ...]
+    missing: int
+
+    @property
+    def samples_wakes(self) -> bool:
+        return self.work_type in SAMPLING_WORK
+
+
+def _alike(work: DeclaredWork) -> tuple[object, ...]:
+    return (work.cgroup, work.work_type, work.params, work.policy, work.priority, work.nice)
+
+
+def gather(works: Iterable[DeclaredWork], reports: Iterable[WorkerReport]) -> tuple[Group, ...]:
+    """Group ``reports`` by the work entries they belong to, in declared order.
+
+    A report whose ``work_index`` was never declared belongs to no group and is left out.
+    """
+    by_index: dict[int, list[WorkerReport]] = {}
+    for report in reports:
+        by_index.setdefault(report.work_index, []).append(report)
+    alike: dict[tuple[object, ...], list[DeclaredWork]] = {}
+    for work in works:
+        alike.setdefault(_alike(work), []).append(work)
+    groups = []
+    for entries in alike.values():
+        found = sorted((r for e in entries for r in by_index.get(e.work_index, ())), key=lambda r: r.index)
+        missing = sum(max(0, e.workers - len(by_index.get(e.work_index, ()))) for e in entries)
+        first = entries[0]
+        groups.append(Group(first.cgroup, first.work_type, first.cpus, tuple(found), missing))
+    return tuple(groups)
+
+
+def work_type_label(works: Iterable[DeclaredWork]) -> str:
+    """The scenario's work types for the sidecar, in declared order: ``SpinWait`` or ``SpinWait+PipeIo``."""
+    return "+".join(dict.fromkeys(work.work_type for work in works)) or "SpinWait"

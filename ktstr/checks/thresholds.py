@@ -1,0 +1,165 @@
+"""The 19 thresholds of a test: what each means, its default, who judges it, and how layers merge.
+
+Layers: defaults, then the scheduler's ``checks``, then the test's; the last value set wins, and a
+``false`` that was set turns a check off. ``max_gap_ms`` and ``max_spread_pct`` have built-in limits,
+and like starvation they are judged only while ``not_starved`` is on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ktstr.config.fields import CHECKS
+from ktstr.config.model import CheckValue
+from ktstr.config.suggest import nearest
+from ktstr.errors import InputError
+
+Source: TypeAlias = Literal["default", "scheduler", "test"]
+Judge: TypeAlias = Literal["workers", "monitor", "memory"]
+NAME_WIDTH = 38
+
+
+@dataclass(frozen=True)
+class Check:
+    """One threshold. ``judged_by``: worker reports, the runqueue monitor, or the workers' memory placement."""
+
+    default: CheckValue | None
+    unit: str
+    judged_by: Judge
+
+
+# Order is that of show_thresholds. Meaning, type and bounds are in config.fields.CHECKS.
+TABLE: dict[str, Check] = {
+    "not_starved": Check(True, "", "workers"),
+    "isolation": Check(None, "", "workers"),
+    "max_gap_ms": Check(2000, "ms", "workers"),
+    "max_spread_pct": Check(15.0, "%", "workers"),
+    "max_throughput_cv": Check(None, "", "workers"),
+    "min_work_rate": Check(None, "work units/CPU s", "workers"),
+    "max_p99_wake_latency_ns": Check(None, "ns", "workers"),
+    "max_wake_latency_cv": Check(None, "", "workers"),
+    "min_iteration_rate": Check(None, "iterations/s", "workers"),
+    "max_migration_ratio": Check(None, "migrations/iteration", "workers"),
+    "max_imbalance_ratio": Check(4.0, "", "monitor"),
+    "max_local_dsq_depth": Check(50, "tasks", "monitor"),
+    "fail_on_stall": Check(True, "", "monitor"),
+    "sustained_samples": Check(5, "samples", "monitor"),
+    "max_fallback_rate": Check(200.0, "/s", "monitor"),
+    "max_keep_last_rate": Check(100.0, "/s", "monitor"),
+    "min_page_locality": Check(None, "", "memory"),
+    "max_cross_node_migration_ratio": Check(None, "", "memory"),
+    "max_slow_tier_ratio": Check(None, "", "memory"),
+}
+UNDER_NOT_STARVED = ("max_gap_ms", "max_spread_pct")
+# What this version measures nothing for; ``sustained_samples`` only shapes the other monitor checks.
+UNMEASURED: dict[str, str] = {
+    name: "runqueues were not monitored" if check.judged_by == "monitor" else "page placement was not read"
+    for name, check in TABLE.items()
+    if check.judged_by != "workers" and name != "sustained_samples"
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A merged value and the layer it came from."""
+
+    value: CheckValue | None
+    source: Source
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Every threshold's setting, in table order."""
+
+    settings: Mapping[str, Setting]
+
+    def on(self, name: str) -> bool:
+        """Whether a boolean check is on."""
+        return self.settings[name].value is True
+
+    def limit(self, name: str) -> float | None:
+        """A numeric limit in its own unit, or None when it is unset or its switch is off."""
+        value = self.settings[name].value
+        if name in UNDER_NOT_STARVED and not self.on("not_starved"):
+            return None
+        return None if value is None or isinstance(value, bool) else value
+
+    def unmeasured(self) -> tuple[str, ...]:
+        """Gates that someone asked for (defaults do not count) and that nothing measures yet."""
+        return tuple(
+            name
+            for name in UNMEASURED
+            if self.settings[name].source != "default" and self.settings[name].value is not False
+        )
+
+
+def _checked(layer: Source, values: Mapping[str, CheckValue]) -> Mapping[str, CheckValue]:
+    for name, value in values.items():
+        if name not in TABLE:
+            hint = nearest(name, TABLE)
+            raise InputError(
+                f"{layer}'s check {name!r}: found an unknown name" + (f", nearest match {hint!r}" if hint else "")
+            )
+        boolean = CHECKS[name].kind == "bool"
+        if isinstance(value, bool) is not boolean:
+            expected = "true or false" if boolean else "a number"
+            raise InputError(f"{layer}'s check {name}: found {value!r}, expected {expected}")
+    return values
+
+
+def merge(scheduler: Mapping[str, CheckValue], test: Mapping[str, CheckValue]) -> Thresholds:
+    """Defaults, overlaid by the scheduler's and then the test's values.
+
+    Raises InputError naming layer and check for an unknown name or a value of the wrong type.
+    """
+    settings = {name: Setting(check.default, "default") for name, check in TABLE.items()}
+    for name, value in _checked("scheduler", scheduler).items():
+        settings[name] = Setting(value, "scheduler")
+    for name, value in _checked("test", test).items():
+        settings[name] = Setting(value, "test")
+    return Thresholds(settings)
+
+
+def _shown(value: CheckValue | None) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def note(thresholds: Thresholds, name: str) -> str:
+    """Why a threshold that has a value is not judged; empty when it is."""
+    if name in UNDER_NOT_STARVED and not thresholds.on("not_starved"):
+        return "off with not_starved"
+    setting = thresholds.settings[name]
+    if TABLE[name].judged_by == "workers" or setting.value is None or setting.value is False:
+        return ""
+    return "not judged yet" if name not in thresholds.unmeasured() else "inconclusive: not measured yet"
+
+
+def to_text(test: str, scheduler: str, thresholds: Thresholds) -> str:
+    """The report of ``show_thresholds``: one row per check with value, unit, layer and note."""
+    lines = [f"Test: {test}", f"Scheduler: {scheduler}", "", "Resolved checks:"]
+    for name, setting in thresholds.settings.items():
+        value = f"{_shown(setting.value)} {TABLE[name].unit if setting.value is not None else ''}".strip()
+        row = f"{name:<{NAME_WIDTH}}{value:<28} {setting.source:<10}{note(thresholds, name)}"
+        lines.append(row.rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def to_json(test: str, scheduler: str, thresholds: Thresholds) -> str:
+    """The same as one JSON object; ``note`` is null for a check that is judged or unset."""
+    checks = {
+        name: {
+            "value": setting.value,
+            "unit": TABLE[name].unit,
+            "source": setting.source,
+            "judged_by": TABLE[name].judged_by,
+            "meaning": CHECKS[name].about,
+            "note": note(thresholds, name) or None,
+        }
+        for name, setting in thresholds.settings.items()
+    }
+    return json.dumps({"test": test, "scheduler": scheduler, "checks": checks}, indent=2, ensure_ascii=False) + "\n"

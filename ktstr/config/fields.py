@@ -1,0 +1,196 @@
+"""Every field of ktstr.yaml, once: the loader, the JSON Schema and the docs are made from these tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from ktstr.config.topology import MAX_CPUS
+from ktstr.scenarios.program import SchedPolicy, WorkType
+
+Kind: TypeAlias = Literal[
+    "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
+    "texts", "kargs", "sysctls", "patterns", "seeds", "cpu_list", "node",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: its kind, bounds (inclusive; nanoseconds for a duration) and one line about it.
+
+    ``shape`` names the schema definition of a ``node``, which the loader reads by hand.
+    """
+
+    kind: Kind
+    about: str
+    low: float = 0
+    high: float = 2**63 - 1
+    choices: tuple[str, ...] = ()
+    required: bool = False
+    shape: str = ""
+
+
+Table: TypeAlias = dict[str, Field]
+
+US, MS, S = 1_000, 1_000_000, 1_000_000_000
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?(ns|us|ms|s|m)"
+LABEL_PATTERN = r"[1-9][0-9]{0,3}n[1-9][0-9]{0,3}l[1-9][0-9]{0,3}c[1-9][0-9]{0,3}t"
+CPU_LIST_PATTERN = r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*"
+SEEDS_PATTERN = r"[0-9]{1,20}(\.\.[0-9]{1,20})?"
+SYSCTL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}"
+WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"
+
+WORK_TYPES: tuple[WorkType, ...] = get_args(WorkType)
+POLICIES: tuple[SchedPolicy, ...] = get_args(SchedPolicy)
+RENAMED_WORK_TYPES: dict[str, str] = {"CpuSpin": "SpinWait"}
+MAX_CGROUPS, MAX_WORKERS = 256, 4096  # of one test: what the agent takes
+GROUP_SIZE: dict[str, int] = {"PipeIo": 2, "FutexPingPong": 2}
+
+# Kernel arguments that ktstr itself sets, or that would take its console or its init away.
+RESERVED_KARGS = frozenset(
+    {"init", "rdinit", "initrd", "console", "nokaslr", "kaslr", "loglevel", "quiet", "debug", "reboot", "panic", "--"}
+)
+
+
+@dataclass(frozen=True)
+class Param:
+    """A number a work type takes: its key in ktstr.yaml, its name in ``Work.params``, its default."""
+
+    key: str
+    name: str
+    default: int
+    field: Field
+
+
+WORK_PARAMS: dict[str, tuple[Param, ...]] = {
+    "Bursty": (
+        Param("burst", "burst_ns", 50 * MS, Field("duration", "Bursty: length of a burst (50ms)", US, 3600 * S)),
+        Param("sleep", "sleep_ns", 100 * MS, Field("duration", "Bursty: sleep between bursts (100ms)", US, 3600 * S)),
+    ),
+    "PipeIo": (
+        Param("burst_iters", "burst_iters", 1024, Field("int", "PipeIo: spins before each exchange (1024)", 0, 2**31)),
+    ),
+    "FutexPingPong": (
+        Param("spin_iters", "spin_iters", 1024, Field("int", "FutexPingPong: spins before each wake (1024)", 0, 2**31)),
+    ),
+}
+
+CHECKS: Table = {
+    "not_starved": Field("bool", "no worker without work; turns on the spread and gap checks (true)"),
+    "isolation": Field("bool", "workers run only on the CPUs of their cgroup's cpuset (or expect_cpuset)"),
+    "max_gap_ms": Field("int", "longest interval between two checkpoints of a worker"),
+    "max_spread_pct": Field("number", "largest minus smallest off-CPU share inside a work group", 0, 100),
+    "max_throughput_cv": Field("number", "coefficient of variation of work per CPU second"),
+    "min_work_rate": Field("number", "work units per CPU second of each worker"),
+    "max_p99_wake_latency_ns": Field("int", "99th percentile of wake latencies"),
+    "max_wake_latency_cv": Field("number", "coefficient of variation of wake latencies"),
+    "min_iteration_rate": Field("number", "iterations per second of wall time of each worker"),
+    "max_migration_ratio": Field("number", "migrations per iteration"),
+    "max_imbalance_ratio": Field("number", "longest runqueue over max(1, shortest) (4.0)"),
+    "max_local_dsq_depth": Field("int", "tasks in one CPU's local DSQ (50)", 0, 2**32 - 1),
+    "fail_on_stall": Field("bool", "a runqueue clock that stands still with runnable tasks fails (true)"),
+    "sustained_samples": Field("int", "consecutive samples a violation must last (5)", 1, 2**32 - 1),
+    "max_fallback_rate": Field("number", "select_cpu fallbacks per second, all CPUs (200)"),
+    "max_keep_last_rate": Field("number", "dispatch keep-lasts per second, all CPUs (100)"),
+    "min_page_locality": Field("number", "share of pages on the expected nodes", 0, 1),
+    "max_cross_node_migration_ratio": Field("number", "pages migrated between nodes over pages allocated", 0, 1),
+    "max_slow_tier_ratio": Field("number", "share of pages on memory-only nodes", 0, 1),
+}
+
+CONSTRAINTS: Table = {
+    "min_cpus": Field("int", "fewest CPUs (1)", 1, MAX_CPUS),
+    "max_cpus": Field("int", f"most CPUs ({MAX_CPUS})", 1, MAX_CPUS),
+    "min_llcs": Field("int", "fewest LLCs (1)", 1, MAX_CPUS),
+    "max_llcs": Field("int", f"most LLCs ({MAX_CPUS})", 1, MAX_CPUS),
+    "min_numa_nodes": Field("int", "fewest NUMA nodes (1)", 1, MAX_CPUS),
+    "max_numa_nodes": Field("int", f"most NUMA nodes ({MAX_CPUS})", 1, MAX_CPUS),
+    "requires_smt": Field("bool", "at least two threads per core (false)"),
+}
+
+WORK: Table = {
+    "work": Field("choice", "what each worker does (SpinWait)", choices=WORK_TYPES),
+    "workers": Field("int", "how many worker processes (2)", 1, 1024),
+    "policy": Field("choice", "scheduling policy (normal)", choices=POLICIES),
+    "priority": Field("int", "real-time priority, for fifo and rr (1); 99 is the agent's own", 1, 98),
+    "nice": Field("int", "nice value, for normal and batch (0)", -20, 19),
+    "affinity": Field("cpu_list", "CPUs the workers pin themselves to, such as 0-3 or [0-3, 5]"),
+    **{param.key: param.field for params in WORK_PARAMS.values() for param in params},
+}
+
+CGROUP: Table = {
+    "name": Field("name", "the cgroup's name", required=True),
+    "cpuset": Field("node", "the cgroup's CPUs; without it, all of them", shape="cpuset"),
+    "expect_cpuset": Field("node", "what `isolation` judges by instead of cpuset", shape="cpuset"),
+    "works": Field("node", "several kinds of worker, in place of the keys of one", shape="works"),
+    **WORK,
+}
+
+TEST: Table = {
+    "description": Field("text", "what must hold, in one sentence"),
+    "duration": Field("duration", "how long the workload runs, in guest time (2s)", MS, 3600 * S),
+    "cgroups": Field("node", "the cgroups and their workers", required=True, shape="cgroups"),
+    "memory_mib": Field("int", "guest memory; without it, sized by the CPUs", 128, 1 << 20),
+    "kargs": Field("kargs", "more kernel arguments"),
+    "sysctls": Field("sysctls", "kernel settings, by dotted name"),
+    "checks": Field("node", "thresholds of this test, over those of the scheduler", shape="checks"),
+    "constraints": Field("node", "which topologies the test can run on", shape="constraints"),
+    "scheduler_args": Field("texts", "more arguments for the scheduler"),
+    "demo": Field("bool", "runs only when it is named (false)"),
+}
+
+SCHEDULER: Table = {
+    "builtin": Field("choice", "a scheduler of the kernel itself", choices=("eevdf",)),
+    "path": Field("spec", "a scheduler binary; relative to this file"),
+    "source": Field("spec", "a folder that is built with make; relative to this file"),
+    "args": Field("texts", "the scheduler's arguments"),
+    "checks": Field("node", "thresholds for every test under this scheduler", shape="checks"),
+    "sysctls": Field("sysctls", "kernel settings, by dotted name"),
+    "kargs": Field("kargs", "more kernel arguments"),
+    "attach_timeout": Field("duration", "how long to wait for it to attach (10s)", MS, 600 * S),
+}
+
+KERNEL: Table = {
+    "spec": Field("spec", "deb:SUITE/FLAVOUR, a version, or a path relative to this file", required=True),
+    "kargs": Field("kargs", "more kernel arguments"),
+}
+
+PRESET: Table = {
+    "topology": Field("label", "NODESnLLCSlCOREScTHREADSt, such as 2n4l4c1t", required=True),
+    "distances": Field("node", "node distances: 10 on the diagonal, 11 to 254 elsewhere", shape="distances"),
+}
+
+MATRIX: Table = {
+    "tests": Field("patterns", "tests, by name, glob or part of a name", required=True),
+    "presets": Field("patterns", "topologies, likewise", required=True),
+    "kernels": Field("patterns", "kernels, likewise; without it, the first one declared"),
+    "schedulers": Field("patterns", "schedulers, likewise; without it, eevdf"),
+    "seeds": Field("seeds", "seeds: 0 (perturbs nothing), 1..20, or a list of these (0)"),
+    "include": Field("node", "points to add", shape="points"),
+    "exclude": Field("node", "points to drop", shape="points"),
+}
+
+POINT: Table = {
+    "test": Field("word", "tests, by name, glob or part of a name"),
+    "preset": Field("word", "topologies, likewise"),
+    "kernel": Field("word", "kernels, likewise"),
+    "scheduler": Field("word", "schedulers, likewise"),
+    "seed": Field("int", "one seed", 0, 2**64 - 1),
+}
+
+CPUSET: dict[str, str] = {
+    "llc": "the CPUs of one LLC, by index",
+    "numa": "the CPUs of one NUMA node",
+    "range": "[from, to]: a slice of the usable CPUs, as fractions",
+    "disjoint": "[index, of]: one of `of` equal parts of the usable CPUs",
+    "overlap": "[index, of, fraction]: as disjoint, widened by that part of itself on inner sides",
+    "exact": "a CPU list, such as 0-3 or [0-3, 5]",
+}
+
+TOP: Table = {
+    "kernels": Field("node", "kernels by name: a spec, or {spec, kargs}", required=True, shape="kernels"),
+    "schedulers": Field("node", "schedulers by name; eevdf always exists", shape="schedulers"),
+    "presets": Field("node", "topologies by name, beside the built-in ones", shape="presets"),
+    "tests": Field("node", "tests by name", required=True, shape="tests"),
+    "matrices": Field("node", "what `doit test` runs, as products of names", shape="matrices"),
+}

@@ -1,0 +1,235 @@
+"""Loads ktstr.yaml: every problem is reported as ``ktstr.yaml:LINE:COL field: found, expected, nearest match``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ktstr.config import fields, yaml_lines
+from ktstr.config.model import Config, KernelDecl, Matrix, SchedulerDecl, TestDecl
+from ktstr.config.problems import Problem, error
+from ktstr.config.select import DEFAULT_SCHEDULER, match
+from ktstr.config.testdecl import read_checks, read_test
+from ktstr.config.topology import PRESETS, Topology
+from ktstr.config.typed import BAD, Reader, is_text, read
+from ktstr.config.yaml_lines import Node
+from ktstr.errors import HostError, InputError
+
+T = TypeVar("T")
+_POINT_NAMES = {"test": "tests", "preset": "presets", "kernel": "kernels", "scheduler": "schedulers"}
+
+
+def load(path: Path, validated: bool = False) -> Config:
+    """The declarations in ``path``.
+
+    ``validated`` leaves out the JSON Schema: for a caller that knows these very bytes to have
+    passed it, and wants to save its import. Raises InputError naming every problem with its place,
+    HostError when the file cannot be read.
+    """
+    return parse(read_bytes(path), path, validated)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a ktstr.yaml. Raises InputError when there is none, HostError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: found no file, expected the declarations", fix="ktstr init") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: found a folder, expected a file with the declarations") from None
+    except OSError as err:
+        raise HostError(f"{path}: cannot be read ({os.strerror(err.errno or 0)})", fix=f"ls -l {path}") from None
+
+
+def parse(data: bytes, path: Path, validated: bool = False) -> Config:
+    """As ``load``, from the bytes of ``path``."""
+    root = yaml_lines.read(data, path.name)
+    config = _typed(root, path)
+    if not validated and (problems := validate(root)):
+        raise error(path.name, problems)
+    return config
+
+
+def validate(root: Node) -> list[Problem]:
+    """What the JSON Schema says is wrong; empty when it is satisfied. Imports jsonschema."""
+    from jsonschema import Draft202012Validator
+
+    from ktstr.config.schema import document
+
+    problems = []
+    for found in Draft202012Validator(document()).iter_errors(yaml_lines.plain(root)):
+        node, path = _follow(root, found.absolute_path)
+        problems.append(Problem(node.line, node.col, path, "a value outside the schema", found.message[:200]))
+    return problems
+
+
+def _follow(root: Node, steps: Iterable[str | int]) -> tuple[Node, str]:
+    node, path = root, ""
+    for step in steps:
+        if isinstance(node.value, dict) and step in node.value:
+            node, path = node.value[str(step)], f"{path}.{step}"
+        elif isinstance(node.value, list) and isinstance(step, int):
+            node, path = node.value[step], f"{path}[{step}]"
+    return node, path.removeprefix(".") or yaml_lines.DOCUMENT
+
+
+def _typed(root: Node, path: Path) -> Config:
+    r = Reader(path.name)
+    top = r.table(root, "", fields.TOP)
+    base = path.absolute().parent
+    kernels = _each(r, top, "kernels", lambda n, name, at: _kernel(r, n, name, at, base))
+    schedulers = _each(r, top, "schedulers", lambda n, name, at: _scheduler(r, n, name, at, base))
+    schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, builtin="eevdf"))
+    presets = {name: Topology.parse(label) for name, label in PRESETS.items()}
+    presets.update(_each(r, top, "presets", lambda n, name, at: _preset(r, n, name, at)))
+    tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at))
+    names: dict[str, Collection[str]] = {
+        "tests": _declared(top, "tests"),
+        "presets": (*presets, *_declared(top, "presets")),
+        "kernels": _declared(top, "kernels"),
+        "schedulers": (*schedulers, *_declared(top, "schedulers")),
+    }
+    matrices = _each(r, top, "matrices", lambda n, name, at: _matrix(r, n, name, at, names))
+    for key in ("kernels", "tests"):
+        if key in top and top[key].value == {}:
+            r.wrong(top[key], key, f"at least one of the {key}", what="an empty mapping")
+    if r.problems:
+        raise error(path.name, r.problems)
+    return Config(path, kernels, schedulers, presets, tests, tuple(matrices.values()))
+
+
+def _each(r: Reader, top: dict[str, Any], key: str, make: Callable[[Node, str, str], T | None]) -> dict[str, T]:
+    if key not in top:
+        return {}
+    made = {name: make(node, name, f"{key}.{name}") for name, node in r.named(top[key], key, key).items()}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _declared(top: dict[str, Any], key: str) -> tuple[str, ...]:
+    """Names as written, also of entries that are themselves wrong: a reference to those is no second problem."""
+    return tuple(top[key].value) if key in top and isinstance(top[key].value, dict) else ()
+
+
+def _kernel(r: Reader, node: Node, name: str, path: str, base: Path) -> KernelDecl | None:
+    if is_text(node):
+        spec = read(r, node, path, fields.KERNEL["spec"])
+        return None if spec is BAD else KernelDecl(name, _spec(spec, base), where=r.where(node))
+    if not isinstance(node.value, dict):
+        r.wrong(node, path, "a kernel spec, such as deb:forky/cloud-amd64, or a mapping with spec")
+        return None
+    values = r.table(node, path, fields.KERNEL)
+    if "spec" not in values:
+        return None
+    return KernelDecl(name, _spec(values["spec"], base), values.get("kargs", ()), r.where(node))
+
+
+def _spec(spec: str, base: Path) -> str:
+    """A kernel spec; one that begins with ``./``, ``../`` or ``~/`` is a path, here made absolute."""
+    if spec.startswith(("./", "../")) or spec in (".", ".."):
+        return os.path.normpath(base / spec)
+    return str(Path(spec).expanduser()) if spec.startswith("~/") else spec
+
+
+def _path(text: str | None, base: Path) -> Path | None:
+    return None if text is None else Path(os.path.normpath(base / Path(text).expanduser()))
+
+
+def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> SchedulerDecl | None:
+    if not isinstance(node.value, dict):
+        r.wrong(node, path, "a mapping with path or source")
+        return None
+    values = r.table(node, path, fields.SCHEDULER)
+    builtin = _which(r, node, name, path)
+    checks = read_checks(r, values.get("checks"), f"{path}.checks")
+    if builtin is not None and "args" in values:
+        r.wrong_key(node, "args", f"{path}.args", f"no arguments for {builtin}, which runs no binary")
+    more: dict[str, Any] = {key: values[key] for key in ("args", "sysctls", "kargs") if key in values}
+    if "attach_timeout" in values:
+        more["attach_timeout_ns"] = values["attach_timeout"]
+    where = r.where(node)
+    binary, source = _path(values.get("path"), base), _path(values.get("source"), base)
+    return SchedulerDecl(name, builtin, binary, source, checks=checks, where=where, **more)
+
+
+def _which(r: Reader, node: Node, name: str, path: str) -> str | None:
+    """The builtin a scheduler is, if it is one; checks that exactly one kind is declared."""
+    entries = node.value if isinstance(node.value, dict) else {}
+    kinds = [key for key in ("builtin", "path", "source") if key in entries]
+    if name == DEFAULT_SCHEDULER:
+        for key in kinds:
+            if key != "builtin":
+                r.wrong_key(node, key, f"{path}.{key}", "another name: eevdf is the kernel's own scheduler")
+        return "eevdf"
+    if len(kinds) != 1:
+        r.wrong(node, path, "exactly one of builtin, path and source", what=" and ".join(kinds) or "none")
+    return "eevdf" if "builtin" in entries else None
+
+
+def _preset(r: Reader, node: Node, name: str, path: str) -> Topology | None:
+    if name in PRESETS:
+        r.wrong(node, path, "a name that no built-in preset has", what=f"the name of {PRESETS[name]}")
+        return None
+    if not isinstance(node.value, dict):
+        topology = read(r, node, path, fields.PRESET["topology"])
+        return None if topology is BAD else topology
+    values = r.table(node, path, fields.PRESET)
+    topology = values.get("topology")
+    if topology is None or "distances" not in values:
+        return topology
+    return _with_distances(r, topology, values["distances"], f"{path}.distances")
+
+
+def _with_distances(r: Reader, topology: Topology, node: Node, path: str) -> Topology | None:
+    rows = r.items(node, path, "a matrix: a list of rows")
+    matrix = tuple(tuple(n.value for n in row.value) if isinstance(row.value, list) else None for row in rows)
+    if any(row is None or any(type(d) is not int for d in row) for row in matrix):
+        r.wrong(node, path, "a matrix of whole numbers", what="something else")
+        return None
+    try:
+        t = topology
+        return Topology(t.numa_nodes, t.llcs, t.cores, t.threads, matrix)  # type: ignore[arg-type]
+    except ValueError as err:
+        shape = f"a matrix of {len(matrix)} rows"
+        r.wrong(node, path, f"possible distances: {str(err).partition(': ')[2]}", what=shape)
+        return None
+
+
+def _matrix(r: Reader, node: Node, name: str, path: str, names: dict[str, Collection[str]]) -> Matrix:
+    values = r.table(node, path, fields.MATRIX)
+    patterns = {}
+    for key in ("tests", "presets", "kernels", "schedulers"):
+        for i, pattern in enumerate(values.get(key, ())):
+            is_list = isinstance(node.value, dict) and isinstance(node.value[key].value, list)
+            _known(r, pattern, f"{path}.{key}[{i}]" if is_list else f"{path}.{key}", key, names[key])
+        patterns[key] = tuple(n.raw for n in values.get(key, ()))
+    include = _points(r, values.get("include"), f"{path}.include", names)
+    exclude = _points(r, values.get("exclude"), f"{path}.exclude", names)
+    return Matrix(name, **patterns, seeds=values.get("seeds", (0,)), include=include, exclude=exclude,
+                  where=r.where(node))  # fmt: skip
+
+
+def _known(r: Reader, node: Node, path: str, key: str, names: Collection[str]) -> None:
+    if not match(node.raw, names):
+        r.unknown(node, path, f"one of the {key}", dict.fromkeys(names))
+
+
+def _points(
+    r: Reader, node: Node | None, path: str, names: dict[str, Collection[str]]
+) -> tuple[dict[str, str | int], ...]:
+    if node is None:
+        return ()
+    if not isinstance(node.value, list):
+        r.wrong(node, path, "a list of points, such as [{test: a, preset: b}]")
+        return ()
+    points = []
+    for i, child in enumerate(node.value):
+        values = r.table(child, f"{path}[{i}]", fields.POINT)
+        if isinstance(child.value, dict) and not child.value:
+            r.wrong(child, f"{path}[{i}]", "at least one of " + ", ".join(fields.POINT), what="an empty mapping")
+        for field, key in _POINT_NAMES.items():
+            if field in values and isinstance(child.value, dict):
+                _known(r, child.value[field], f"{path}[{i}].{field}", key, names[key])
+        points.append(values)
+    return tuple(points)

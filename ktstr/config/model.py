@@ -1,0 +1,144 @@
+"""What ktstr.yaml declares, as plain frozen values. Loading and checking are in ``load``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ktstr.config.topology import Topology
+
+CpusetKind: TypeAlias = Literal["llc", "numa", "range", "disjoint", "overlap", "exact"]
+CheckValue: TypeAlias = bool | int | float
+
+
+@dataclass(frozen=True)
+class Cpuset:
+    """A cpuset as declared; resolved against a topology by the scenario compiler.
+
+    ``args``: llc (index,); numa (node,); range (start_frac, end_frac); disjoint (index, of);
+    overlap (index, of, frac); exact the CPU numbers.
+    """
+
+    kind: CpusetKind
+    args: tuple[float, ...]
+    where: str = field(default="", compare=False)  # file:line:col field, for errors that need the topology
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of worker in a cgroup. ``params`` holds the work type's numbers in ns or counts.
+
+    ``affinity``: the CPUs every worker pins itself to; empty for none.
+    """
+
+    work_type: str = "SpinWait"
+    workers: int = 2
+    params: tuple[tuple[str, int], ...] = ()
+    policy: str = "normal"
+    priority: int = 0
+    nice: int = 0
+    affinity: tuple[int, ...] = ()
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """A cgroup and its workers. Isolation is judged by ``expect_cpuset``, else by ``cpuset``."""
+
+    name: str
+    works: tuple[Work, ...]
+    cpuset: Cpuset | None = None
+    expect_cpuset: Cpuset | None = None
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class KernelDecl:
+    """A named kernel: ``spec`` is what ``kernel=`` takes."""
+
+    name: str
+    spec: str
+    kargs: tuple[str, ...] = ()
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class SchedulerDecl:
+    """``builtin`` "eevdf" runs no binary; ``path`` is any binary; ``source`` a folder the graph builds."""
+
+    name: str
+    builtin: str | None = None
+    path: Path | None = None
+    source: Path | None = None
+    args: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    kargs: tuple[str, ...] = ()
+    attach_timeout_ns: int = 10_000_000_000
+    checks: dict[str, CheckValue] = field(default_factory=dict)
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class TestDecl:
+    """A declared test. ``demo`` tests run only when named. None limits do not constrain."""
+
+    name: str
+    cgroups: tuple[Cgroup, ...]
+    description: str = ""
+    duration_ns: int = 2_000_000_000
+    memory_mib: int | None = None
+    kargs: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    checks: dict[str, CheckValue] = field(default_factory=dict)
+    min_cpus: int = 1
+    max_cpus: int = 512
+    min_llcs: int = 1
+    max_llcs: int = 512
+    min_numa_nodes: int = 1
+    max_numa_nodes: int = 512
+    requires_smt: bool = False
+    scheduler_args: tuple[str, ...] = ()
+    demo: bool = False
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class CellKey:
+    """One point of a matrix, by name."""
+
+    test: str
+    preset: str
+    kernel: str
+    scheduler: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """tests x presets x kernels x schedulers x seeds; globs where names are.
+
+    ``include`` adds points, ``exclude`` drops those that match every field it names.
+    """
+
+    name: str
+    tests: tuple[str, ...]
+    presets: tuple[str, ...]
+    kernels: tuple[str, ...]
+    schedulers: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    include: tuple[dict[str, str | int], ...] = ()
+    exclude: tuple[dict[str, str | int], ...] = ()
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole ktstr.yaml. ``presets`` holds the built-in ones and those declared."""
+
+    path: Path
+    kernels: dict[str, KernelDecl]
+    schedulers: dict[str, SchedulerDecl]
+    presets: dict[str, Topology]
+    tests: dict[str, TestDecl]
+    matrices: tuple[Matrix, ...]

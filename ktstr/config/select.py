@@ -1,0 +1,334 @@
+"""Which cells to run: the matrices of ktstr.yaml, narrowed and widened by what the user names.
+
+A pattern is a declared name, else a glob (``*``, ``?``, ``[``), else a part of names. What the
+user names narrows the matrices; where no matrix has it, it is run all the same:
+
+- ``kernel`` replaces the kernels of every point (``kernel=6.14``: everything declared, on that kernel).
+  A word that can only be a kernel spec, not a name, is passed on as it stands.
+- ``preset``, ``scheduler``: a pattern that meets no point of any matrix is added to all of them.
+- ``test``: a pattern that meets no point gets cells of its own: the named presets, kernels and
+  schedulers, else ``tiny-1llc`` (or the smallest preset that fits), the first kernel declared, and eevdf.
+- ``seeds`` replace those of every point.
+
+Demo tests are met only by their exact names, in matrices and from the user.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ktstr.config.model import CellKey, Config, Matrix, TestDecl
+from ktstr.config.suggest import nearest
+from ktstr.config.topology import Topology
+from ktstr.errors import InputError
+
+DEFAULT_PRESET = "tiny-1llc"
+DEFAULT_SCHEDULER = "eevdf"
+MAX_SEEDS = 100_000
+
+_SEEDS = re.compile(r"([0-9]{1,20})(?:\.\.([0-9]{1,20}))?")
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user named. Empty tuples and None leave the matrices as declared."""
+
+    test: tuple[str, ...] = ()
+    preset: tuple[str, ...] = ()
+    kernel: tuple[str, ...] = ()
+    scheduler: tuple[str, ...] = ()
+    seeds: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A point that its test's constraints rule out, and why."""
+
+    key: CellKey
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The cells to run, in order and without repeats, and the points that were skipped."""
+
+    cells: tuple[CellKey, ...]
+    skips: tuple[Skip, ...]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A product of names, with the matrix's exclusions."""
+
+    tests: tuple[str, ...]
+    presets: tuple[str, ...]
+    kernels: tuple[str, ...]
+    schedulers: tuple[str, ...]
+    seeds: tuple[int, ...]
+    exclude: tuple[dict[str, Collection[str | int]], ...] = ()
+
+    def excludes(self, key: CellKey) -> bool:
+        return any(all(getattr(key, f) in values for f, values in rule.items()) for rule in self.exclude)
+
+
+def match(pattern: str, names: Collection[str]) -> tuple[str, ...]:
+    """The names a pattern means: itself if it is one, else those of the glob, else those that contain it."""
+    if pattern in names:
+        return (pattern,)
+    if _GLOB.intersection(pattern):
+        return tuple(n for n in names if fnmatch.fnmatchcase(n, pattern))
+    return tuple(n for n in names if pattern and pattern in n)
+
+
+def parse_seeds(items: Iterable[str | int]) -> tuple[int, ...]:
+    """Seeds from ``7`` and ``1..20``, in order, without repeats. Raises ValueError saying what was expected."""
+    seeds: dict[int, None] = {}
+    for item in items:
+        m = _SEEDS.fullmatch(str(item))
+        if m is None:
+            raise ValueError("seeds, such as 0, 1..20, or a list of these")
+        low, high = int(m[1]), int(m[2] or m[1])
+        if high < low:
+            raise ValueError(f"seeds that go up, such as {high}..{low}")
+        if high >= 1 << 64:
+            raise ValueError("seeds below 2**64")
+        if high - low >= MAX_SEEDS or len(seeds) >= MAX_SEEDS:
+            raise ValueError(f"at most {MAX_SEEDS} seeds")
+        seeds.update(dict.fromkeys(range(low, high + 1)))
+    return tuple(seeds)
+
+
+def unfit(test: TestDecl, topology: Topology) -> str | None:
+    """Why a test cannot run on a topology, by its constraints; None when it can."""
+    limits = (
+        ("CPUs", topology.cpus, test.min_cpus, test.max_cpus),
+        ("LLCs", topology.llcs, test.min_llcs, test.max_llcs),
+        ("NUMA nodes", topology.numa_nodes, test.min_numa_nodes, test.max_numa_nodes),
+    )
+    for what, count, low, high in limits:
+        if count < low:
+            return f"needs at least {low} {what}, {topology.label} has {count}"
+        if count > high:
+            return f"needs at most {high} {what}, {topology.label} has {count}"
+    if test.requires_smt and topology.threads < 2:
+        return f"needs SMT, {topology.label} has one thread per core"
+    return None
+
+
+def expand(config: Config, selection: Selection | None = None) -> Expansion:
+    """The cells of all matrices, as the user's selection narrows or widens them.
+
+    Raises InputError for a pattern that names nothing, and when nothing is selected.
+    """
+    chosen = selection or Selection()
+    declared = [block for matrix in config.matrices for block in _blocks(config, matrix)]
+    blocks = list(_selected(config, declared, chosen))
+    cells: dict[CellKey, None] = {}
+    skips: dict[CellKey, str] = {}
+    for key in _points(blocks):
+        reason = unfit(config.tests[key.test], config.presets[key.preset])
+        if reason is None:
+            cells[key] = None
+        else:
+            skips[key] = reason
+    if not cells and not skips:
+        raise _nothing(config, chosen)
+    return Expansion(tuple(cells), tuple(Skip(key, reason) for key, reason in skips.items()))
+
+
+def tests_of(patterns: Iterable[str], tests: dict[str, TestDecl]) -> tuple[str, ...]:
+    """Tests that patterns mean; a demo test only by its exact name."""
+    hits = (n for p in patterns for n in match(p, tests) if n == p or not tests[n].demo)
+    return tuple(dict.fromkeys(hits))
+
+
+def _names(patterns: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(n for p in patterns for n in match(p, names)))
+
+
+def _blocks(config: Config, matrix: Matrix) -> Iterator[_Block]:
+    base = _Block(
+        tests_of(matrix.tests, config.tests),
+        _names(matrix.presets, config.presets),
+        _names(matrix.kernels, config.kernels) or _default_kernels(config),
+        _names(matrix.schedulers, config.schedulers) or (DEFAULT_SCHEDULER,),
+        matrix.seeds,
+        tuple(_rule(config, point) for point in matrix.exclude),
+    )
+    yield base
+    for point in matrix.include:
+        yield _included(config, base, point)
+
+
+def _rule(config: Config, point: dict[str, str | int]) -> dict[str, Collection[str | int]]:
+    """An exclusion's fields with their patterns resolved to names."""
+    names: dict[str, Collection[str]] = {
+        "test": config.tests, "preset": config.presets, "kernel": config.kernels, "scheduler": config.schedulers,
+    }  # fmt: skip
+    return {f: {v} if f == "seed" else frozenset(match(str(v), names[f])) for f, v in point.items()}
+
+
+def _included(config: Config, base: _Block, point: dict[str, str | int]) -> _Block:
+    def given(field: str, names: Collection[str], otherwise: tuple[str, ...]) -> tuple[str, ...]:
+        return match(str(point[field]), names) if field in point else otherwise
+
+    return _Block(
+        tests_of((str(point["test"]),), config.tests) if "test" in point else base.tests,
+        given("preset", config.presets, base.presets),
+        given("kernel", config.kernels, base.kernels),
+        given("scheduler", config.schedulers, base.schedulers),
+        (int(point["seed"]),) if "seed" in point else base.seeds,
+    )
+
+
+def _default_kernels(config: Config) -> tuple[str, ...]:
+    return tuple(config.kernels)[:1]
+
+
+def _selected(config: Config, blocks: list[_Block], chosen: Selection) -> Iterator[_Block]:
+    wanted = _wanted_tests(config, chosen.test)
+    kernels = _kernels(config, chosen.kernel)
+    presets = _chosen("preset", chosen.preset, config.presets, [b.presets for b in blocks])
+    schedulers = _chosen("scheduler", chosen.scheduler, config.schedulers, [b.schedulers for b in blocks])
+    narrowed = [
+        replace(
+            block,
+            presets=presets.within(block.presets),
+            kernels=kernels or block.kernels,
+            schedulers=schedulers.within(block.schedulers),
+            seeds=chosen.seeds or block.seeds,
+        )
+        for block in blocks
+    ]
+    met = {key.test for key in _points(narrowed)}
+    if not chosen.test:
+        plain = {name for name, test in config.tests.items() if not test.demo}
+        yield from (replace(b, tests=tuple(t for t in b.tests if t in plain)) for b in narrowed)
+        return
+    for names in wanted:
+        if met.isdisjoint(names):
+            for name in names:
+                yield _own_block(config, name, presets.named, kernels, schedulers.named, chosen.seeds)
+        else:
+            yield from (replace(b, tests=tuple(t for t in b.tests if t in names)) for b in narrowed)
+
+
+def _own_block(
+    config: Config,
+    test: str,
+    presets: tuple[str, ...],
+    kernels: tuple[str, ...],
+    schedulers: tuple[str, ...],
+    seeds: tuple[int, ...] | None,
+) -> _Block:
+    return _Block(
+        (test,),
+        presets or (_preset_for(config.tests[test], config.presets),),
+        kernels or _default_kernels(config),
+        schedulers or (DEFAULT_SCHEDULER,),
+        seeds or (0,),
+    )
+
+
+def _preset_for(test: TestDecl, presets: dict[str, Topology]) -> str:
+    """``tiny-1llc``, else the smallest preset that the test's constraints allow, if there is one."""
+    fitting = [name for name, topology in presets.items() if unfit(test, topology) is None]
+    if DEFAULT_PRESET in fitting or not fitting:
+        return DEFAULT_PRESET
+    return min(fitting, key=lambda name: presets[name].cpus)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What patterns of one field mean: all names, and those of patterns that no block meets."""
+
+    named: tuple[str, ...]
+    added: tuple[str, ...]
+
+    def within(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.named:
+            return names
+        return tuple(dict.fromkeys([*(n for n in names if n in self.named), *self.added]))
+
+
+def _chosen(field: str, patterns: Sequence[str], names: Collection[str], blocks: list[tuple[str, ...]]) -> _Chosen:
+    present = {name for block in blocks for name in block}
+    named: list[str] = []
+    added: list[str] = []
+    for pattern in patterns:
+        hits = _met(field, pattern, match(pattern, names), names)
+        there = [n for n in hits if n in present]
+        named += there or hits
+        added += [] if there else hits
+    return _Chosen(tuple(dict.fromkeys(named)), tuple(dict.fromkeys(added)))
+
+
+def _met(field: str, pattern: str, hits: tuple[str, ...], names: Collection[str]) -> tuple[str, ...]:
+    if hits:
+        return hits
+    hint = nearest(pattern, names)
+    raise InputError(
+        f"{field}={pattern}: found no {field} of that name, expected a declared name, a glob or a part of one"
+        + (f", nearest match {hint!r}" if hint else ""),
+        fix=f"declared: {', '.join(names)}" if len(names) <= 40 else None,
+    )
+
+
+def _wanted_tests(config: Config, patterns: Sequence[str]) -> list[tuple[str, ...]]:
+    return [_tests_met(config, p) for p in patterns]
+
+
+def _tests_met(config: Config, pattern: str) -> tuple[str, ...]:
+    found = tests_of((pattern,), config.tests)
+    if not found and (demos := match(pattern, config.tests)):
+        raise InputError(
+            f"test={pattern}: found only demo tests ({', '.join(demos)}), expected those by their exact names",
+            fix=f"doit test test={demos[0]}",
+        )
+    return _met("test", pattern, found, config.tests)
+
+
+def _kernels(config: Config, patterns: Sequence[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        found.update(dict.fromkeys(_kernel(config, pattern)))
+    return tuple(found)
+
+
+def _kernel(config: Config, pattern: str) -> tuple[str, ...]:
+    """Declared kernels, or the pattern itself when it can only be a spec (it has a digit, ``/``, ``:`` or ``~``)."""
+    is_glob = bool(_GLOB.intersection(pattern))
+    is_spec = not is_glob and any(c.isdigit() or c in "/:~." for c in pattern)
+    if pattern in config.kernels or not is_spec:
+        return _met("kernel", pattern, match(pattern, config.kernels), config.kernels)
+    return (pattern,)
+
+
+def _points(blocks: Iterable[_Block]) -> Iterator[CellKey]:
+    """Every point of the blocks that no exclusion drops, in the order of declaration."""
+    for block in blocks:
+        for test in block.tests:
+            for preset in block.presets:
+                for kernel in block.kernels:
+                    for scheduler in block.schedulers:
+                        for seed in block.seeds:
+                            key = CellKey(test, preset, kernel, scheduler, seed)
+                            if not block.excludes(key):
+                                yield key
+
+
+def _nothing(config: Config, chosen: Selection) -> InputError:
+    given = [
+        f"{field}={','.join(map(str, values))}"
+        for field in ("test", "preset", "kernel", "scheduler", "seeds")
+        if (values := getattr(chosen, field))
+    ]
+    if not config.matrices:
+        fix = "declare a matrix, or name a test: doit test test=NAME"
+        return InputError(f"{config.path.name}: found no matrix, expected one to run", fix=fix)
+    what = " ".join(given) or "the matrices"
+    return InputError(f"{what}: selected no cell, expected at least one", fix="name fewer of test, preset, scheduler")

@@ -1,0 +1,303 @@
+"""Reads YAML nodes into typed values by the field tables, collecting every problem with its place."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+from ktstr.config import cpulist, fields
+from ktstr.config.fields import Field, Table
+from ktstr.config.problems import Problem, nearest_of, quoted
+from ktstr.config.select import parse_seeds
+from ktstr.config.topology import Topology
+from ktstr.config.yaml_lines import DOCUMENT, Node
+
+BAD: Any = object()  # what a reader gives for a value it has already complained about
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ns|us|ms|s|m)")
+_UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
+_NAME = re.compile(fields.NAME_PATTERN)
+_WORD = re.compile(fields.WORD_PATTERN)
+_SYSCTL = re.compile(fields.SYSCTL_PATTERN)
+_NAME_RULE = "a name of up to 64 letters, digits, '_', '.' and '-'"
+_DURATION_RULE = "a duration with its unit, such as 2s, 500ms or 100us"
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of ``2s``, ``500ms``, ``1.5ms``. Raises ValueError on anything else, a bare number included."""
+    m = _DURATION.fullmatch(text)
+    if m is None:
+        raise ValueError(_DURATION_RULE)
+    ns = Decimal(m[1]) * _UNIT[m[2]]
+    if ns != int(ns):
+        raise ValueError("a whole number of nanoseconds")
+    return int(ns)
+
+
+def render_duration(ns: int) -> str:
+    """The shortest exact spelling, as a message shows a bound."""
+    for unit in ("s", "ms", "us"):
+        if ns % _UNIT[unit] == 0:
+            return f"{ns // _UNIT[unit]}{unit}"
+    return f"{ns}ns"
+
+
+def found(node: Node) -> str:
+    """What stands at a node, as messages say it."""
+    if isinstance(node.value, dict):
+        return "a mapping"
+    if isinstance(node.value, list):
+        return "a list"
+    if node.value is None:
+        return "nothing"
+    return quoted(node.raw) if isinstance(node.value, str) else node.raw
+
+
+def is_text(node: Node) -> bool:
+    """Whether a scalar has a text of its own: numbers count by their spelling, so 6.10 stays 6.10."""
+    return isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
+
+
+class Reader:
+    """Collects problems while nodes are read. ``file`` is what messages call the file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def where(self, node: Node) -> str:
+        return f"{self.file}:{node.line}:{node.col}"
+
+    def wrong(self, node: Node, path: str, expected: str, hint: str | None = None, what: str | None = None) -> Any:
+        """Record a problem and give BAD, so that readers can return it."""
+        self.problems.append(Problem(node.line, node.col, path, what or found(node), expected, hint))
+        return BAD
+
+    def wrong_key(self, node: Node, key: str, path: str, expected: str, hint: str | None = None) -> None:
+        line, col = node.keys[key]
+        self.problems.append(Problem(line, col, path, quoted(key), expected, hint))
+
+    def unknown(self, node: Node, path: str, what: str, names: Iterable[str]) -> Any:
+        """A name nobody knows, with what there is and the nearest of it."""
+        names = tuple(names)
+        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        return self.wrong(node, path, f"{what} ({listed or 'none is declared'})", nearest_of(node.raw, names))
+
+    def mapping(self, node: Node, path: str, expected: str = "a mapping") -> dict[str, Node]:
+        if not isinstance(node.value, dict):
+            self.wrong(node, path or DOCUMENT, expected)
+            return {}
+        return node.value
+
+    def named(self, node: Node, path: str, what: str) -> dict[str, Node]:
+        """A mapping from names: those entries whose name is one."""
+        entries = self.mapping(node, path, f"a mapping of {what} by name")
+        for name in entries:
+            if not _NAME.fullmatch(name):
+                self.wrong_key(node, name, path, _NAME_RULE)
+        return {name: child for name, child in entries.items() if _NAME.fullmatch(name)}
+
+    def items(self, node: Node, path: str, expected: str) -> list[Node]:
+        if not isinstance(node.value, list) or not node.value:
+            self.wrong(node, path, expected, what="an empty list" if node.value == [] else None)
+            return []
+        return node.value
+
+    def table(self, node: Node, path: str, table: Table) -> dict[str, Any]:
+        """A mapping's fields, typed; fields that are wrong or unknown are left out and recorded.
+
+        A ``node`` field comes as its Node, ``patterns`` as a tuple of Nodes.
+        """
+        values: dict[str, Any] = {}
+        prefix = f"{path}." if path else ""
+        for key, child in self.mapping(node, path).items():
+            field = table.get(key)
+            if field is None:
+                expected = "one of " + ", ".join(table)
+                self.wrong_key(node, key, prefix + key, expected, nearest_of(key, table))
+            elif (value := _READERS[field.kind](self, child, prefix + key, field)) is not BAD:
+                values[key] = value
+        if isinstance(node.value, dict):
+            for key, field in table.items():
+                if field.required and key not in node.value:
+                    self.wrong(node, prefix + key, field.about, what="nothing")
+        return values
+
+
+def _text(r: Reader, node: Node, path: str, field: Field) -> Any:
+    return node.value if isinstance(node.value, str) else r.wrong(node, path, "text")
+
+
+def _word(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if is_text(node) and node.raw and node.raw.isprintable() and len(node.raw) <= 1024:
+        return node.raw
+    return r.wrong(node, path, "one line of text")
+
+
+def _bool(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if isinstance(node.value, bool):
+        return node.value
+    hint = {"yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"}
+    return r.wrong(node, path, "true or false", hint.get(node.raw.lower()))
+
+
+def _bounds(what: str, low: str, high: str, bounded: bool) -> str:
+    return f"{what} from {low} to {high}" if bounded else f"{what} of at least {low}"
+
+
+def _int(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if isinstance(node.value, int) and not isinstance(node.value, bool) and field.low <= node.value <= field.high:
+        return node.value
+    bounded = field.high < 2**63 - 1 or field.high == 2**64 - 1
+    digits = node.raw.replace("_", "").replace(",", "")
+    hint = digits if isinstance(node.value, str) and digits.isdecimal() else None
+    return r.wrong(node, path, _bounds("a whole number", f"{int(field.low)}", f"{int(field.high)}", bounded), hint)
+
+
+def _number(r: Reader, node: Node, path: str, field: Field) -> Any:
+    value = node.value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and field.low <= value <= field.high:  # type: ignore[operator]
+        return value
+    return r.wrong(node, path, _bounds("a number", f"{field.low:g}", f"{field.high:g}", field.high < 2**63 - 1))
+
+
+def _duration(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if not isinstance(node.value, str):
+        is_count = isinstance(node.value, int) and not isinstance(node.value, bool)
+        return r.wrong(node, path, _DURATION_RULE, f"{node.value}s" if is_count else None)
+    try:
+        ns = parse_duration(node.value)
+    except ValueError as err:
+        return r.wrong(node, path, str(err))
+    if field.low <= ns <= field.high:
+        return ns
+    return r.wrong(node, path, f"from {render_duration(int(field.low))} to {render_duration(int(field.high))}")
+
+
+def _choice(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if isinstance(node.value, str) and node.value in field.choices:
+        return node.value
+    hint = fields.RENAMED_WORK_TYPES.get(node.raw)
+    if hint not in field.choices:
+        hint = nearest_of(node.raw, field.choices)
+    return r.wrong(node, path, "one of " + ", ".join(field.choices), hint)
+
+
+def _name(r: Reader, node: Node, path: str, field: Field) -> Any:
+    ok = is_text(node) and _NAME.fullmatch(node.raw)
+    return node.raw if ok else r.wrong(node, path, _NAME_RULE)
+
+
+def _label(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if not isinstance(node.value, str):
+        return r.wrong(node, path, field.about)
+    try:
+        return Topology.parse(node.value)
+    except ValueError as err:
+        reason = str(err).partition(": ")[2]
+        is_label = re.fullmatch(fields.LABEL_PATTERN, node.value)
+        return r.wrong(node, path, f"a possible machine: {reason}" if is_label else field.about)
+
+
+def _texts(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if not isinstance(node.value, list):
+        return r.wrong(node, path, "a list of texts")
+    return _all(
+        child.raw if is_text(child) and "\0" not in child.raw else r.wrong(child, f"{path}[{i}]", "text")
+        for i, child in enumerate(node.value)
+    )
+
+
+def _all(values: Iterable[Any]) -> Any:
+    made = tuple(values)
+    return BAD if BAD in made else made
+
+
+def _karg(r: Reader, node: Node, path: str) -> Any:
+    if not isinstance(node.value, str) or not _WORD.fullmatch(node.value):
+        return r.wrong(node, path, "one kernel argument, without spaces or quotes")
+    name = node.value.partition("=")[0]
+    if name.replace("_", "-") in fields.RESERVED_KARGS:
+        reserved = ", ".join(sorted(fields.RESERVED_KARGS))
+        return r.wrong(node, path, f"an argument that ktstr does not set itself ({reserved})")
+    return node.value
+
+
+def _kargs(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if not isinstance(node.value, list):
+        return r.wrong(node, path, "a list of kernel arguments")
+    return _all(_karg(r, child, f"{path}[{i}]") for i, child in enumerate(node.value))
+
+
+def _sysctls(r: Reader, node: Node, path: str, field: Field) -> Any:
+    pairs = []
+    for key, child in r.mapping(node, path, "a mapping of kernel settings by dotted name").items():
+        if not _SYSCTL.fullmatch(key):
+            r.wrong_key(node, key, path, "a dotted name, such as kernel.sched_schedstats")
+        elif not is_text(child) or not _WORD.fullmatch(child.raw):
+            r.wrong(child, f"{path}.{key}", "a value without spaces or quotes")
+        else:
+            pairs.append((key, child.raw))
+    return tuple(pairs)
+
+
+def _one_or_list(r: Reader, node: Node, path: str, expected: str) -> list[tuple[Node, str]]:
+    if not isinstance(node.value, list):
+        return [(node, path)]
+    return [(child, f"{path}[{i}]") for i, child in enumerate(r.items(node, path, expected))]
+
+
+def _patterns(r: Reader, node: Node, path: str, field: Field) -> Any:
+    made = _one_or_list(r, node, path, "a name, or a list of names")
+    return _all(n if _word(r, n, p, field) is not BAD else BAD for n, p in made)
+
+
+def _seeds(r: Reader, node: Node, path: str, field: Field) -> Any:
+    seeds: dict[int, None] = {}
+    for child, at in _one_or_list(r, node, path, "seeds, such as 0, 1..20, or a list of these"):
+        try:
+            seeds.update(dict.fromkeys(parse_seeds((child.raw,))))
+        except ValueError as err:
+            return r.wrong(child, at, str(err))
+    return tuple(seeds) or BAD
+
+
+def _cpu_list(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """``0-3,5``, or a YAML list of such texts: inside ``{}`` the comma would need quotes."""
+    cpus: set[int] = set()
+    for child, at in _one_or_list(r, node, path, "a CPU list, such as 0-3,5"):
+        try:
+            cpus.update(cpulist.parse(child.raw if is_text(child) else ""))
+        except ValueError as err:
+            return r.wrong(child, at, str(err))
+    return tuple(sorted(cpus)) or BAD
+
+
+_READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
+    "text": _text,
+    "word": _word,
+    "spec": _word,
+    "bool": _bool,
+    "int": _int,
+    "number": _number,
+    "duration": _duration,
+    "choice": _choice,
+    "name": _name,
+    "label": _label,
+    "texts": _texts,
+    "kargs": _kargs,
+    "sysctls": _sysctls,
+    "patterns": _patterns,
+    "seeds": _seeds,
+    "cpu_list": _cpu_list,
+    "node": lambda r, node, path, field: node,
+}
+
+
+def read(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """One field's value, or BAD."""
+    return _READERS[field.kind](r, node, path, field)

@@ -1,0 +1,131 @@
+"""The cache on disk: where it is, its locks, and storing an entry in one step.
+
+Layout: ``kernels/KEY/``, ``tools/KEY/``, ``apt/SUITE/`` and ``.locks/KIND-KEY.lock``. An entry
+appears by rename, complete or not at all; what a killed process left is swept by the next
+writer of the same key.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.errors import HostError
+from ktstr.host.deb import full_or_denied
+from ktstr.host.flock import locked
+
+READ_S = 10.0
+WRITE_S = 300.0
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~=@-]{0,199}")
+
+
+def cache_root(environ: Mapping[str, str]) -> Path:
+    """The cache's folder: ``KTSTR_CACHE_DIR``, else ``$XDG_CACHE_HOME/ktstr``, else ``$HOME/.cache/ktstr``.
+
+    Raises HostError when HOME would decide and is unset, empty, ``/`` or relative.
+    """
+    if own := environ.get("KTSTR_CACHE_DIR"):
+        return Path(own).absolute()
+    xdg = environ.get("XDG_CACHE_HOME", "")
+    if xdg.startswith("/"):  # the XDG specification: relative paths are ignored
+        return Path(xdg) / "ktstr"
+    home = environ.get("HOME")
+    wrong = {None: "is not set", "": "is empty", "/": "is /, which is no home"}.get(home)
+    if wrong is None and home is not None and not home.startswith("/"):
+        wrong = f"is {home!r}, a relative path"
+    if wrong or home is None:
+        raise HostError(f"no place for the cache: HOME {wrong}", fix="set KTSTR_CACHE_DIR to a folder on a local disk")
+    return Path(home) / ".cache" / "ktstr"
+
+
+def check_key(key: str) -> str:
+    """Give ``key`` back. Raises ValueError for one that is no plain folder name."""
+    if not _KEY.fullmatch(key) or ".." in key:
+        raise ValueError(f"{key!r} is no cache key")
+    return key
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The cache below ``root``. Folders are made on the first store; ``kind`` is ``kernels`` or ``tools``."""
+
+    root: Path
+
+    def entry(self, kind: str, key: str) -> Path:
+        """Where the entry is or will be."""
+        return self.root / kind / check_key(key)
+
+    @property
+    def apt(self) -> Path:
+        return self.root / "apt"
+
+    def lock_file(self, kind: str, key: str) -> Path:
+        return self.root / ".locks" / f"{kind}-{check_key(key)}.lock"
+
+    def reading(self, kind: str, key: str, timeout_s: float = READ_S) -> AbstractContextManager[None]:
+        """Hold a shared lock on an entry: it is not replaced or removed meanwhile."""
+        return locked(self.lock_file(kind, key), exclusive=False, timeout_s=timeout_s)
+
+    def writing(self, kind: str, key: str, timeout_s: float = WRITE_S) -> AbstractContextManager[None]:
+        """Hold the exclusive lock on an entry. HostError names the holders on timeout."""
+        return locked(self.lock_file(kind, key), exclusive=True, timeout_s=timeout_s)
+
+    @contextmanager
+    def storing(self, kind: str, key: str) -> Iterator[Path]:
+        """A folder to fill; on a clean exit it becomes the entry, on an exception it vanishes.
+
+        The caller holds ``writing``. An entry already there is replaced. OSErrors of the block
+        become HostError with the path and the fix.
+        """
+        final = self.entry(kind, key)
+        temp = final.with_name(f".tmp-{key}-{os.getpid()}")
+        try:
+            _sweep(final)
+            temp.mkdir(parents=True)
+            yield temp
+            _sync(temp)
+            _swap(temp, final)
+        except OSError as err:
+            if isinstance(err.errno, int):
+                raise full_or_denied(err, final) from err
+            raise
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+
+
+def _sweep(final: Path) -> None:
+    """Remove what killed writers of this key left; safe because the caller holds its exclusive lock."""
+    stale = re.compile(rf"\.tmp-{re.escape(final.name)}-\d+(-old)?")
+    if final.parent.is_dir():
+        for path in final.parent.iterdir():
+            if stale.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Flush every file and folder, so that a power cut cannot leave a complete-looking entry of holes."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink():
+            continue
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError as err:
+            if err.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(fd)
+
+
+def _swap(temp: Path, final: Path) -> None:
+    old = final.with_name(temp.name + "-old")
+    if final.exists():
+        final.rename(old)
+    temp.rename(final)
+    shutil.rmtree(old, ignore_errors=True)

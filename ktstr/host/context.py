@@ -1,0 +1,135 @@
+"""What a sidecar remembers of the host it was measured on. Every read is best effort: what cannot be
+read is absent, never a guess. The node's name and ``/proc/version`` are left out on purpose."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+
+
+@dataclass(frozen=True)
+class HostContext:
+    """The host. Sizes in KiB as ``/proc/meminfo`` gives them; THP texts keep the kernel's brackets.
+
+    ``sched_tunables`` None: the directory could not be read; empty: it has none.
+    """
+
+    cpu_model: str | None = None
+    cpu_vendor: str | None = None
+    total_memory_kb: int | None = None
+    hugepages_total: int | None = None
+    hugepages_free: int | None = None
+    hugepages_size_kb: int | None = None
+    thp_enabled: str | None = None
+    thp_defrag: str | None = None
+    sched_tunables: dict[str, str] | None = None
+    online_cpus: int | None = None
+    numa_nodes: int | None = None
+    cpufreq_governor: dict[int, str] = field(default_factory=dict)
+    kernel_name: str | None = None
+    kernel_release: str | None = None
+    arch: str | None = None
+    kernel_cmdline: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The sidecar's ``host``: fields that are absent, and an empty governor map, are left out."""
+        whole: dict[str, object] = {f.name: getattr(self, f.name) for f in fields(self)}
+        whole["cpufreq_governor"] = {str(cpu): text for cpu, text in self.cpufreq_governor.items()} or None
+        return {name: value for name, value in whole.items() if value is not None}
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _cpuinfo(root: Path) -> dict[str, str]:
+    """The first block of ``/proc/cpuinfo``, without reading the others of a large machine."""
+    found: dict[str, str] = {}
+    try:
+        with (root / "proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                key, colon, value = line.partition(":")
+                if not colon:
+                    break
+                found[key.strip()] = value.strip()
+    except OSError:
+        pass
+    return found
+
+
+def _meminfo(root: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in (_text(root / "proc/meminfo") or "").splitlines():
+        key, _, rest = line.partition(":")
+        number = rest.split()[:1]
+        if number and number[0].isdecimal():
+            found[key] = int(number[0])
+    return found
+
+
+def _list(text: str | None) -> list[int] | None:
+    """A kernel CPU list (``0-3,8``); None when it is none."""
+    if text is None:
+        return None
+    cpus: list[int] = []
+    for part in filter(None, text.split(",")):
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            return None
+        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return cpus
+
+
+def _nodes(root: Path) -> int | None:
+    """NUMA nodes with CPUs; one on a kernel that has no nodes."""
+    if not (root / "sys/devices/system/cpu").is_dir():
+        return None
+    lists = (_text(path) for path in (root / "sys/devices/system/node").glob("node[0-9]*/cpulist"))
+    return max(1, sum(bool(text) for text in lists))
+
+
+def _tunables(root: Path) -> dict[str, str] | None:
+    folder = root / "proc/sys/kernel"
+    if not folder.is_dir():
+        return None
+    texts = {path.name: _text(path) for path in sorted(folder.glob("sched_*")) if path.is_file()}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _governors(root: Path, cpus: list[int]) -> dict[int, str]:
+    path = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
+    texts = {cpu: _text(root / path.format(cpu)) for cpu in cpus}
+    return {cpu: text for cpu, text in texts.items() if text}
+
+
+def capture(root: Path = Path("/"), uname: os.uname_result | None = None) -> HostContext:
+    """Read the host's state now; ``root`` is where ``proc`` and ``sys`` are."""
+    name = os.uname() if uname is None else uname
+    cpu, memory = _cpuinfo(root), _meminfo(root)
+    online = _list(_text(root / "sys/devices/system/cpu/online"))
+    thp = root / "sys/kernel/mm/transparent_hugepage"
+    return HostContext(
+        cpu_model=cpu.get("model name"),
+        cpu_vendor=cpu.get("vendor_id"),
+        total_memory_kb=memory.get("MemTotal"),
+        hugepages_total=memory.get("HugePages_Total"),
+        hugepages_free=memory.get("HugePages_Free"),
+        hugepages_size_kb=memory.get("Hugepagesize"),
+        thp_enabled=_text(thp / "enabled"),
+        thp_defrag=_text(thp / "defrag"),
+        sched_tunables=_tunables(root),
+        online_cpus=len(online) if online else None,
+        numa_nodes=_nodes(root),
+        cpufreq_governor=_governors(root, online or []),
+        kernel_name=name.sysname,
+        kernel_release=name.release,
+        arch=name.machine,
+        kernel_cmdline=_text(root / "proc/cmdline"),
+    )

@@ -1,0 +1,86 @@
+"""One Debian package: its place in the archive, its hash, and unpacking it without root."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.errors import HostError
+
+
+@dataclass(frozen=True)
+class DebPackage:
+    """A package of the archive. ``path`` is relative to the archive's root; ``size`` in bytes.
+
+    ``suite`` is the suite it was asked from; its archive is where the file is fetched.
+    """
+
+    name: str
+    version: str
+    arch: str
+    suite: str
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def filename(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def full_or_denied(err: OSError, path: Path) -> HostError:
+    """What to tell the user when ``path`` cannot be written."""
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HostError(f"{path}: the disk is full", fix="free some space, or set KTSTR_CACHE_DIR to a larger disk")
+    reason = err.strerror or str(err)
+    return HostError(f"{path}: cannot be written: {reason}", fix="make it writable, or set KTSTR_CACHE_DIR")
+
+
+def verify(package: DebPackage, file: Path) -> None:
+    """Check a downloaded file against its package's size and SHA-256. Raises HostError when they differ."""
+    try:
+        size = file.stat().st_size
+        digest = file_sha256(file)
+    except FileNotFoundError:
+        raise HostError(f"{package.name}: {file} is missing after its download", fix="run the command again") from None
+    if (size, digest) != (package.size, package.sha256):
+        raise HostError(
+            f"{package.name} {package.version}: the downloaded file does not match its hash:"
+            f" found {size} bytes, sha256 {digest}; expected {package.size} bytes, sha256 {package.sha256}",
+            fix="try again; if it persists, a proxy or mirror serves another file",
+        )
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Unpack a .deb's files into ``folder`` (made when missing). Raises HostError when dpkg-deb cannot."""
+    if shutil.which("dpkg-deb") is None:
+        raise HostError("dpkg-deb is not installed: packages cannot be unpacked", fix="apt-get install dpkg")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise full_or_denied(err, folder) from err
+    done = subprocess.run(
+        ["dpkg-deb", "-x", str(file), str(folder)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    if "No space left" in done.stderr or "quota exceeded" in done.stderr:
+        raise full_or_denied(OSError(errno.ENOSPC, "No space left on device"), folder)
+    words = done.stderr.strip().splitlines()
+    raise HostError(f"{file.name}: cannot be unpacked: {words[-1] if words else 'dpkg-deb failed'}", fix="try again")

@@ -1,0 +1,162 @@
+"""``ktstr.lock``: which packages a kernel spec or tool means, by version, place and hash.
+
+JSON, sorted, one committable file. A name that is pinned needs no network to be resolved,
+and its files are trusted by their hash alone. Shape: ``schemas/lock.schema.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ktstr.errors import InputError
+from ktstr.host.deb import DebPackage, full_or_denied
+
+VERSION = 1
+MAX_BYTES = 4 << 20
+_FIELDS = {
+    "name": re.compile(r"[a-z0-9][a-z0-9+.-]{0,199}"),
+    "version": re.compile(r"[A-Za-z0-9.+:~-]{1,200}"),
+    "arch": re.compile(r"[a-z0-9-]{1,32}"),
+    "suite": re.compile(r"[a-z][a-z0-9-]{0,63}(/updates)?"),
+    "path": re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+~:%@=/-]{0,500}\.deb"),
+    "sha256": re.compile(r"[0-9a-f]{64}"),
+}
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a name was resolved to: the packages, and the version a reader would call it by."""
+
+    version: str
+    packages: tuple[DebPackage, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over sorted package names and hashes: the same on every machine and mirror."""
+        lines = sorted(f"{package.name} {package.sha256}\n" for package in self.packages)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The pins of a project: canonical kernel specs and tool names to what they mean."""
+
+    kernels: Mapping[str, Pin] = field(default_factory=dict)
+    tools: Mapping[str, Pin] = field(default_factory=dict)
+
+    def over(self, base: Lock) -> Lock:
+        """These pins, and those of ``base`` for names not pinned here."""
+        return Lock({**base.kernels, **self.kernels}, {**base.tools, **self.tools})
+
+    def with_kernel(self, spec: str, pin: Pin) -> Lock:
+        return Lock({**self.kernels, spec: pin}, self.tools)
+
+    def with_tool(self, name: str, pin: Pin) -> Lock:
+        return Lock(self.kernels, {**self.tools, name: pin})
+
+
+def _fail(path: Path, where: str, found: object, expected: str) -> InputError:
+    text = json.dumps(found, default=str)
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    return InputError(
+        f"{path}: {where}: found {shown}, expected {expected}",
+        fix="take it back from version control, or delete it to resolve every name anew",
+    )
+
+
+def _object(path: Path, where: str, value: object, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _fail(path, where, value, "an object")
+    if keys is not None and sorted(value) != sorted(keys):
+        raise _fail(path, where, sorted(value), f"the keys {', '.join(sorted(keys))}")
+    return value
+
+
+def _package(path: Path, where: str, value: object) -> DebPackage:
+    fields = _object(path, where, value, (*_FIELDS, "size"))
+    for key, pattern in _FIELDS.items():
+        if not isinstance(fields[key], str) or not pattern.fullmatch(fields[key]):
+            raise _fail(path, f"{where}.{key}", fields[key], f"text like {pattern.pattern}")
+    size = fields["size"]
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size < 1 << 40:
+        raise _fail(path, f"{where}.size", size, "a size in bytes")
+    return DebPackage(**fields)
+
+
+def _pins(path: Path, section: str, value: object) -> dict[str, Pin]:
+    pins = {}
+    for name, raw in _object(path, section, value).items():
+        where = f"{section}[{name}]"
+        fields = _object(path, where, raw, ("version", "packages"))
+        if not isinstance(fields["version"], str) or not 0 < len(fields["version"]) <= 200:
+            raise _fail(path, f"{where}.version", fields["version"], "a version")
+        if not isinstance(fields["packages"], list) or not fields["packages"]:
+            raise _fail(path, f"{where}.packages", fields["packages"], "a list of packages")
+        packages = [_package(path, f"{where}.packages[{i}]", item) for i, item in enumerate(fields["packages"])]
+        names = [package.name for package in packages]
+        if len(set(names)) != len(names):
+            raise _fail(path, f"{where}.packages", names, "each package once")
+        pins[name] = Pin(fields["version"], tuple(packages))
+    return pins
+
+
+def read_lock(path: Path) -> Lock:
+    """Read a lock file; one that does not exist is empty. Raises InputError naming the place in it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Lock()
+    except OSError as err:
+        raise InputError(f"{path}: cannot be read: {err.strerror}") from err
+    if len(raw) > MAX_BYTES:
+        raise _fail(path, "size", len(raw), f"at most {MAX_BYTES} bytes")
+    try:
+        loaded = json.loads(raw)
+    except (ValueError, RecursionError) as err:
+        raise InputError(f"{path}: not JSON: {err}", fix="take it back from version control, or delete it") from None
+    top = _object(path, "file", loaded, ("version", "kernels", "tools"))
+    if top["version"] != VERSION or isinstance(top["version"], bool):
+        raise _fail(path, "version", top["version"], f"{VERSION} (made by another ktstr?)")
+    return Lock(_pins(path, "kernels", top["kernels"]), _pins(path, "tools", top["tools"]))
+
+
+def _pin_object(pin: Pin) -> dict[str, object]:
+    packages = sorted(pin.packages, key=lambda package: package.name)
+    return {"version": pin.version, "packages": [vars(package) for package in packages]}
+
+
+def lock_text(lock: Lock) -> str:
+    """The file's text: the same pins give the same bytes."""
+    top = {
+        "version": VERSION,
+        "kernels": {name: _pin_object(pin) for name, pin in lock.kernels.items()},
+        "tools": {name: _pin_object(pin) for name, pin in lock.tools.items()},
+    }
+    return json.dumps(top, indent=2, sort_keys=True) + "\n"
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write the lock file in one step; an unchanged one is left alone. Raises HostError when it cannot."""
+    text = lock_text(lock)
+    temp = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            return
+        try:
+            with temp.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temp.replace(path)
+        finally:
+            temp.unlink(missing_ok=True)
+    except (OSError, UnicodeDecodeError) as err:
+        raise full_or_denied(err if isinstance(err, OSError) else OSError(str(err)), path) from err

@@ -1,0 +1,79 @@
+"""Writing files whole or not at all, and reading JSON that anyone may have touched."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ktstr.errors import HostError, InputError
+
+SIDECAR_CAP = 64 << 20  # bytes
+RECORD_CAP = 512 << 20  # bytes: four million samples and their digits fit
+
+
+def write_atomic(path: Path, data: bytes, staging: str) -> None:
+    """Write ``data`` as ``path`` by renaming ``{path}.{staging}``, which is removed on failure.
+
+    Raises HostError naming the file when the disk is full or the folder unwritable.
+    """
+    temp = path.with_name(f"{path.name}.{staging}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temp.write_bytes(data)
+        temp.replace(path)
+    except OSError as e:
+        temp.unlink(missing_ok=True)
+        raise HostError(f"{path}: cannot be written: {e.strerror}", fix="free space there, or make it writable") from e
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def staging_name(run_id: str) -> str:
+    """What a file is called while it is written: ``tmp.{pid}.{run_id}``."""
+    return f"tmp.{os.getpid()}.{run_id}"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _read(path: Path, cap: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(cap + 1)
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read: {e.strerror}") from e
+    if len(data) > cap:
+        raise InputError(f"{path}: found more than {cap} bytes, expected at most that")
+    return data
+
+
+def read_json(path: Path, cap: int) -> dict[str, Any]:
+    """The JSON object in ``path``. Raises InputError for anything else, naming the file and the place.
+
+    Refused: more than ``cap`` bytes, other encodings than UTF-8, nesting too deep for the parser, NaN and
+    infinities.
+    """
+    data = _read(path, cap)
+    try:
+        found = json.loads(data.decode("utf-8"), parse_float=_finite, parse_constant=_no_constant)
+    except json.JSONDecodeError as e:
+        raise InputError(f"{path}:{e.lineno}:{e.colno}: is no JSON: {e.msg}") from e
+    except RecursionError as e:
+        raise InputError(f"{path}: is nested too deeply") from e
+    except ValueError as e:
+        raise InputError(f"{path}: is no JSON: {e}") from e
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: found a {type(found).__name__}, expected an object")
+    return found

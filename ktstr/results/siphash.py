@@ -1,0 +1,49 @@
+"""SipHash-c-d (Aumasson and Bernstein, 2012): the 64-bit hash that names sidecars (SipHash-1-3, zero key)."""
+
+from __future__ import annotations
+
+_MASK = (1 << 64) - 1
+State = tuple[int, int, int, int]
+
+
+def _rotl(x: int, bits: int) -> int:
+    return ((x << bits) | (x >> (64 - bits))) & _MASK
+
+
+def _round(state: State) -> State:
+    v0, v1, v2, v3 = state
+    v0 = (v0 + v1) & _MASK
+    v1 = _rotl(v1, 13) ^ v0
+    v0 = _rotl(v0, 32)
+    v2 = (v2 + v3) & _MASK
+    v3 = _rotl(v3, 16) ^ v2
+    v0 = (v0 + v3) & _MASK
+    v3 = _rotl(v3, 21) ^ v0
+    v2 = (v2 + v1) & _MASK
+    v1 = _rotl(v1, 17) ^ v2
+    v2 = _rotl(v2, 32)
+    return v0, v1, v2, v3
+
+
+def _rounds(state: State, count: int) -> State:
+    for _ in range(count):
+        state = _round(state)
+    return state
+
+
+def siphash(data: bytes, key: bytes = bytes(16), c: int = 1, d: int = 3) -> int:
+    """Hash ``data`` under a 16-byte ``key`` with ``c`` rounds per word and ``d`` at the end."""
+    k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
+    state: State = (
+        k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573,
+    )  # fmt: skip
+    whole = len(data) - len(data) % 8
+    last = data[whole:] + bytes(7 - len(data) % 8) + bytes([len(data) & 0xFF])
+    for at in range(0, whole + 8, 8):
+        word = int.from_bytes(data[at : at + 8] if at < whole else last, "little")
+        v0, v1, v2, v3 = state
+        v0, v1, v2, v3 = _rounds((v0, v1, v2, v3 ^ word), c)
+        state = (v0 ^ word, v1, v2, v3)
+    v0, v1, v2, v3 = state
+    v0, v1, v2, v3 = _rounds((v0, v1, v2 ^ 0xFF, v3), d)
+    return v0 ^ v1 ^ v2 ^ v3

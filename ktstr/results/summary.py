@@ -1,0 +1,151 @@
+"""What ``test`` says at its end: the table of cells, the failures with their files, JSON and JUnit.
+
+Pure functions of what came of the cells. Lines of prose stay within WIDTH columns; paths and the
+commands to copy are never broken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH = 100
+VERDICTS = ("pass", "fail", "inconclusive", "skip", "error", "not run")
+UNSUCCESSFUL = ("fail", "inconclusive", "error")
+# XML 1.0 cannot carry these, not even escaped.
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One cell as reported. ``files``: what to look at besides the sidecar; ``command`` reproduces it.
+
+    ``ran`` is False when a stored result was good; ``seconds`` is None when nothing was measured.
+    """
+
+    name: str
+    verdict: str
+    reasons: tuple[str, ...] = ()
+    seconds: float | None = None
+    ran: bool = False
+    sidecar: str | None = None
+    files: tuple[str, ...] = ()
+    command: str = ""
+
+
+def counts(cells: Sequence[CellSummary]) -> dict[str, int]:
+    """How many cells have each verdict; every verdict is a key."""
+    return {verdict: sum(c.verdict == verdict for c in cells) for verdict in VERDICTS}
+
+
+def counts_line(cells: Sequence[CellSummary]) -> str:
+    """``12 cells: 10 passed, 2 failed (9 ran, 3 up to date)``; verdicts nobody has are left out."""
+    words = {"pass": "passed", "fail": "failed", "skip": "skipped", "error": "in error"}
+    parts = [f"{n} {words.get(verdict, verdict)}" for verdict, n in counts(cells).items() if n]
+    ran = sum(c.ran for c in cells)
+    fresh = sum(not c.ran and c.verdict in ("pass", "fail", "inconclusive") for c in cells)
+    noun = "cell" if len(cells) == 1 else "cells"
+    return f"{len(cells)} {noun}: {', '.join(parts) or 'none'} ({ran} ran, {fresh} up to date)"
+
+
+def _row(cell: CellSummary) -> str:
+    if cell.seconds is not None and cell.ran:
+        time = f"{cell.seconds:.1f} s"
+    else:
+        time = "up to date" if cell.verdict in ("pass", "fail", "inconclusive") else "-"
+    return f"{cell.verdict.upper():<13}{time:>10}  {cell.name}"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
+
+
+def _reasons(cell: CellSummary, verbose: bool) -> list[str]:
+    """All reasons of what did not pass; one line's worth of skips unless verbose."""
+    shown = cell.reasons if verbose or cell.verdict in UNSUCCESSFUL else cell.reasons[:1]
+    return [line for reason in shown for line in _wrapped(reason, "    ")]
+
+
+def _footer(cells: Sequence[CellSummary]) -> list[str]:
+    """Each failed cell's files, and the one command that repeats it."""
+    lines: list[str] = []
+    for cell in cells:
+        if cell.verdict not in UNSUCCESSFUL:
+            continue
+        lines += ["", f"  {cell.verdict.upper()}  {cell.name}"]
+        if cell.sidecar:
+            lines.append(f"    sidecar    {cell.sidecar}")
+        lines += [f"    file       {path}" for path in cell.files]
+        if cell.command:
+            lines.append(f"    reproduce  {cell.command}")
+    return ["", "failed cells:" if lines else "", *lines][: None if lines else 0]
+
+
+def table(cells: Sequence[CellSummary], *, verbose: bool = False, interrupted: bool = False) -> str:
+    """The whole report as text, ending in a newline."""
+    lines = [f"{'VERDICT':<13}{'TIME':>10}  CELL"]
+    for cell in cells:
+        lines += [_row(cell), *_reasons(cell, verbose)]
+    lines += [*_footer(cells), "", counts_line(cells)]
+    if interrupted:
+        lines.append("INTERRUPTED: the table is partial; finished cells are kept and will not run again")
+    return "\n".join(lines) + "\n"
+
+
+def to_json(cells: Sequence[CellSummary], *, interrupted: bool = False) -> str:
+    """The report as one JSON object (``schemas/test_output.schema.json``)."""
+    rows = [
+        {
+            "name": c.name,
+            "verdict": c.verdict,
+            "reasons": list(c.reasons),
+            "sidecar": c.sidecar,
+            "seconds": c.seconds,
+            "ran": c.ran,
+            "files": list(c.files),
+            "reproduce": c.command or None,
+        }
+        for c in cells
+    ]
+    whole = {"interrupted": interrupted, "counts": counts(cells), "cells": rows}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def _case(suite: ET.Element, cell: CellSummary) -> None:
+    test, _, rest = cell.name.partition("/")
+    case = ET.SubElement(suite, "testcase", classname=_xml(test), name=_xml(rest or test))
+    if cell.seconds is not None:
+        case.set("time", f"{cell.seconds:.3f}")
+    tag = {"fail": "failure", "inconclusive": "failure", "error": "error", "skip": "skipped", "not run": "skipped"}
+    if cell.verdict in tag:
+        text = _xml("\n".join(cell.reasons))
+        child = ET.SubElement(case, tag[cell.verdict], message=text.partition("\n")[0])
+        if cell.verdict in UNSUCCESSFUL:
+            child.set("type", cell.verdict)
+            child.text = "\n".join(_xml(line) for line in (*cell.reasons, *cell.files, cell.command) if line)
+
+
+def _xml(text: str) -> str:
+    return _NO_XML.sub("\ufffd", text)
+
+
+def junit(cells: Sequence[CellSummary]) -> str:
+    """JUnit XML. Inconclusive is a failure of that type; cells not run are skipped."""
+    n = counts(cells)
+    totals = {
+        "tests": str(len(cells)),
+        "failures": str(n["fail"] + n["inconclusive"]),
+        "errors": str(n["error"]),
+        "skipped": str(n["skip"] + n["not run"]),
+        "time": f"{sum(c.seconds or 0.0 for c in cells):.3f}",
+    }
+    top = ET.Element("testsuites", {"name": "ktstr", **totals})
+    suite = ET.SubElement(top, "testsuite", {"name": "ktstr", **totals})
+    for cell in cells:
+        _case(suite, cell)
+    ET.indent(top)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(top, encoding="unicode") + "\n"

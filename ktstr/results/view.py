@@ -1,0 +1,144 @@
+"""The run directory ``{root}/{kernel}-{commit}/{accel}-s{seed}/``: a view of the store that people and
+statistics read.
+
+The first publication of a session into a run directory removes the sidecars of earlier sessions
+there, and only those: what a concurrent session published since this one began stays, so that two
+sessions in one directory both end with their own sidecars in it. ``.ktstr_run_epoch`` holds the token of
+the session that last did so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ktstr.errors import HostError
+from ktstr.host.flock import locked
+from ktstr.results.files import staging_name, write_atomic
+from ktstr.results.sidecar import CellIdentity, dump, file_name, is_sidecar
+
+EPOCH = ".ktstr_run_epoch"
+LOCK_TIMEOUT_S = 30.0
+_SUBDIR = re.compile(r"(kvm|icount|tcg)-s[0-9]{1,20}(-[0-9a-f]{8})?")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One session: processes with the same token share a run directory. ``began_ns``: since the Unix epoch."""
+
+    token: str
+    began_ns: int
+
+
+def epoch(environ: Mapping[str, str], began_ns: int | None = None) -> Epoch:
+    """The session's token: KTSTR_RUN_EPOCH, else one of this process's own."""
+    began = time.time_ns() if began_ns is None else began_ns
+    return Epoch(environ.get("KTSTR_RUN_EPOCH") or f"{os.getpid()}-{began}", began)
+
+
+def leaf_name(kernel: str | None, commit: str | None) -> str:
+    """``{kernel}-{commit}``, ``unknown`` for what is not known; safe as one name in a path."""
+    return "-".join(_UNSAFE.sub("-", part or "unknown").lstrip(".") or "unknown" for part in (kernel, commit))
+
+
+def place(sidecar: Mapping[str, Any]) -> tuple[str, str]:
+    """Where a sidecar belongs inside its run directory: subdirectory and file name."""
+    identity = CellIdentity(
+        test=sidecar["test_name"], preset=sidecar["preset"], topology=sidecar["topology"], vcpus=sidecar["vcpus"],
+        scheduler=sidecar["scheduler"], accel=sidecar["accel"], seed=sidecar["seed"], work_type=sidecar["work_type"],
+        cpu_budget=sidecar["cpu_budget"], sysctls=tuple(sidecar["sysctls"]), kargs=tuple(sidecar["kargs"]),
+        payload=sidecar["payload"],
+    )  # fmt: skip
+    return f"{sidecar['accel']}-s{sidecar['seed']}", file_name(identity)
+
+
+def _places(sidecars: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """A place for each, in order. Different cells that share a name (two presets of one topology) get a
+    subdirectory of their own from their digest."""
+    wanted = [place(sidecar) for sidecar in sidecars]
+    owner: dict[tuple[str, str], object] = {}
+    order = sorted(range(len(sidecars)), key=lambda i: (str(sidecars[i]["preset"]), str(sidecars[i]["input_digest"])))
+    for i in order:
+        owner.setdefault(wanted[i], _cell(sidecars[i]))
+    found = []
+    for sidecar, (subdir, name) in zip(sidecars, wanted, strict=True):
+        own = owner[subdir, name] == _cell(sidecar)
+        digest = str(sidecar["input_digest"] or "0" * 8)[:8]
+        found.append(Path(subdir if own else f"{subdir}-{digest}") / name)
+    return found
+
+
+def _cell(sidecar: Mapping[str, Any]) -> tuple[object, object]:
+    return sidecar["preset"], sidecar["input_digest"]
+
+
+def _stale(folder: Path, before_ns: int) -> Iterator[Path]:
+    """Sidecars and their staging files in a run directory, last published before that time."""
+    subdirs = [p for p in folder.iterdir() if _SUBDIR.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
+    for where in (folder, *subdirs):
+        for path in where.iterdir():
+            ours = is_sidecar(path) or ".ktstr.json.tmp." in path.name
+            if ours and path.is_file() and path.stat().st_mtime_ns < before_ns:
+                yield path
+
+
+def _pre_clear(folder: Path, session: Epoch) -> None:
+    """Once per token: remove what earlier sessions left, then record the token."""
+    mark = folder / EPOCH
+    try:
+        if mark.read_text(encoding="utf-8", errors="replace") == session.token:
+            return
+    except FileNotFoundError:
+        pass
+    for path in list(_stale(folder, session.began_ns)):
+        path.unlink(missing_ok=True)
+    write_atomic(mark, session.token.encode(), staging_name("epoch"))
+
+
+def _write(path: Path, data: bytes, run_id: str) -> None:
+    """Write what is missing or different; what is the same is only marked as this session's."""
+    try:
+        same = path.read_bytes() == data
+    except (FileNotFoundError, NotADirectoryError):
+        same = False
+    if not same:
+        write_atomic(path, data, staging_name(run_id))
+    now = time.time_ns()  # the kernel's own stamp may lie some milliseconds before a session's beginning
+    os.utime(path, ns=(now, now))
+
+
+def _write_all(folder: Path, sidecars: Sequence[Mapping[str, Any]]) -> list[Path]:
+    paths = [folder / place for place in _places(sidecars)]
+    for path, sidecar in zip(paths, sidecars, strict=True):
+        _write(path, dump(dict(sidecar)), str(sidecar["run_id"]))
+    return paths
+
+
+def publish(root: Path, leaf: str, sidecars: Sequence[Mapping[str, Any]], session: Epoch) -> list[Path]:
+    """Fill the run directory ``root/leaf``; gives each sidecar's path, in order.
+
+    Under an exclusive lock ``root/.locks/{leaf}.lock``. Raises HostError when another process holds it for
+    30 s (named), when the filesystem is remote, or when the disk is full.
+    """
+    folder = root / leaf
+    with locked(root / ".locks" / f"{leaf}.lock", timeout_s=LOCK_TIMEOUT_S):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _pre_clear(folder, session)
+            return _write_all(folder, sidecars)
+        except OSError as e:
+            raise HostError(f"{folder}: cannot be filled: {e.strerror}", fix="make it writable") from e
+
+
+def publish_verbatim(folder: Path, sidecars: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """Fill the directory KTSTR_SIDECAR_DIR names: no lock, and nothing is removed."""
+    try:
+        return _write_all(folder, sidecars)
+    except OSError as e:
+        raise HostError(f"{folder}: cannot be filled: {e.strerror}", fix="make it writable") from e

@@ -1,0 +1,214 @@
+"""Compiles a declared test for one topology, scheduler and seed into the program the agent runs.
+
+The program: start the scheduler, make the cgroups, spawn every worker blocked, release them in
+order, hold, stop them and collect, remove the cgroups, stop the scheduler. A seed permutes and delays
+these steps (``perturb``), and nothing else depends on it.
+
+Virtual deadline: attach timeout + duration + the longest start offset + all delays + the time
+limits of stopping + MARGIN_NS for making and removing what is small. A guest that passes it is stuck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+from ktstr.checks.model import WorkGroup
+from ktstr.config import cpulist
+from ktstr.config.fields import WORK_PARAMS
+from ktstr.config.model import Cgroup, SchedulerDecl, TestDecl, Work
+from ktstr.config.topology import Topology
+from ktstr.errors import InputError
+from ktstr.scenarios import cpusets
+from ktstr.scenarios.perturb import Perturbations, perturb
+from ktstr.scenarios.program import (
+    AddCgroup,
+    Delay,
+    Hold,
+    Op,
+    Program,
+    Release,
+    RemoveCgroups,
+    SchedPolicy,
+    Spawn,
+    StartScheduler,
+    StopScheduler,
+    StopWorkers,
+    Worker,
+    WorkType,
+)
+
+STOP_WORKERS_NS = 5_000_000_000
+STOP_SCHEDULER_NS = 5_000_000_000
+MARGIN_NS = 10_000_000_000
+SCHEDULER_DIR = "/sched/bin"
+MAX_ARGS, MAX_ARG_BYTES = 64, 8192  # what the agent takes, the scheduler's path included
+
+
+@dataclass(frozen=True)
+class WorkerSlot:
+    """One worker by its number in spawn order: its work, and its number within that work."""
+
+    work_index: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program, and the tables that give its numbers their names.
+
+    ``works`` is by work index; its ``cpus`` are those isolation allows (expect_cpuset, else cpuset).
+    """
+
+    program: Program
+    perturbations: Perturbations
+    cgroup_names: tuple[str, ...]
+    works: tuple[WorkGroup, ...]
+
+    @property
+    def workers(self) -> tuple[WorkerSlot, ...]:
+        """Every worker, by the index reports carry: the order of spawning."""
+        spawns = [op for op in self.program.ops if isinstance(op, Spawn)]
+        return tuple(WorkerSlot(op.work_index, number) for op in spawns for number in range(len(op.workers)))
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """The workers of one work: everything about their Spawn but the start offsets."""
+
+    cgroup: int
+    work_index: int
+    work: Work
+    params: tuple[int, ...]
+    affinity: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that does not depend on the seed."""
+
+    cgroups: tuple[AddCgroup, ...]
+    crews: tuple[_Crew, ...]
+    works: tuple[WorkGroup, ...]
+    workers: int
+
+    @property
+    def steps(self) -> int:
+        return len(self.cgroups) + len(self.crews) + 2
+
+
+def compile_test(
+    test: TestDecl, topology: Topology, scheduler: SchedulerDecl, seed: int, binary: str | None = None
+) -> Compiled:
+    """The program of one cell.
+
+    ``binary`` is the scheduler's file name in the image, None for one of the kernel's own. Raises
+    InputError, with the place in ktstr.yaml, when a cpuset or affinity does not fit the topology.
+    """
+    plan = _plan(test.cgroups, topology)
+    shifts = perturb(seed, len(plan.crews), plan.workers, plan.steps, test.duration_ns)
+    body = _body(plan, shifts, test.duration_ns)
+    start, stop, wait_ns = _scheduler_ops(test, scheduler, binary)
+    deadline = wait_ns + test.duration_ns + max(shifts.start_offsets_ns, default=0) + sum(shifts.delays_ns)
+    deadline += STOP_WORKERS_NS + STOP_SCHEDULER_NS + MARGIN_NS
+    program = Program(seed, deadline, (*start, *body, *stop))
+    return Compiled(program, shifts, tuple(c.name for c in plan.cgroups), plan.works)
+
+
+def _scheduler_ops(
+    test: TestDecl, scheduler: SchedulerDecl, binary: str | None
+) -> tuple[tuple[Op, ...], tuple[Op, ...], int]:
+    """What comes before and after the workload, and how long attaching may take."""
+    if scheduler.builtin is not None:
+        return (), (), 0
+    if binary is None:
+        raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image is needed")
+    argv = (f"{SCHEDULER_DIR}/{binary}", *scheduler.args, *test.scheduler_args)
+    size = sum(len(arg.encode()) + 1 for arg in argv)
+    if len(argv) > MAX_ARGS or size > MAX_ARG_BYTES:
+        raise InputError(
+            f"{scheduler.where} schedulers.{scheduler.name}.args: found {len(argv) - 1} arguments of {size} bytes,"
+            f" those of test {test.name} included, expected at most {MAX_ARGS - 1} of {MAX_ARG_BYTES}"
+        )
+    start = StartScheduler(argv, scheduler.attach_timeout_ns)
+    return (start,), (StopScheduler(STOP_SCHEDULER_NS),), scheduler.attach_timeout_ns
+
+
+def _body(plan: _Plan, shifts: Perturbations, duration_ns: int) -> list[Op]:
+    delays = iter(shifts.delays_ns)
+    ops: list[Op] = []
+
+    def step(op: Op) -> None:
+        if delay := next(delays):
+            ops.append(Delay(delay))
+        ops.append(op)
+
+    for cgroup in plan.cgroups:
+        step(cgroup)
+    first = 0
+    for crew in (plan.crews[i] for i in shifts.spawn_order):
+        step(_spawn(crew, shifts.start_offsets_ns[first : first + crew.work.workers]))
+        first += crew.work.workers
+    step(Release(shifts.release_order))
+    ops.append(Hold(duration_ns))
+    step(StopWorkers(STOP_WORKERS_NS))
+    ops.append(RemoveCgroups())
+    return ops
+
+
+def _spawn(crew: _Crew, offsets: tuple[int, ...]) -> Spawn:
+    work = crew.work
+    return Spawn(
+        crew.cgroup,
+        crew.work_index,
+        cast(WorkType, work.work_type),
+        tuple(map(Worker, offsets)),
+        crew.params,
+        cast(SchedPolicy, work.policy),
+        work.priority,
+        work.nice,
+        crew.affinity,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _plan(cgroups: tuple[Cgroup, ...], topology: Topology) -> _Plan:
+    """The scenario on this topology; the same for every kernel, scheduler and seed."""
+    made: list[AddCgroup] = []
+    crews: list[_Crew] = []
+    works: list[WorkGroup] = []
+    for index, cgroup in enumerate(cgroups):
+        confined = None if cgroup.cpuset is None else cpusets.resolve(cgroup.cpuset, topology)
+        expected = cgroup.expect_cpuset
+        judged_by = confined if expected is None else cpusets.resolve(expected, topology)
+        made.append(AddCgroup(cgroup.name, confined))
+        for work in cgroup.works:
+            params = _params(work)
+            crews.append(_Crew(index, len(works), work, params, _affinity(work, confined, topology)))
+            works.append(_group(len(works), cgroup.name, work, params, judged_by))
+    return _Plan(tuple(made), tuple(crews), tuple(works), sum(w.workers for w in works))
+
+
+def _group(index: int, cgroup: str, work: Work, params: tuple[int, ...], cpus: tuple[int, ...] | None) -> WorkGroup:
+    return WorkGroup(index, cgroup, work.work_type, work.workers, cpus, params, work.policy, work.priority, work.nice)
+
+
+def _affinity(work: Work, confined: tuple[int, ...] | None, topology: Topology) -> tuple[int, ...] | None:
+    """The CPUs, which must exist and of which one must be in the cpuset: a pin to none is no pin."""
+    if not work.affinity:
+        return None
+    where = f"{work.where}.affinity"
+    pinned = cpusets.exact(work.affinity, topology, where)
+    if confined is not None and not (pinned := tuple(cpu for cpu in pinned if cpu in confined)):
+        raise InputError(
+            f"{where}: found CPUs {cpulist.render(work.affinity)}, expected one of the cpuset's CPUs,"
+            f" {cpulist.render(confined)} (topology {topology.label})"
+        )
+    return pinned
+
+
+def _params(work: Work) -> tuple[int, ...]:
+    """The work type's numbers in the agent's order; what was not declared has its default."""
+    given = dict(work.params)
+    return tuple(given.get(p.name, p.default) for p in WORK_PARAMS.get(work.work_type, ()))

@@ -1,0 +1,241 @@
+"""Building a scheduler from a folder of C and BPF sources, for one kernel.
+
+A folder holds ``NAME.bpf.c`` and its loader ``NAME.c``, and any headers. The BPF half
+includes ``vmlinux.h``, made from the kernel's own BTF; the loader includes
+``NAME.skel.h`` (``NAME.bpf.skel.h`` is the same file). libbpf is linked statically.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.errors import HostError, InputError
+from ktstr.schedulers.toolchain import BpfTools, Toolchain, find_toolchain
+
+METADATA = "metadata.json"
+SCHEMA = 1
+TOOL_TIMEOUT_S = 300
+ERROR_LINES = 30
+BPF_FLAGS = (
+    "-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-D__TARGET_ARCH_x86",
+    "-Wall", "-Wextra", "-Wno-unused-parameter",
+)  # fmt: skip
+CC_FLAGS = ("-std=gnu11", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra")
+LINK_FLAGS = ("-l:libbpf.a", "-l:libelf.so.1", "-l:libz.so.1", "-Wl,--as-needed", "-lm")
+
+
+@dataclass(frozen=True)
+class SchedulerBinary:
+    """A built scheduler: ``digest`` is the SHA-256 of the file at ``path``, ``inputs`` of what made it."""
+
+    path: Path
+    digest: str
+    inputs: str
+    metadata: Path
+
+
+def inputs_digest(source: Path, btf_digest: str, toolchain: Toolchain) -> str:
+    """SHA-256 over every ``.c`` and ``.h`` below ``source``, the kernel's BTF, the tools and their flags.
+
+    Raises InputError when ``source`` is not a scheduler's folder.
+    """
+    scheduler_name(source)
+    recipe = (SCHEMA, btf_digest, toolchain.versions, BPF_FLAGS, CC_FLAGS, LINK_FLAGS)
+    total = hashlib.sha256(repr(recipe).encode())
+    for path in sorted(p for p in source.rglob("*.[ch]") if p.is_file()):
+        data = path.read_bytes()
+        total.update(f"{path.relative_to(source).as_posix()}:{len(data)}:".encode() + data)
+    return total.hexdigest()
+
+
+def scheduler_name(source: Path) -> str:
+    """NAME of the one pair NAME.bpf.c and NAME.c in ``source``. Raises InputError when it is not one."""
+    if not source.is_dir():
+        raise InputError(f"scheduler source {source}: found no such folder")
+    names = sorted(path.name.removesuffix(".bpf.c") for path in source.glob("*.bpf.c"))
+    pairs = [name for name in names if (source / f"{name}.c").is_file()]
+    if len(pairs) != 1:
+        found = f"found {', '.join(pairs)}" if pairs else f"found {len(names)} *.bpf.c and no loader of the same name"
+        raise InputError(f"scheduler source {source}: {found}, expected one pair NAME.bpf.c and NAME.c")
+    return pairs[0]
+
+
+def load_built(outdir: Path, inputs: str) -> SchedulerBinary | None:
+    """What ``outdir`` holds if it was built whole from ``inputs``, else None."""
+    metadata = outdir / METADATA
+    try:
+        known = json.loads(metadata.read_bytes())
+        path = outdir / Path(known["binary"]).name
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        whole = (known["inputs_digest"], known["binary_sha256"]) == (inputs, digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return SchedulerBinary(path, digest, inputs, metadata) if whole else None
+
+
+def build(source: Path, kernel_btf: Path | None, tools: BpfTools, outdir: Path) -> SchedulerBinary:
+    """Build the scheduler in ``source`` for the kernel whose raw BTF is ``kernel_btf``, into ``outdir``.
+
+    Nothing in ``outdir`` is touched unless the build succeeds. Raises InputError for
+    sources that do not compile or a kernel without BTF or sched_ext, HostError for tools
+    that are missing or break.
+    """
+    source, outdir = source.resolve(), outdir.resolve()
+    name = scheduler_name(source)
+    btf = _read_btf(kernel_btf)
+    toolchain = find_toolchain(tools, os.environ)
+    inputs = inputs_digest(source, hashlib.sha256(btf).hexdigest(), toolchain)
+    try:
+        outdir.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{outdir.name}.", dir=outdir.parent) as temp:
+            steps = _Steps(name, source, Path(temp), toolchain)
+            warnings = steps.compile(btf)
+            return _publish(steps, outdir, inputs, hashlib.sha256(btf).hexdigest(), warnings)
+    except OSError as err:
+        raise HostError(f"cannot write the scheduler {name} to {outdir}: {err.strerror or err}") from None
+
+
+def _read_btf(kernel_btf: Path | None) -> bytes:
+    fix = "choose a kernel with CONFIG_DEBUG_INFO_BTF and CONFIG_SCHED_CLASS_EXT"
+    if kernel_btf is None:
+        raise InputError("this kernel has no BTF: no scheduler can be built for it", fix=fix)
+    try:
+        btf = kernel_btf.read_bytes()
+    except OSError as err:
+        raise InputError(f"{kernel_btf}: {err.strerror}, expected the kernel's BTF") from None
+    if b"\0sched_ext_ops\0" not in btf:
+        raise InputError(f"{kernel_btf}: found no sched_ext_ops, expected the BTF of a kernel with sched_ext", fix=fix)
+    return btf
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """One build in ``work``: vmlinux.h, then the BPF object, its skeleton, and the loader."""
+
+    name: str
+    source: Path
+    work: Path
+    toolchain: Toolchain
+
+    @property
+    def binary(self) -> Path:
+        return self.work / self.name
+
+    @property
+    def bpf_object(self) -> Path:
+        return self.work / f"{self.name}.bpf.o"
+
+    def compile(self, btf: bytes) -> str:
+        """Run every step; gives the compilers' warnings."""
+        self._vmlinux_header(btf)
+        warnings = self._bpf_object()
+        self._skeleton()
+        return warnings + self._loader()
+
+    def _vmlinux_header(self, btf: bytes) -> None:
+        raw = self.work / "vmlinux.btf"
+        raw.write_bytes(btf)
+        header = self._bpftool("btf", "dump", "file", str(raw), "format", "c")
+        (self.work / "vmlinux.h").write_text(header)
+
+    def _bpf_object(self) -> str:
+        source, compiled = f"{self.name}.bpf.c", self.work / "compiled.o"
+        command = [self.toolchain.clang, *BPF_FLAGS, *self._paths(), "-c", source, "-o", str(compiled)]
+        warnings = self._compiler(command, source)
+        self._bpftool("gen", "object", str(self.bpf_object), str(compiled))
+        return warnings
+
+    def _skeleton(self) -> None:
+        identifier = re.sub(r"\W", "_", self.name, flags=re.ASCII)
+        text = self._bpftool("gen", "skeleton", str(self.bpf_object), "name", identifier)
+        text = fit_skeleton(text, (self.toolchain.include / "bpf" / "libbpf.h").read_text())
+        for suffix in (".skel.h", ".bpf.skel.h"):
+            (self.work / f"{self.name}{suffix}").write_text(text)
+
+    def _loader(self) -> str:
+        source, lib = f"{self.name}.c", self.toolchain.lib
+        link = [f"-L{lib}", f"-Wl,-rpath-link={lib}", *LINK_FLAGS]
+        command = [self.toolchain.cc, *CC_FLAGS, *self._paths(), source, "-o", str(self.binary), *link]
+        return self._compiler(command, source)
+
+    def _paths(self) -> list[str]:
+        """Include paths, and maps that keep this machine's folders out of the output."""
+        own = ["-I.", "-Iinclude"] if (self.source / "include").is_dir() else ["-I."]
+        maps = [f"-ffile-prefix-map={self.source}=.", f"-ffile-prefix-map={self.work}=."]
+        return [*own, "-isystem", str(self.work), "-isystem", str(self.toolchain.include), *maps]
+
+    def _compiler(self, command: Sequence[str], source: str) -> str:
+        done = self._run(command)
+        if done.returncode:
+            tail = "\n".join(done.stderr.splitlines()[-ERROR_LINES:])
+            raise InputError(f"{self.source / source} does not compile:\n{tail}", fix="mend the source")
+        return done.stderr
+
+    def _bpftool(self, *args: str) -> str:
+        done = self._run([str(self.toolchain.bpftool), *args])
+        if done.returncode:
+            said = done.stderr.strip() or f"exit status {done.returncode}"
+            raise HostError(f"bpftool {' '.join(args[:2])} failed for the scheduler {self.name}: {said}")
+        return done.stdout
+
+    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        tool = Path(command[0]).name
+        try:
+            done = subprocess.run(
+                command, cwd=self.source, env=self.toolchain.environ(), stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise HostError(f"{tool} did not end within {TOOL_TIMEOUT_S} s on the scheduler {self.name}") from None
+        if done.returncode < 0:
+            raise HostError(f"{tool} was killed by signal {-done.returncode} on the scheduler {self.name}")
+        if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
+            raise HostError(f"{tool}: no space left on the device of {self.work.parent}", fix="free some disk space")
+        return done
+
+
+def fit_skeleton(skeleton: str, libbpf_header: str) -> str:
+    """Make a skeleton from bpftool 7.5 compile against libbpf 1.4.
+
+    libbpf 1.5 gave struct bpf_map_skeleton a ``link`` (automatic attachment of struct_ops
+    maps) and bpftool writes it for any map of that type; loaders attach such maps by
+    themselves as well, so an older libbpf loses nothing but the field.
+    """
+    declared = re.search(r"struct bpf_map_skeleton \{(.*?)\};", libbpf_header, re.DOTALL)
+    if declared is None or re.search(r"\blink;", declared[1]):
+        return skeleton
+    skeleton = re.sub(r"^\s*map->link = .*;\n", "", skeleton, flags=re.MULTILINE)
+    skeleton = re.sub(r"map_skel_sz = \d+;", "map_skel_sz = sizeof(*s->maps);", skeleton)
+    return skeleton.replace("#define BPF_SKEL_SUPPORTS_MAP_AUTO_ATTACH 1\n", "")
+
+
+def _publish(steps: _Steps, outdir: Path, inputs: str, btf_digest: str, warnings: str) -> SchedulerBinary:
+    """Move the results into place; metadata, the target, goes first and comes last."""
+    digest = hashlib.sha256(steps.binary.read_bytes()).hexdigest()
+    facts = {
+        "schema": SCHEMA,
+        "name": steps.name,
+        "binary": steps.name,
+        "binary_sha256": digest,
+        "inputs_digest": inputs,
+        "btf_sha256": btf_digest,
+        "toolchain": dict(steps.toolchain.versions),
+        "warnings": warnings,
+    }
+    metadata = steps.work / METADATA
+    metadata.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    steps.binary.chmod(0o755)
+    outdir.mkdir(exist_ok=True)
+    (outdir / METADATA).unlink(missing_ok=True)
+    for path in (steps.bpf_object, steps.binary, metadata):
+        path.replace(outdir / path.name)
+    return SchedulerBinary(outdir / steps.name, digest, inputs, outdir / METADATA)

@@ -1,0 +1,1 @@
+"""All that knows doit: the front end, the task families, variables and the reporter."""

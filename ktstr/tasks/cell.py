@@ -1,0 +1,195 @@
+"""One cell: measure it unless a stored measurement stands, judge it, write its sidecar.
+
+The record (what was measured) is stored once; the verdict is computed from it, so a changed
+threshold is judged again without a boot. A cell never fails as a task.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ktstr.checks.judge import Expected, Judgement, judge
+from ktstr.checks.model import work_type_label
+from ktstr.checks.thresholds import merge
+from ktstr.errors import EXIT_ENVIRONMENT, KtstrError
+from ktstr.results import sidecar as sidecars
+from ktstr.results.files import staging_name, write_atomic
+from ktstr.results.record import CellRecord, GuestRecord, MachineEnd
+from ktstr.results.store import RECORD, CellStore, reusable
+from ktstr.schedulers.find import resolve_source
+from ktstr.tasks.plan import CellPlan
+from ktstr.tasks.session import Outcome, Session
+from ktstr.vm.machine import GuestSpec
+
+_COUNTER = itertools.count(1)
+CONSOLE, SCHED_LOG, COMMAND, SIDECAR, CHANNEL = "console.log", "sched.log", "command.txt", "sidecar.json", "channel.bin"
+
+
+def _store(session: Session) -> CellStore:
+    return CellStore(session.project.cells)
+
+
+def identity(session: Session, cell: CellPlan) -> sidecars.CellIdentity:
+    """Which cell it is, as its sidecar says."""
+    return sidecars.CellIdentity(
+        test=cell.key.test,
+        preset=cell.key.preset,
+        topology=cell.topology.label,
+        vcpus=cell.topology.cpus,
+        scheduler=cell.key.scheduler,
+        accel=cell.accel,
+        seed=cell.key.seed,
+        work_type=work_type_label(cell.compiled.works),
+        cpu_budget=cell.host_cpus,
+        sysctls=tuple(arg for arg in cell.kernel_args if arg.startswith("sysctl.")),
+        kargs=tuple(arg for arg in cell.kernel_args if not arg.startswith("sysctl.")),
+        kernel_version=cell.kernel.version(),
+        project_commit=session.commit(),
+        resolve_source=resolve_source(cell.scheduler),
+        run_source=sidecars.run_source(session.environ),
+        perturbations=asdict(cell.compiled.perturbations),
+    )
+
+
+def judged(cell: CellPlan, record: CellRecord) -> Judgement:
+    """The judgement of a record by this cell's thresholds."""
+    scheduler = None if cell.scheduler.builtin is not None else cell.key.scheduler
+    expected = Expected(cell.compiled.works, scheduler, cell.accel)
+    return judge(record, merge(cell.scheduler.checks, cell.test.checks), expected)
+
+
+def stored(session: Session, cell: CellPlan) -> tuple[CellRecord, Judgement] | None:
+    """A stored measurement that stands, with its judgement; None when the cell has to run."""
+    try:
+        record = _store(session).read(cell.input_digest)
+    except KtstrError:
+        return None  # damaged: measured again, and replaced whole
+    if record is None:
+        return None
+    judgement = judged(cell, record)
+    return (record, judgement) if reusable(record, judgement.outcome, cell.accel) else None
+
+
+def why(session: Session, cell: CellPlan) -> str:
+    """Why the cell would run, for ``dry_run=1``."""
+    if session.flag("rerun"):
+        return "run: rerun=1"
+    if stored(session, cell) is not None:
+        return "up to date"
+    path = _store(session).folder(cell.input_digest) / RECORD
+    return "run: the stored result does not stand" if path.exists() else f"run: no result for inputs {cell.input_digest[:12]}"
+
+
+def run_cell(session: Session, cell: CellPlan) -> None:
+    """Measure if needed, judge, write the sidecar, and tell the session."""
+    limit = session.number("maxfail")
+    if limit is not None and session.failed_cells() >= limit:
+        return
+    found = None if session.flag("rerun") else stored(session, cell)
+    outcome = _measure(session, cell) if found is None else _outcome(session, cell, *found, ran=False)
+    if outcome is not None:
+        session.record(outcome)
+        session.progress.cell_ended(outcome)
+
+
+def _measure(session: Session, cell: CellPlan) -> Outcome | None:
+    """Run the guest. None when the session was cancelled before or while it ran."""
+    with session.tokens.hold(cell.host_cpus, cell.memory_mib + 256, session.cancel) as held:
+        if not held:
+            return None
+        session.progress.cell_started()
+        workdir = _store(session).begin(cell.input_digest)
+        try:
+            record = _boot(session, cell, workdir)
+            return _keep(session, cell, workdir, record)
+        finally:
+            shutil.rmtree(workdir, ignore_errors=True)
+
+
+def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
+    from ktstr.vm.guest import decode_channel
+    from ktstr.vm.image import cell_part
+    from ktstr.vm.topology import differences
+
+    assert session.plan is not None
+    program = workdir / "program.cpio"
+    program.write_bytes(cell_part(cell.program))
+    spec = GuestSpec(
+        cell.kernel.vmlinux, (cell.image.path, program), cell.topology, cell.memory_mib, cell.kernel_args
+    )
+    timeout = session.values["timeout"]
+    assert isinstance(timeout, float)
+    result = session.plan.machine.run(spec, workdir, timeout, session.cancel)
+    guest, broken = decode_channel(result.channel.read_bytes() if result.channel.exists() else b"")
+    end = _end(result.end, guest, broken, differences(guest, cell.topology))
+    return _record(session, cell, guest, end)
+
+
+def _end(end: MachineEnd, guest: GuestRecord, broken: str | None, topology: list[str]) -> MachineEnd:
+    """A guest that shows another topology than declared says nothing about the scheduler."""
+    from dataclasses import replace
+
+    if guest.cpus and topology:
+        return replace(end, reason="emulator_failed", detail=f"the guest shows another topology: {topology[0]}")
+    return end
+
+
+def _record(session: Session, cell: CellPlan, guest: GuestRecord, end: MachineEnd) -> CellRecord:
+    now = datetime.now(UTC)
+    return CellRecord(
+        guest=guest,
+        end=end,
+        input_digest=cell.input_digest,
+        measured_at=now.isoformat(timespec="milliseconds"),
+        measured_commit=session.commit(),
+        run_id=sidecars.run_id(now, next(_COUNTER)),
+        host=_host(),
+    )
+
+
+@cache
+def _host() -> dict[str, Any]:
+    from ktstr.host.context import capture
+
+    return capture().to_json()
+
+
+def _keep(session: Session, cell: CellPlan, workdir: Path, record: CellRecord) -> Outcome | None:
+    """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
+    if record.end.reason == "killed" and session.cancel.is_set():
+        return None
+    (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
+    (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
+    (workdir / "program.cpio").unlink(missing_ok=True)
+    judgement = judged(cell, record)
+    if judgement.outcome == "error":
+        return _error(session, cell, workdir, record, judgement)
+    _store(session).commit(cell.input_digest, workdir, record)
+    return _outcome(session, cell, record, judgement, ran=True)
+
+
+def _error(session: Session, cell: CellPlan, workdir: Path, record: CellRecord, judgement: Judgement) -> Outcome:
+    folder = _store(session).set_aside(cell.input_digest, workdir)
+    files = tuple(str(path) for name in (CONSOLE, SCHED_LOG, COMMAND) if (path := folder / name).exists())
+    return Outcome(
+        cell.name, "error", judgement.reasons, True, record.end.host_seconds, None, None, files, EXIT_ENVIRONMENT
+    )
+
+
+def _outcome(session: Session, cell: CellPlan, record: CellRecord, judgement: Judgement, *, ran: bool) -> Outcome:
+    folder = _store(session).folder(cell.input_digest)
+    whole = sidecars.build(identity(session, cell), record, judgement)
+    data = sidecars.dump(whole)
+    path = folder / SIDECAR
+    if not path.exists() or path.read_bytes() != data:
+        write_atomic(path, data, staging_name(record.run_id))
+    files = tuple(str(p) for name in (CONSOLE, SCHED_LOG, COMMAND) if (p := folder / name).exists())
+    return Outcome(
+        cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files
+    )

@@ -1,0 +1,284 @@
+"""The front end: variables, planning, doit's run, the summary and the exit code.
+
+``./doit`` runs this module; plain ``doit`` reaches it through ``plain``. doit decides what
+is stale and in which order; a cell never fails as a task, so the exit code is made here
+from what the cells and the other tasks left in the session.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any
+
+from ktstr import __version__
+from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
+from ktstr.tasks import session as sessions
+from ktstr.results.view import epoch
+from ktstr.tasks.project import Project, current_dir, find_project
+from ktstr.tasks.reporter import Progress
+from ktstr.tasks.session import Session
+from ktstr.tasks.table import DOIT_COMMANDS, TASKS
+from ktstr.tasks.usage import listing, task_help, unknown_task, usage
+from ktstr.tasks.tokens import TokenPool
+from ktstr.tasks.variables import Value, read_variables
+
+PRECEDENCE = (EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_VERDICT, EXIT_OK)
+
+
+def running() -> bool:
+    """Whether the front end is already in charge of this process."""
+    return sessions.current.get() is not None
+
+
+def split_arguments(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Words and ``name=value`` variables. Raises InputError for an option: ktstr takes none."""
+    words: list[str] = []
+    given: dict[str, list[str]] = {}
+    for arg in argv:
+        name, equals, value = arg.partition("=")
+        if arg.startswith("-"):
+            raise InputError(f"{arg}: found an option, expected name=value", fix="doit help TASK")
+        if equals and not name.startswith(("cell:", "kernel:")):
+            given.setdefault(name, []).append(value)
+        else:
+            words.append(arg)
+    return words, given
+
+
+def load_namespace(project: Project) -> dict[str, Any]:
+    """The task creators of the project's own ``dodo.py``. Raises InputError when it cannot be read."""
+    from doit.loader import get_module  # type: ignore[import-untyped]
+
+    try:
+        return dict(vars(get_module(str(project.dodo))))
+    except Exception as err:
+        if os.environ.get("KTSTR_DEBUG"):
+            raise
+        raise InputError(f"{project.dodo}: {type(err).__name__}: {err}", fix="correct that file") from None
+
+
+def own_tasks(namespace: dict[str, Any]) -> dict[str, str]:
+    """Name and first docstring line of every task creator."""
+    found = {}
+    for name, value in namespace.items():
+        if name.startswith("task_") and callable(value):
+            found[name[5:]] = (value.__doc__ or "").strip().split("\n")[0]
+    return found
+
+
+def _check_words(words: Sequence[str], known: dict[str, str]) -> None:
+    for word in words:
+        if word.split(":")[0] not in known:
+            raise unknown_task(word)
+
+
+def _allowed(words: Sequence[str]) -> tuple[str, ...]:
+    names = [name for word in words if (info := TASKS.get(word.split(":")[0])) for name in info.variables]
+    return tuple(dict.fromkeys(names))
+
+
+def _plans(words: Sequence[str]) -> bool:
+    return any((info := TASKS.get(word.split(":")[0])) is not None and info.plans for word in words)
+
+
+def _on_signal(session: Session) -> Callable[[int, FrameType | None], None]:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if session.signal:
+            os._exit(128 + number)  # asked twice: leave now; children die with us
+        session.signal = number
+        session.cancel.set()
+        sys.stderr.write("\ninterrupted: ending what runs\n")
+        _end_children()
+
+    return handle
+
+
+def _end_children() -> None:
+    """Ask fetchers and compilers we started to end; machines end by the session's cancel."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.terminate()
+        except psutil.Error:
+            continue
+
+
+def _run_doit(session: Session, namespace: dict[str, Any]) -> None:
+    from doit.cmd_base import ModuleTaskLoader  # type: ignore[import-untyped]
+    from doit.doit_cmd import DoitMain  # type: ignore[import-untyped]
+
+    from ktstr.tasks.reporter import Reporter
+
+    cells = len(session.plan.cells) if session.plan else 0
+    session.progress.expect(cells)
+    reporter = Reporter(session, session.progress)
+    session.project.state.mkdir(parents=True, exist_ok=True)
+    jobs = session.number("jobs") or os.cpu_count() or 1
+    config = {
+        "BACKEND": {"ktstr": "ktstr.tasks.statedb:StateDB"},
+        "GLOBAL": {
+            "backend": "ktstr",
+            "dep_file": str(session.project.state / "doit.json"),
+            "reporter": reporter,
+            "continue": True,
+            "verbosity": 2,
+            "num_process": jobs if cells > 1 else 0,
+            "par_type": "thread",
+        },
+    }
+    main = DoitMain(ModuleTaskLoader(namespace), config_filenames=(), extra_config=config)
+    code = main.run(["run", *session.words])
+    if code == 3 or reporter.runtime_errors:
+        session.exit_codes.append(EXIT_ENVIRONMENT)
+
+
+def exit_code(session: Session) -> int:
+    """2 before 3 before 1 before 0; an interruption is 128 plus its signal."""
+    if session.signal:
+        return 128 + session.signal
+    codes = {*session.exit_codes, *(err.exit_code for err in session.failures.values())}
+    codes |= {outcome.exit_code for outcome in session.outcomes.values()}
+    return next((code for code in PRECEDENCE if code in codes), EXIT_OK)
+
+
+def _report_failures(session: Session) -> None:
+    for task, error in session.failures.items():
+        sys.stderr.write(f"{task}: {error}\n")
+
+
+def _execute(session: Session, namespace: dict[str, Any]) -> int:
+    if _plans(session.words):
+        from ktstr.tasks.plan import make_plan
+
+        session.plan = make_plan(session)
+    if session.flag("dry_run"):
+        from ktstr.tasks.summary import dry_run
+
+        sys.stdout.write(dry_run(session))
+        return EXIT_OK
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal(session))
+    _run_doit(session, namespace)
+    _report_failures(session)
+    if "test" in session.words:
+        from ktstr.tasks.summary import finish_test
+
+        session.report.append(finish_test(session))
+    sys.stdout.write("".join(session.report))
+    sys.stdout.flush()
+    return exit_code(session)
+
+
+def _session(project: Project, words: Sequence[str], values: dict[str, Value]) -> Session:
+    jobs = values.get("jobs")
+    cpus = jobs if isinstance(jobs, int) else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return Session(
+        project,
+        tuple(words),
+        values,
+        dict(os.environ),
+        Progress(sys.stderr),
+        TokenPool(cpus, memory * 3 // 4),
+        epoch(os.environ),
+    )
+
+
+def _tasks(argv: Sequence[str]) -> int:
+    words, given = split_arguments(argv)
+    project = find_project(current_dir(), os.environ)
+    namespace = load_namespace(project)
+    _check_words(words, own_tasks(namespace))
+    values = read_variables(given, _allowed(words), " ".join(words), os.environ)
+    session = _session(project, words, values)
+    token = sessions.current.set(session)
+    try:
+        return _execute(session, namespace)
+    finally:
+        sessions.current.reset(token)
+
+
+def _list() -> int:
+    project = find_project(current_dir(), os.environ)
+    sys.stdout.write(listing(own_tasks(load_namespace(project))) + "\n")
+    return EXIT_OK
+
+
+def _clean() -> int:
+    """Remove the project's ``target`` results, and nothing else."""
+    import shutil
+
+    project = find_project(current_dir(), os.environ)
+    if project.runs_root.exists():
+        shutil.rmtree(project.runs_root)
+        sys.stdout.write(f"removed {project.runs_root}\n")
+    return EXIT_OK
+
+
+def _help(words: Sequence[str]) -> int:
+    sys.stdout.write("\n\n".join(task_help(word) for word in words) + "\n" if words else usage() + "\n")
+    return EXIT_OK
+
+
+def _doit_command(argv: Sequence[str]) -> int:
+    raise InputError(
+        f"{argv[0]}: doit's own command works on doit's database, which ktstr treats as a cache",
+        fix="doit test dry_run=1 shows each cell and why it would run; rerun=1 runs it again",
+    )
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Run one command line and give its exit code. Raises KtstrError for the caller to print."""
+    first = argv[0] if argv else "help"
+    if first in ("--version", "version"):
+        sys.stdout.write(f"ktstr {__version__}\n")
+        return EXIT_OK
+    if first in ("help", "-h", "--help"):
+        return _help(argv[1:])
+    if first == "run":
+        return dispatch(argv[1:])
+    if first == "list":
+        return _list()
+    if first == "clean":
+        return _clean()
+    if first in DOIT_COMMANDS:
+        return _doit_command(argv)
+    if all("=" in arg for arg in argv):
+        raise InputError(f"{' '.join(argv)}: found variables, expected a task too", fix="doit test " + " ".join(argv))
+    return _tasks(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The whole program. Prints errors as the user should see them; never a traceback."""
+    try:
+        return dispatch(list(sys.argv[1:] if argv is None else argv))
+    except KtstrError as err:
+        sys.stderr.write(f"doit: {err}\n")
+        return err.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as err:
+        if os.environ.get("KTSTR_DEBUG"):
+            raise
+        sys.stderr.write(f"doit: {err.filename or 'the system'}: {err.strerror or err}\n")
+        return EXIT_ENVIRONMENT
+    except Exception as err:
+        if os.environ.get("KTSTR_DEBUG"):
+            traceback.print_exc()
+        sys.stderr.write(
+            f"doit: internal error: {type(err).__name__}: {err}\n  fix: KTSTR_DEBUG=1 shows where; please report it\n"
+        )
+        return EXIT_ENVIRONMENT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

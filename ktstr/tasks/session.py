@@ -1,0 +1,110 @@
+"""One invocation: what was asked, what is planned, what came of it.
+
+The task families read the running session from a context variable, so that ``dodo.py``
+needs no argument and two sessions in one process do not mix.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ktstr.errors import KtstrError
+from ktstr.results.view import Epoch
+from ktstr.tasks.project import Project
+from ktstr.tasks.tokens import TokenPool
+from ktstr.tasks.variables import Value
+
+if TYPE_CHECKING:
+    from ktstr.tasks.plan import Plan
+    from ktstr.tasks.reporter import Progress
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one planned cell. ``ran`` is False when a stored result was good."""
+
+    name: str
+    verdict: str
+    reasons: tuple[str, ...]
+    ran: bool
+    seconds: float | None
+    sidecar: dict[str, Any] | None = None
+    path: str | None = None
+    files: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+@dataclass
+class Session:
+    """The state of one run. ``cancel`` ends running cells; ``signal`` says why."""
+
+    project: Project
+    words: tuple[str, ...]
+    values: dict[str, Value]
+    environ: dict[str, str]
+    progress: Progress
+    tokens: TokenPool
+    epoch: Epoch
+    plan: Plan | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
+    signal: int = 0
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    failures: dict[str, KtstrError] = field(default_factory=dict)
+    report: list[str] = field(default_factory=list)
+    exit_codes: list[int] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _commit: list[str | None] = field(default_factory=list)
+
+    def commit(self) -> str | None:
+        """The project's commit, asked once."""
+        from ktstr.results.commit import project_commit
+
+        with self._lock:
+            if not self._commit:
+                self._commit.append(project_commit(self.project.root, self.environ))
+            return self._commit[0]
+
+    def flag(self, name: str) -> bool:
+        return bool(self.values.get(name))
+
+    def words_of(self, name: str) -> tuple[str, ...]:
+        """A list variable's items."""
+        value = self.values.get(name)
+        return tuple(str(item) for item in value) if isinstance(value, tuple) else ()
+
+    def number(self, name: str) -> int | None:
+        value = self.values.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def text(self, name: str) -> str | None:
+        value = self.values.get(name)
+        return value if isinstance(value, str) else None
+
+    def record(self, outcome: Outcome) -> None:
+        with self._lock:
+            self.outcomes[outcome.name] = outcome
+
+    def fail(self, task: str, error: KtstrError) -> None:
+        """A task that is not a cell could not be done."""
+        with self._lock:
+            self.failures[task] = error
+
+    def failed_cells(self) -> int:
+        with self._lock:
+            return sum(o.verdict in ("fail", "inconclusive", "error") for o in self.outcomes.values())
+
+
+current: ContextVar[Session | None] = ContextVar("ktstr_session", default=None)
+
+
+def session() -> Session:
+    """The running session; only the front end makes one."""
+    found = current.get()
+    if found is None:
+        raise RuntimeError("ktstr's tasks are run by its front end: doit, ./doit or ktstr")
+    return found

@@ -1,0 +1,39 @@
+"""The tasks users can name: one table, from which ``doit list``, help and checks are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ktstr.tasks.variables import RUNNING, SELECTION, TESTING
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task family. ``plans`` says that its graph has kernels and cells in it."""
+
+    name: str
+    group: str
+    doc: str
+    variables: tuple[str, ...] = ()
+    plans: bool = False
+
+
+_GRAPH = (*SELECTION, *RUNNING)
+
+TASKS: dict[str, TaskInfo] = {
+    t.name: t
+    for t in (
+        TaskInfo("test", "Run", "run the declared cells and judge the scheduler", (*_GRAPH, *TESTING), True),
+        TaskInfo("cell", "Run", "the runs themselves: cell:TEST/PRESET/KERNEL/SCHEDULER/ACCEL-sSEED", _GRAPH, True),
+        TaskInfo("kernel", "Build", "kernels in the cache, ready to boot", _GRAPH, True),
+        TaskInfo("scheduler", "Build", "scheduler binaries", _GRAPH, True),
+        TaskInfo("image", "Build", "guest images: agent, scheduler and libraries", _GRAPH, True),
+        TaskInfo("agent", "Build", "the static guest agent", _GRAPH, True),
+        TaskInfo("tools", "Build", "the private QEMU and BPF tools", _GRAPH, True),
+        TaskInfo("stats_list", "Results", "run directories, newest first", ("json",)),
+        TaskInfo("show_thresholds", "Results", "a test's merged thresholds", ("test", "scheduler", "json")),
+        TaskInfo("doctor", "Host", "what this host can do, and the fix for what it cannot", ("json",)),
+        TaskInfo("check", "Project", "pass the project's own tests (slow=1 adds the sweeps)", ("slow", "jobs")),
+    )
+}
+DOIT_COMMANDS = ("list", "help", "clean", "info", "forget", "ignore", "dumpdb", "strace", "tabcompletion", "reset-dep")

@@ -1,0 +1,38 @@
+"""Records for tests, in which every value that is not named is plausible and harmless."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ktstr.results.record import CellRecord, GuestRecord, MachineEnd, WorkerReport
+
+MS = 1_000_000
+S = 1_000_000_000
+
+FAIR = WorkerReport(
+    index=0, work_index=0, cgroup=0, tid=100, work_units=1024_000, iterations=1000, cpu_time_ns=S, wall_time_ns=2 * S,
+    migration_count=0, migrations=(), cpus_used=(0,), max_gap_ns=4 * MS, max_gap_cpu=0, max_gap_at_ns=100 * MS,
+    max_gap_off_cpu_ns=4 * MS, max_stall_ns=20_000, max_stall_cpu=0, wake_latencies_ns=(), wake_sample_total=0,
+    schedstat_cpu_time_ns=S, schedstat_run_delay_ns=S, schedstat_run_count=500, completed=True,
+)  # fmt: skip
+
+
+def worker(index: int = 0, **changes: object) -> WorkerReport:
+    """A fair worker with tid 100 + index; 50 % CPU of 2 s unless changed."""
+    return replace(FAIR, **{"index": index, "tid": 100 + index, **changes})  # type: ignore[arg-type]
+
+
+def end(reason: str = "clean", detail: str = "") -> MachineEnd:
+    return MachineEnd(reason, detail, 1.5, "QEMU 10.0.2", ("qemu",))  # type: ignore[arg-type]
+
+
+def record(guest: GuestRecord | None = None, machine: MachineEnd | None = None) -> CellRecord:
+    """A record of a run that ended by itself."""
+    return CellRecord(
+        guest=guest or GuestRecord(kernel_release="7.2.0", ended=True),
+        end=machine or end(),
+        input_digest="ab" * 32,
+        measured_at="2025-01-02T03:04:05Z",
+        measured_commit="1234567",
+        run_id="20250102T030405Z-0",
+    )

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from ktstr.checks.lifecycle import judge_scheduler
+from ktstr.checks.verdict import Detail, Verdict
+from ktstr.results.record import GuestRecord, SchedEvent
+
+MS = 1_000_000
+KMSG = """\
+sched_ext: BPF scheduler "ktstr" enabled
+sched_ext: BPF scheduler "ktstr" disabled (runnable task stall)
+sched_ext: ktstr: worker[77] failed to run for 4.012s
+   scx_watchdog_workfn+0x1a7/0x220
+"""
+
+
+def event(kind: str, code: int = 0, text: str = "", at_ms: int = 10) -> SchedEvent:
+    return SchedEvent(at_ms * MS, kind, code, text)  # type: ignore[arg-type]
+
+
+def life(*events: SchedEvent, log: str = "", kmsg: str = "", errors: tuple[str, ...] = ()) -> list[Detail]:
+    guest = GuestRecord(sched_events=events, sched_log=log, sched_kmsg=kmsg, errors=errors, ended=True)
+    return judge_scheduler(guest, "scx_ktstr", ended_well=True)
+
+
+def only(details: list[Detail]) -> Detail:
+    assert len(details) == 1, details
+    return details[0]
+
+
+GOOD = (event("started"), event("attached"), event("detached"))
+
+
+def test_a_scheduler_that_attached_and_detached_gives_no_detail() -> None:
+    assert life(*GOOD) == []
+
+
+def test_the_end_after_an_ordered_stop_is_not_a_death() -> None:
+    assert life(*GOOD, event("exited", 0)) == []
+
+
+def test_the_kernels_own_scheduler_has_no_life_to_judge() -> None:
+    assert judge_scheduler(GuestRecord(ended=True), None, ended_well=True) == []
+
+
+def test_a_death_at_load_quotes_its_own_last_words() -> None:
+    found = only(life(event("started"), event("exited", 7), log="libbpf: hello\nno such kfunc scx_bpf_consume\n"))
+    assert (found.verdict, found.kind) == (Verdict.FAIL, "SchedulerDied")
+    assert found.message.startswith("scheduler process died at load")
+    assert "exit status 7" in found.message and "no such kfunc scx_bpf_consume" in found.message
+
+
+def test_a_death_without_a_word_says_so() -> None:
+    assert only(life(event("started"), event("exited", 1))).message.endswith("it said nothing")
+
+
+def test_a_death_in_mid_run_names_the_signal_and_the_time() -> None:
+    found = only(life(event("started"), event("attached"), event("signaled", 11, at_ms=1500), log="oops"))
+    assert found.message.startswith("scheduler process died in mid-run at 1500.000 ms: SIGSEGV")
+
+
+def test_a_watchdog_eviction_says_so_and_quotes_the_kernels_exit_message() -> None:
+    found = only(life(event("started"), event("attached"), event("evicted"), event("exited", 1), kmsg=KMSG))
+    assert (found.verdict, found.kind) == (Verdict.FAIL, "Evicted")
+    assert "the kernel's watchdog evicted the scheduler" in found.message
+    assert 'BPF scheduler "ktstr" disabled (runnable task stall)' in found.message
+    assert "worker[77] failed to run for 4.012s" in found.message
+
+
+def test_another_eviction_is_not_called_the_watchdogs() -> None:
+    kmsg = 'sched_ext: BPF scheduler "ktstr" disabled (runtime error)\n'
+    found = only(life(event("attached"), event("evicted"), kmsg=kmsg))
+    assert "watchdog" not in found.message and "disabled (runtime error)" in found.message
+
+
+def test_a_scheduler_that_never_attached_in_time_fails_with_its_words() -> None:
+    found = only(life(event("started"), event("attach_timeout"), log="waiting for something"))
+    assert (found.verdict, found.kind) == (Verdict.FAIL, "NotAttached")
+    assert "waiting for something" in found.message
+
+
+def test_a_binary_that_cannot_run_is_named_with_the_reason() -> None:
+    found = only(life(event("spawn_failed", 2)))
+    assert found.kind == "SchedulerDied" and "No such file or directory" in found.message
+
+
+def test_a_failed_detach_fails() -> None:
+    found = only(life(event("attached"), event("detach_failed", 110, "still enabled after 5 s")))
+    assert (found.verdict, found.kind) == (Verdict.FAIL, "DetachFailed")
+    assert "still enabled after 5 s" in found.message
+
+
+def test_silence_about_a_declared_scheduler_is_no_pass() -> None:
+    assert only(life()).verdict is Verdict.INCONCLUSIVE
+    assert only(life(event("started"), event("attached"))).kind == "DetachFailed"
+
+
+def test_hostile_log_text_is_quoted_clean() -> None:
+    found = only(life(event("started"), event("exited", 1), log="\x1b[2J\x1b]0;x\x07bad\x00\x08"))
+    assert "bad" in found.message and found.message.isprintable()

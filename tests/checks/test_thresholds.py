@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ktstr.checks.thresholds import TABLE, merge, to_json, to_text
+from ktstr.config.fields import CHECKS
+from ktstr.errors import InputError
+
+ORDER = """not_starved isolation max_gap_ms max_spread_pct max_throughput_cv min_work_rate max_p99_wake_latency_ns
+max_wake_latency_cv min_iteration_rate max_migration_ratio max_imbalance_ratio max_local_dsq_depth fail_on_stall
+sustained_samples max_fallback_rate max_keep_last_rate min_page_locality max_cross_node_migration_ratio
+max_slow_tier_ratio""".split()
+
+
+def test_the_table_has_the_19_checks_in_order_and_agrees_with_the_declared_fields() -> None:
+    assert list(TABLE) == ORDER
+    assert list(CHECKS) == ORDER
+    for name, check in TABLE.items():
+        if check.default is not None:
+            assert isinstance(check.default, bool) is (CHECKS[name].kind == "bool"), name
+
+
+def test_the_last_layer_that_sets_a_value_wins() -> None:
+    merged = merge({"max_gap_ms": 500, "isolation": True}, {"max_gap_ms": 300})
+    assert merged.limit("max_gap_ms") == 300
+    assert merged.settings["max_gap_ms"].source == "test"
+    assert merged.on("isolation") and merged.settings["isolation"].source == "scheduler"
+    assert merged.settings["max_imbalance_ratio"].source == "default"
+
+
+def test_an_explicit_false_disables() -> None:
+    assert merge({"isolation": True}, {"isolation": False}).on("isolation") is False
+    assert merge({}, {"not_starved": False}).on("not_starved") is False
+
+
+def test_built_in_gap_and_spread_hold_while_not_starved_is_on() -> None:
+    on = merge({}, {})
+    assert (on.limit("max_gap_ms"), on.limit("max_spread_pct")) == (2000, 15.0)
+    off = merge({}, {"not_starved": False, "max_gap_ms": 7})
+    assert (off.limit("max_gap_ms"), off.limit("max_spread_pct")) == (None, None)
+
+
+def test_gates_nothing_measures_count_only_when_someone_set_them() -> None:
+    assert merge({}, {}).unmeasured() == ()
+    set_ = {"max_imbalance_ratio": 3.0, "sustained_samples": 2, "fail_on_stall": False, "min_page_locality": 0.9}
+    assert merge({}, set_).unmeasured() == ("max_imbalance_ratio", "min_page_locality")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"max_gap": 5}, "'max_gap': found an unknown name, nearest match 'max_gap_ms'"),
+        ({"max_gap_ms": True}, "max_gap_ms: found True, expected a number"),
+        ({"isolation": 1}, "isolation: found 1, expected true or false"),
+    ],
+)
+def test_a_wrong_check_names_its_layer_and_what_was_expected(values: dict[str, int], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        merge({}, values)
+    assert said in str(error.value) and str(error.value).startswith("test's check")
+
+
+def test_show_thresholds_has_a_row_per_check_padded_to_38_with_value_and_layer() -> None:
+    lines = to_text("steady", "scx_ktstr", merge({"max_gap_ms": 500}, {"not_starved": True})).splitlines()
+    assert lines[:4] == ["Test: steady", "Scheduler: scx_ktstr", "", "Resolved checks:"]
+    rows = lines[4:]
+    assert [row.split()[0] for row in rows] == ORDER
+    assert rows[0] == "not_starved".ljust(38) + "true".ljust(29) + "test"
+    assert rows[1][38:].split() == ["none", "default"]
+    assert rows[2][38:].split() == ["500", "ms", "scheduler"]
+    assert rows[10][38:].split("default")[0].strip() == "4.0"
+    assert max(map(len, lines)) <= 100
+
+
+def test_show_thresholds_says_what_is_off_and_what_is_not_judged() -> None:
+    text = to_text("t", "s", merge({}, {"not_starved": False, "max_fallback_rate": 10}))
+    assert "off with not_starved" in text.splitlines()[6]
+    assert "inconclusive: not measured yet" in next(x for x in text.splitlines() if x.startswith("max_fallback_rate"))
+    assert "not judged yet" in next(x for x in text.splitlines() if x.startswith("fail_on_stall"))
+
+
+def test_json_carries_value_unit_layer_and_judge() -> None:
+    found = json.loads(to_json("t", "s", merge({}, {"max_gap_ms": 9})))
+    assert found["checks"]["max_gap_ms"] == {
+        "value": 9, "unit": "ms", "source": "test", "judged_by": "workers", "meaning": CHECKS["max_gap_ms"].about,
+        "note": None,
+    }  # fmt: skip
+    assert found["checks"]["isolation"]["value"] is None

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import pytest
+
+from ktstr.checks.machine import evidence
+from ktstr.checks.model import WorkGroup, gather
+from ktstr.checks.thresholds import merge
+from ktstr.checks.verdict import Detail, Verdict
+from ktstr.checks.workers import Run, judge_workers
+from ktstr.config.model import CheckValue
+from ktstr.results.record import WorkerReport
+from tests.checks.reports import MS, S, worker
+
+FAIL, INCONCLUSIVE = Verdict.FAIL, Verdict.INCONCLUSIVE
+
+
+def judged(
+    reports: list[WorkerReport],
+    *,
+    accel: str = "kvm",
+    work_type: str = "SpinWait",
+    cpus: tuple[int, ...] | None = None,
+    workers: int | None = None,
+    **checks: CheckValue,
+) -> list[Detail]:
+    """The details for one group of workers in cgroup ``cg_0``."""
+    work = WorkGroup(0, "cg_0", work_type, len(reports) if workers is None else workers, cpus)
+    return judge_workers(gather([work], reports), Run(merge({}, checks), evidence(accel, reports)))
+
+
+def only(details: list[Detail]) -> Detail:
+    assert len(details) == 1, details
+    return details[0]
+
+
+def test_fair_workers_give_no_detail() -> None:
+    assert judged([worker(0), worker(1)], isolation=True, cpus=(0, 1)) == []
+
+
+# starvation
+
+
+def test_a_worker_without_work_starved() -> None:
+    lazy = worker(1, work_units=0, cpu_time_ns=2 * MS, schedstat_cpu_time_ns=1 * MS, wall_time_ns=0)
+    found = only(judged([worker(0), worker(2), lazy]))
+    assert (found.verdict, found.kind, found.cgroup, found.worker) == (FAIL, "Starved", "cg_0", 1)
+    assert (found.value, found.limit) == (0, 0)
+    for word in ("cg_0", "worker 1", "tid 101", "0 work units", "limit"):
+        assert word in found.message
+
+
+def test_charged_cpu_time_without_work_is_the_machines_doing() -> None:
+    lazy = worker(1, work_units=0, schedstat_cpu_time_ns=10 * MS)
+    assert only(judged([worker(0), lazy])).verdict is INCONCLUSIVE
+    barely = worker(1, work_units=0, schedstat_cpu_time_ns=10 * MS - 1)
+    assert only(judged([worker(0), barely])).verdict is FAIL
+
+
+def test_without_schedstat_the_cpu_clock_says_what_was_charged() -> None:
+    lazy = worker(1, work_units=0, schedstat_cpu_time_ns=None, cpu_time_ns=S)
+    assert only(judged([worker(0), lazy])).verdict is INCONCLUSIVE
+
+
+def test_a_worker_that_had_to_be_killed_fails_even_with_work() -> None:
+    found = only(judged([worker(0), worker(1, completed=False, exit_info="TimedOut")]))
+    assert (found.verdict, found.kind, found.worker) == (FAIL, "Starved", 1)
+    assert "TimedOut" in found.message
+
+
+def test_reports_that_never_came_fail_unless_a_vcpu_stalled_that_long() -> None:
+    found = only(judged([worker(0)], workers=3))
+    assert (found.verdict, found.value, found.limit) == (FAIL, 2, 0)
+    assert "2 worker(s) never reported" in found.message
+    stalled = worker(0, max_stall_ns=5 * S, max_stall_cpu=1)
+    assert only(judged([stalled], workers=3)).verdict is INCONCLUSIVE
+
+
+# spread
+
+
+def test_eight_pinned_to_one_cpu_beside_one_alone_breach_a_tight_spread() -> None:
+    pinned = [worker(i, cpu_time_ns=250 * MS, wall_time_ns=2 * S) for i in range(8)]  # 12.5 % each
+    alone = worker(8, cpu_time_ns=1_990 * MS, wall_time_ns=2 * S, cpus_used=(1,))  # 99.5 %
+    found = only(judged([*pinned, alone], max_spread_pct=10))
+    assert (found.verdict, found.kind, found.cgroup, found.worker) == (FAIL, "Unfair", "cg_0", 0)
+    assert found.value == pytest.approx(87.0) and found.limit == 10
+    for word in ("cg_0", "worker 0 (tid 100", "87.50 %", "worker 8 (tid 108)", "0.50 %", "87.00 % > limit 10 %"):
+        assert word in found.message
+
+
+def test_spread_equal_to_the_limit_holds() -> None:
+    half, less = worker(0, cpu_time_ns=S), worker(1, cpu_time_ns=700 * MS)  # 50 % and 65 % off CPU
+    assert judged([half, less]) == []
+    assert only(judged([half, worker(1, cpu_time_ns=699 * MS)])).kind == "Unfair"
+
+
+def test_one_worker_has_no_spread_and_one_measured_of_two_is_unknown() -> None:
+    assert judged([worker(0)], max_spread_pct=0) == []
+    found = only(judged([worker(0), worker(1, wall_time_ns=0)]))
+    assert (found.verdict, found.kind, found.value) == (INCONCLUSIVE, "Unfair", None)
+
+
+def test_spread_that_recorded_stalls_explain_is_inconclusive() -> None:
+    # 20 % spread, limit 15: A was charged 120 ms (6 % of 2 s) for nothing, so 14 % are left.
+    best = worker(0, cpu_time_ns=1_200 * MS, max_stall_ns=120 * MS, max_stall_cpu=3)
+    worst = worker(1, cpu_time_ns=800 * MS)
+    found = only(judged([best, worst]))
+    assert found.verdict is INCONCLUSIVE and "vCPU 3" in found.message
+    shorter = worker(0, cpu_time_ns=1_200 * MS, max_stall_ns=90 * MS, max_stall_cpu=3)  # 15.5 % left
+    assert only(judged([shorter, worst])).verdict is FAIL
+
+
+# gap
+
+
+def test_each_stuck_worker_is_named_with_cpu_time_value_and_limit() -> None:
+    stuck = worker(
+        1, max_gap_ns=2_500 * MS, max_gap_off_cpu_ns=2_400 * MS, max_gap_cpu=3, max_gap_at_ns=700 * MS, cpus_used=(3,)
+    )
+    found = only(judged([worker(0), stuck]))
+    assert (found.verdict, found.kind, found.worker, found.value, found.limit) == (FAIL, "Stuck", 1, 2500.0, 2000)
+    for word in ("cg_0", "worker 1 (tid 101", "CPU 3", "700.000 ms", "2500.000 ms > limit 2000 ms"):
+        assert word in found.message
+
+
+def test_gap_equal_to_the_limit_holds() -> None:
+    assert judged([worker(0, max_gap_ns=2000 * MS, max_gap_off_cpu_ns=2000 * MS)]) == []
+
+
+def test_a_gap_in_which_the_worker_was_charged_is_the_machines() -> None:
+    found = only(judged([worker(0, max_gap_ns=2_500 * MS, max_gap_off_cpu_ns=2_000 * MS)]))
+    assert found.verdict is INCONCLUSIVE and "charged 500.000 ms" in found.message and "machine" in found.message
+
+
+def test_a_gap_behind_a_stalled_vcpu_is_the_machines() -> None:
+    waiting = worker(0, max_gap_ns=900 * MS, max_gap_off_cpu_ns=900 * MS, max_gap_cpu=2, cpus_used=(2,))
+    stalled = worker(1, max_stall_ns=880 * MS, max_stall_cpu=2, cpus_used=(2,), max_gap_cpu=2)
+    found = only(judged([waiting, stalled], max_gap_ms=20))
+    assert found.verdict is INCONCLUSIVE and "vCPU 2 unrun for up to 880.000 ms" in found.message
+    assert only(judged([waiting, worker(1, max_stall_ns=880 * MS, max_stall_cpu=1)], max_gap_ms=20)).verdict is FAIL
+    assert only(judged([waiting, stalled], max_gap_ms=19)).verdict is FAIL
+
+
+def test_a_workers_own_stall_does_not_excuse_the_time_it_was_not_charged() -> None:
+    alone = worker(0, max_gap_ns=900 * MS, max_gap_off_cpu_ns=900 * MS, max_stall_ns=880 * MS, max_stall_cpu=0)
+    assert only(judged([alone], max_gap_ms=20)).verdict is FAIL
+
+
+# isolation
+
+
+def test_a_worker_outside_its_cpuset_is_named_with_the_cpus() -> None:
+    found = only(judged([worker(0, cpus_used=(0, 4, 5)), worker(1)], cpus=(0, 1, 2), isolation=True))
+    assert (found.verdict, found.kind, found.worker, found.value, found.limit) == (FAIL, "Isolation", 0, 2, 0)
+    assert "CPU 4-5" in found.message and "cpuset 0-2" in found.message and "cg_0" in found.message
+
+
+def test_isolation_is_judged_only_when_on_and_with_a_cpuset() -> None:
+    stray = [worker(0, cpus_used=(7,))]
+    assert judged(stray, cpus=(0,)) == []
+    assert judged(stray, cpus=None, isolation=True) == []
+
+
+def test_a_worker_seen_nowhere_cannot_be_called_isolated() -> None:
+    assert only(judged([worker(0, cpus_used=())], cpus=(0,), isolation=True)).verdict is INCONCLUSIVE
+
+
+# throughput
+
+
+def rates(*units: int) -> list[WorkerReport]:
+    return [worker(i, work_units=u) for i, u in enumerate(units)]  # one CPU second each
+
+
+def test_throughput_cv_by_hand() -> None:
+    # 100 and 300 per CPU second: mean 200, stddev 100, CV 0.5
+    assert judged(rates(100, 300), max_throughput_cv=0.5) == []
+    found = only(judged(rates(100, 300), max_throughput_cv=0.49))
+    assert (found.verdict, found.kind, found.worker) == (FAIL, "Benchmark", 0)
+    assert found.value == pytest.approx(0.5) and "0.5000 > limit 0.49" in found.message
+
+
+def test_throughput_cv_without_cpu_time_is_unknown() -> None:
+    found = judged([worker(0), worker(1, cpu_time_ns=0)], max_throughput_cv=1.0, max_spread_pct=100)
+    assert only(found).verdict is INCONCLUSIVE
+
+
+def test_work_rate_floor_by_hand() -> None:
+    assert judged(rates(500, 400), min_work_rate=400) == []
+    found = only(judged(rates(500, 399), min_work_rate=400))
+    assert (found.verdict, found.worker, found.value, found.limit) == (FAIL, 1, 399.0, 400)
+    unknown = only(judged([worker(0, cpu_time_ns=0)], min_work_rate=1))
+    assert unknown.verdict is INCONCLUSIVE and unknown.worker == 0
+
+
+def test_an_emulators_speed_is_not_blamed_on_the_scheduler() -> None:
+    assert only(judged(rates(500, 399), min_work_rate=400, accel="icount")).verdict is INCONCLUSIVE
+    assert only(judged(rates(100, 300), max_throughput_cv=0.49, accel="tcg")).verdict is INCONCLUSIVE
+
+
+def test_iteration_rate_by_hand() -> None:
+    slow = worker(0, iterations=19, wall_time_ns=2 * S, cpu_time_ns=S)  # 9.5/s, 19 per CPU second
+    found = only(judged([slow], min_iteration_rate=10))
+    assert (found.verdict, found.value, found.limit) == (FAIL, 9.5, 10)
+    assert judged([slow], min_iteration_rate=9.5) == []
+    unknown = judged([worker(0, wall_time_ns=0)], min_iteration_rate=1)
+    assert only(unknown).verdict is INCONCLUSIVE
+
+
+def test_under_emulation_a_floor_above_a_whole_cpus_speed_is_inconclusive_and_a_lack_of_cpu_still_fails() -> None:
+    slow = worker(0, iterations=19, wall_time_ns=2 * S, cpu_time_ns=S)
+    assert only(judged([slow], min_iteration_rate=10, accel="icount")).verdict is FAIL
+    assert only(judged([slow], min_iteration_rate=20, accel="icount")).verdict is INCONCLUSIVE
+
+
+# wake latency
+
+
+def wakers(*samples: int, **changes: object) -> list[WorkerReport]:
+    return [worker(0, wake_latencies_ns=samples, wake_sample_total=len(samples), **changes)]
+
+
+def test_p99_wake_latency_is_judged_over_the_group() -> None:
+    calm = tuple(range(1, 100))
+    assert judged(wakers(*calm, 5000), work_type="PipeIo", max_p99_wake_latency_ns=99) == []
+    found = only(judged(wakers(*calm, 5000), work_type="PipeIo", max_p99_wake_latency_ns=98))
+    assert (found.verdict, found.kind, found.value, found.limit, found.worker) == (FAIL, "Benchmark", 99, 98, 0)
+    assert "99 ns > limit 98 ns" in found.message and "5000 ns" in found.message
+
+
+def test_p99_behind_a_stalled_vcpu_is_inconclusive() -> None:
+    reports = wakers(50 * MS, max_stall_ns=45 * MS, max_stall_cpu=0)
+    assert only(judged(reports, work_type="PipeIo", max_p99_wake_latency_ns=5 * MS)).verdict is INCONCLUSIVE
+    assert only(judged(reports, work_type="PipeIo", max_p99_wake_latency_ns=4 * MS)).verdict is FAIL
+
+
+def test_wake_cv_by_hand() -> None:
+    assert judged(wakers(100, 300), work_type="PipeIo", max_wake_latency_cv=0.5) == []
+    assert only(judged(wakers(100, 300), work_type="PipeIo", max_wake_latency_cv=0.4)).value == pytest.approx(0.5)
+    assert only(judged(wakers(100), work_type="PipeIo", max_wake_latency_cv=9)).verdict is INCONCLUSIVE
+
+
+def test_wake_cv_from_one_stall_is_inconclusive() -> None:
+    reports = wakers(1 * MS, 41 * MS, max_stall_ns=40 * MS, max_stall_cpu=0)
+    assert only(judged(reports, work_type="PipeIo", max_wake_latency_cv=0.1)).verdict is INCONCLUSIVE
+
+
+def test_wake_gates_without_samples_are_inconclusive() -> None:
+    assert only(judged([worker(0)], work_type="PipeIo", max_p99_wake_latency_ns=1)).verdict is INCONCLUSIVE
+    found = only(judged([worker(0)], work_type="SpinWait", max_p99_wake_latency_ns=1))
+    assert found.verdict is INCONCLUSIVE and "max_p99_wake_latency_ns" in found.message
+
+
+# migrations
+
+
+def test_migration_ratio_by_hand() -> None:
+    reports = [worker(0, migration_count=3, iterations=40), worker(1, migration_count=1, iterations=60)]
+    assert judged(reports, max_migration_ratio=0.04) == []
+    found = only(judged(reports, max_migration_ratio=0.039))
+    assert (found.verdict, found.kind, found.worker) == (FAIL, "Migration", 0)
+    assert found.value == pytest.approx(0.04) and "(4/100)" in found.message
+    assert only(judged([worker(0, iterations=0)], max_migration_ratio=1)).verdict is INCONCLUSIVE
+
+
+# switches
+
+
+def test_not_starved_false_turns_starvation_spread_and_gap_off() -> None:
+    bad = [worker(0, work_units=0, schedstat_cpu_time_ns=0, max_gap_ns=9 * S, max_gap_off_cpu_ns=9 * S), worker(1)]
+    assert {d.kind for d in judged(bad)} == {"Starved", "Stuck"}
+    assert judged(bad, not_starved=False) == []
+
+
+def test_with_starvation_off_a_silent_group_is_still_no_pass() -> None:
+    assert only(judged([], workers=2, not_starved=False)).verdict is INCONCLUSIVE

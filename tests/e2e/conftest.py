@@ -1,0 +1,85 @@
+"""A project of its own for each test, driven as a user drives it; the cache is shared."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+DODO = "from ktstr.tasks.graph import *  # noqa: F403\n"
+
+
+@dataclass(frozen=True)
+class UserProject:
+    """A folder with dodo.py and ktstr.yaml, as ``ktstr init`` leaves it."""
+
+    path: Path
+
+    def write(self, yaml: str) -> None:
+        (self.path / "ktstr.yaml").write_text(yaml, encoding="utf-8")
+
+    def command(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "ktstr.tasks.main", *args]
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("KTSTR_") or k == "KTSTR_CACHE_DIR"}
+        return {**kept, "PYTHONPATH": str(ROOT), **extra}
+
+    def doit(self, *args: str, timeout: float = 600, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Run the front end here; never raises on a non-zero code."""
+        return subprocess.run(
+            self.command(*args),
+            cwd=self.path,
+            env=self.environment(**extra),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *args: str, **extra: str) -> subprocess.Popen[str]:
+        """Run the front end in the background, in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*args),
+            cwd=self.path,
+            env=self.environment(**extra),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def test(self, *args: str, **extra: str) -> tuple[int, dict[str, Any]]:
+        """``doit test ... json=1``: the exit code and the parsed object."""
+        done = self.doit("test", "json=1", *args, **extra)
+        assert done.stdout, done.stderr
+        parsed: dict[str, Any] = json.loads(done.stdout)
+        return done.returncode, parsed
+
+    def sidecar(self, cell: dict[str, Any]) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((self.path / cell["sidecar"]).read_text(encoding="utf-8"))
+        return loaded
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> UserProject:
+    """An empty project that shares the repository's lock, so that nothing is resolved anew."""
+    (tmp_path / "dodo.py").write_text(DODO, encoding="utf-8")
+    shutil.copy(ROOT / "ktstr.lock", tmp_path / "ktstr.lock")
+    return UserProject(tmp_path)
+
+
+@pytest.fixture
+def slow() -> bool:
+    """Whether the full numbers are asked for (``./doit check slow=1``)."""
+    return bool(os.environ.get("KTSTR_CHECK_SLOW"))

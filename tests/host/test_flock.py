@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ktstr.errors import HostError
+from ktstr.host import flock
+from ktstr.host.flock import Mount, holders, locked, mount_of, parse_flock_pids, parse_mountinfo
+
+MOUNTINFO = """\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
+40 27 0:44 / /mnt/a\\040b rw - nfs4 srv:/x rw
+41 27 0:45 / /mnt rw master:2 - tmpfs none rw
+garbage
+42 27 x:y / /bad rw - ext4 /dev/x rw
+"""
+
+
+def test_mountinfo_gives_device_point_and_type_and_passes_over_other_lines() -> None:
+    mounts = parse_mountinfo(MOUNTINFO)
+    assert [m.point for m in mounts] == ["/proc", "/", "/mnt/a b", "/mnt"]
+    assert mounts[1] == Mount((254, 0), "/", "ext4")
+
+
+def test_mount_of_takes_the_longest_point_by_whole_components() -> None:
+    mounts = parse_mountinfo(MOUNTINFO)
+    found = [mount_of(Path(p), mounts) for p in ("/mnt/a b/f", "/mnt/a", "/mntx", "/")]
+    assert [m.fstype if m else None for m in found] == ["nfs4", "tmpfs", "ext4", "ext4"]
+
+
+def test_a_later_mount_on_the_same_point_wins() -> None:
+    mounts = (Mount((1, 0), "/m", "ext4"), Mount((2, 0), "/m", "xfs"))
+    assert mount_of(Path("/m/f"), mounts) == mounts[1]
+
+
+def test_lock_holders_are_flock_lines_of_that_inode_only() -> None:
+    text = (
+        "1: FLOCK  ADVISORY  WRITE 77 fe:00:1234 0 EOF\n"
+        "1: -> FLOCK  ADVISORY  WRITE 78 fe:00:1234 0 EOF\n"
+        "2: POSIX  ADVISORY  WRITE 79 fe:00:1234 0 EOF\n"
+        "3: FLOCK  ADVISORY  READ 80 fe:00:12345 0 EOF\n"
+        "4: FLOCK  ADVISORY  READ 81 fe:00:1234 0 EOF\n"
+        "5: FLOCK  ADVISORY  READ 77 fe:00:1234 0 EOF\n"
+    )
+    assert parse_flock_pids(text, (0xFE, 0), 1234) == (77, 81)
+
+
+def test_a_lock_excludes_another_process_and_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.lock"
+    path.parent.mkdir()
+    code = (
+        "import fcntl,sys,time; f=open(sys.argv[1],'w'); fcntl.flock(f,fcntl.LOCK_EX);"
+        "print('held',flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None and child.stdout.readline() == "held\n"
+        with pytest.raises(HostError) as error, locked(path, timeout_s=0.2):
+            pass
+        assert f"pid={child.pid} cmd={sys.executable}" in str(error.value)
+        assert "0.2 s" in str(error.value)
+        assert [h.pid for h in holders(path)] == [child.pid]
+    finally:
+        child.communicate()
+    with locked(path, timeout_s=0):
+        assert [h.pid for h in holders(path)] == [os.getpid()]
+
+
+def test_shared_locks_share_and_keep_an_exclusive_one_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    with (
+        locked(path, exclusive=False),
+        locked(path, exclusive=False, timeout_s=0),
+        pytest.raises(HostError, match="no exclusive lock within 0 s"),
+        locked(path, timeout_s=0),
+    ):
+        pass
+    with locked(path, timeout_s=0):
+        assert path.exists()
+
+
+def test_a_waiter_gets_the_lock_when_it_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    order: list[str] = []
+
+    def wait() -> None:
+        with locked(path, timeout_s=10):
+            order.append("second")
+
+    with locked(path):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.15)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_removed_lock_file_does_not_let_two_in(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    with locked(path):
+        path.unlink()
+        with locked(path, timeout_s=0), pytest.raises(HostError), locked(path, timeout_s=0):
+            pass
+
+
+def test_remote_and_fuse_filesystems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("nfs4", "cifs", "fuse.sshfs"):
+        monkeypatch.setattr(flock, "_mounts", lambda kind=kind: (Mount((0, 9), "/", kind),))
+        with pytest.raises(HostError, match=f"filesystem is {kind}"), locked(tmp_path / "x.lock"):
+            pass
+    monkeypatch.setattr(flock, "_mounts", lambda: (Mount((0, 9), "/", "fuseblk"),))
+    with locked(tmp_path / "x.lock", timeout_s=0):
+        assert (tmp_path / "x.lock").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_host_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError, match="cannot be opened"), locked(tmp_path / "file" / "x.lock"):
+        pass

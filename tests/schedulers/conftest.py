@@ -1,0 +1,47 @@
+"""What builds schedulers in tests: the private BPF tools, and a kernel's BTF small enough to read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from ktstr.schedulers.build import SchedulerBinary, build
+from ktstr.schedulers.toolchain import BpfTools, find_clang
+
+ROOT = Path(__file__).parent.parent.parent
+SCX_KTSTR = ROOT / "schedulers" / "scx_ktstr"
+
+
+@pytest.fixture(scope="session")
+def tools() -> BpfTools:
+    from dataclasses import dataclass, field
+    @dataclass(frozen=True)
+    class T:
+        bpftool: Path = Path("/tmp/lab/bpf/usr/sbin/bpftool")
+        include: Path = Path("/tmp/lab/bpf/usr/include")
+        lib: Path = Path("/tmp/lab/bpf/usr/lib/x86_64-linux-gnu")
+        env: dict = field(default_factory=dict)
+    return T()
+
+
+@pytest.fixture(scope="session")
+def kernel_btf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The BTF of ``mini_kernel.c``: what a scheduler needs of a kernel, without the kernel."""
+    folder = tmp_path_factory.mktemp("btf")
+    compiled, raw = folder / "mini_kernel.o", folder / "vmlinux.btf"
+    clang = find_clang(os.environ["PATH"])
+    source = Path(__file__).parent / "mini_kernel.c"
+    subprocess.run([clang, "-target", "bpf", "-g", "-O2", "-c", str(source), "-o", str(compiled)], check=True)
+    with compiled.open("rb") as file:
+        raw.write_bytes(ELFFile(file).get_section_by_name(".BTF").data())
+    return raw
+
+
+@pytest.fixture(scope="session")
+def scx_ktstr(kernel_btf: Path, tools: BpfTools, tmp_path_factory: pytest.TempPathFactory) -> SchedulerBinary:
+    """scx_ktstr, built from this repository's sources."""
+    return build(SCX_KTSTR, kernel_btf, tools, tmp_path_factory.mktemp("built") / "scx_ktstr")

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The types of a kernel that a scheduler of the tests needs. Compiled for BPF, its
+ * .BTF section stands for a kernel's in tests that build but do not boot.
+ */
+typedef unsigned char u8;
+typedef int s32;
+typedef unsigned int u32;
+typedef long long s64;
+typedef unsigned long long u64;
+typedef _Bool bool;
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+
+enum scx_exit_kind { SCX_EXIT_NONE = 0, SCX_EXIT_UNREG = 64, SCX_EXIT_ERROR = 1024 };
+enum truth { false, true };
+enum scx_consts { SCX_DSQ_LOCAL = 0x8000000000000002ULL, SCX_KICK_IDLE = 1 };
+
+struct cpumask {
+	unsigned long bits[1];
+};
+
+struct scx_exit_info {
+	enum scx_exit_kind kind;
+	s64 exit_code;
+	const char *reason;
+	char *msg;
+};
+
+struct sched_ext_entity {
+	u32 weight;
+};
+
+struct task_struct {
+	unsigned int flags;
+	struct sched_ext_entity scx;
+	const struct cpumask *cpus_ptr;
+};
+
+struct sched_ext_ops {
+	s32 (*select_cpu)(struct task_struct *p, s32 prev_cpu, u64 wake_flags);
+	void (*enqueue)(struct task_struct *p, u64 enq_flags);
+	void (*dispatch)(s32 cpu, struct task_struct *prev);
+	s32 (*init)(void);
+	void (*exit)(struct scx_exit_info *ei);
+	u32 timeout_ms;
+	char name[128];
+};
+
+/* BTF keeps the types that something uses, and bpftool prints enums that a struct holds. */
+struct sched_ext_ops ops;
+struct {
+	enum scx_consts consts;
+	enum truth truth;
+} enums;
+bool flag;
+u8 byte;
+__u8 u_byte;
+__s16 s_half;
+__s32 s_word;
+__s64 s_long;
+__u64 u_long;
+__be16 be_half;
+__be32 be_word;
+__wsum sum;

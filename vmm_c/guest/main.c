@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* PID 1 of a test machine: run one program, say what happened, power off. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cgroup.h"
+#include "channel.h"
+#include "cpulist.h"
+#include "events.h"
+#include "guard.h"
+#include "mounts.h"
+#include "ops.h"
+#include "program.h"
+#include "run.h"
+#include "sched.h"
+#include "topology.h"
+#include "worker.h"
+
+#define PROGRAM_PATH "/ktstr/program"
+#define PORT_TIMEOUT_NS UINT64_C(5000000000)
+#define STOP_NS UINT64_C(5000000000)
+
+static void open_console(void)
+{
+	int fd = open("/dev/console", O_RDWR | O_NOCTTY);
+
+	if (fd < 0)
+		return;
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+/* Above all workers, so that no scheduler can keep the agent from the CPU; its children start over. */
+static bool become_realtime(void)
+{
+	struct sched_param highest = { .sched_priority = 99 };
+
+	return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &highest) == 0;
+}
+
+/* The whole file, aligned as program_open wants it. */
+static void *read_program(size_t *bytes)
+{
+	int fd = open(PROGRAM_PATH, O_RDONLY | O_CLOEXEC);
+	struct stat status;
+	uint8_t *data;
+
+	if (fd < 0 || fstat(fd, &status) < 0) {
+		run_error("no program: " PROGRAM_PATH ": %s", strerror(errno));
+		return NULL;
+	}
+	if (status.st_size > KTSTR_MAX_PROGRAM_BYTES) {
+		run_error("program of %lld bytes, at most %d", (long long)status.st_size, KTSTR_MAX_PROGRAM_BYTES);
+		close(fd);
+		return NULL;
+	}
+	*bytes = (size_t)status.st_size;
+	data = malloc(*bytes + 1);
+	if (data && read(fd, data, *bytes) != (ssize_t)*bytes) {
+		free(data);
+		data = NULL;
+	}
+	close(fd);
+	if (!data)
+		run_error("cannot read " PROGRAM_PATH);
+	return data;
+}
+
+static void send_hello(const struct program *program)
+{
+	struct ktstr_cpumask online = topology_online();
+	struct ktstr_msg_hello hello = {
+		.version = KTSTR_PROTO_VERSION,
+		.cpus = cpumask_count(&online),
+		.seed = program->header ? program->header->seed : 0,
+	};
+	struct utsname kernel;
+
+	uname(&kernel);
+	snprintf(hello.kernel_release, sizeof(hello.kernel_release), "%s", kernel.release);
+	channel_send(KTSTR_MSG_HELLO, &hello, sizeof(hello), NULL, 0);
+}
+
+static void run_program(const struct program *program, uint64_t started)
+{
+	run_set_deadline(started, program->header->deadline_ns);
+	if (!events_init() || !worker_setup(program->worker_total) || !guard_start(run_deadline())) {
+		run_error("cannot set the agent up: %s", strerror(errno));
+		return;
+	}
+	cgroup_setup(program->header->flags & KTSTR_PROGRAM_CPU_CONTROLLER);
+	run_begin_scenario();
+	ops_run(program);
+	worker_stop_all(STOP_NS); /* a program may end without saying so */
+	sched_finish();
+}
+
+__attribute__((noreturn)) static void end(void)
+{
+	struct ktstr_msg_end msg = { .at_ns = run_at_ns(), .status = run_status() };
+
+	channel_send(KTSTR_MSG_END, &msg, sizeof(msg), NULL, 0);
+	channel_flush();
+	power_off();
+}
+
+int main(void)
+{
+	uint64_t started = now_ns();
+	struct program program = { 0 };
+	char mount_errors[512], why[256];
+	size_t bytes = 0;
+	bool realtime;
+	void *data;
+
+	if (getpid() != 1) {
+		fprintf(stderr, "ktstr: this is the init of a test machine; it powers off what it runs on\n");
+		return 2;
+	}
+	mounts_setup(mount_errors, sizeof(mount_errors));
+	open_console();
+	realtime = become_realtime();
+	if (!channel_open(PORT_TIMEOUT_NS, why, sizeof(why))) {
+		printf("ktstr: no channel: %s\n", why);
+		power_off();
+	}
+	data = read_program(&bytes);
+	if (data && !program_open(data, bytes, &program, why, sizeof(why)))
+		run_error("bad program: %s", why);
+	if (mount_errors[0])
+		run_error("cannot mount %s", mount_errors);
+	if (!realtime)
+		run_error("cannot become SCHED_FIFO");
+	send_hello(&program);
+	topology_send();
+	channel_flush();
+	if (!run_aborting())
+		run_program(&program, started);
+	end();
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef KTSTR_SCHED_H
+#define KTSTR_SCHED_H
+
+#include <stdint.h>
+
+#include "ktstr_proto.h"
+
+/*
+ * The scheduler under test: a program that attaches a sched_ext scheduler and stays.
+ *
+ * From its attach until sched_stop asks it to go, any of these is its loss and aborts the run:
+ * its process ends (exited, signaled), or the kernel's state leaves "enabled", or another attach
+ * took its place (evicted, with the kernel's own words). All of them wake the agent up at once;
+ * sched_check is for the moments when it is not asleep.
+ */
+void sched_start(const struct ktstr_op_start_scheduler *op);
+void sched_stop(uint64_t timeout_ns);
+void sched_check(void);
+/* The end of the run: let it say its last words, end it, send its log and the kernel's. */
+void sched_finish(void);
+/* Send what its log and the kernel's have so far. */
+void sched_send_logs(void);
+
+#endif
