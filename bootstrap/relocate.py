@@ -1,7 +1,8 @@
 """Give a virtual environment the path it is about to be renamed to.
 
 ``relocate.py OLD NEW``: scripts, activation files and ``pyvenv.cfg`` of the environment at
-OLD name its absolute path; afterwards they name NEW. Nothing else in it does.
+OLD name its absolute path; afterwards they name NEW. Nothing else in it does. Both are in one
+folder: how a script names its interpreter depends on the spaces in the path.
 """
 
 from __future__ import annotations

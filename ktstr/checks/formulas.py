@@ -7,6 +7,7 @@ those of the population (over n). Percentiles are nearest rank: the smallest sam
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,13 +42,14 @@ def cv(values: Sequence[float], weights: Sequence[float] | None = None) -> float
     """Coefficient of variation, stddev / mean; None for no values or a mean of 0."""
     if not values:
         return None
-    shares = weights if weights is not None else [1.0] * len(values)
-    total = math.fsum(shares)
-    mean = math.fsum(v * s for v, s in zip(values, shares, strict=True)) / total
-    if mean <= 0:
-        return None
-    variance = math.fsum(s * (v - mean) ** 2 for v, s in zip(values, shares, strict=True)) / total
-    return math.sqrt(variance) / mean
+    if weights is None or min(weights) == max(weights):
+        mean = math.fsum(values) / len(values)
+        variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
+    else:
+        total = math.fsum(weights)
+        mean = math.fsum(v * w for v, w in zip(values, weights, strict=True)) / total
+        variance = math.fsum(w * (v - mean) ** 2 for v, w in zip(values, weights, strict=True)) / total
+    return math.sqrt(variance) / mean if mean > 0 else None
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,17 @@ def pooled_wakes(reports: Iterable[WorkerReport]) -> Samples:
 
     A worker's reservoir keeps some of ``wake_sample_total`` observations, each standing for total/kept.
     """
-    pairs: list[tuple[int, float]] = []
-    for report in reports:
-        kept = report.wake_latencies_ns
-        weight = max(report.wake_sample_total, len(kept)) / len(kept) if kept else 1.0
-        pairs.extend((value, weight) for value in kept)
-    pairs.sort()
+    pools = [(r.wake_latencies_ns, _weight(r)) for r in reports if r.wake_latencies_ns]
+    if len({weight for _, weight in pools}) == 1:  # the common case, without a pair per sample
+        values = sorted(itertools.chain.from_iterable(kept for kept, _ in pools))
+        return Samples(tuple(values), (pools[0][1],) * len(values))
+    pairs = sorted((value, weight) for kept, weight in pools for value in kept)
     return Samples(tuple(v for v, _ in pairs), tuple(w for _, w in pairs))
+
+
+def _weight(report: WorkerReport) -> float:
+    kept = len(report.wake_latencies_ns)
+    return max(report.wake_sample_total, kept) / kept
 
 
 def nearest_rank(samples: Samples, percent: int) -> int | None:

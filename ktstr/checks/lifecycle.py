@@ -16,6 +16,9 @@ from ktstr.results.record import GuestRecord, SchedEvent
 # kernel/sched/ext.c: what the watchdog's exit kind (SCX_EXIT_ERROR_STALL) is called.
 WATCHDOG = "runnable task stall"
 DIED = "scheduler process died"
+SIGNALED = 128  # the agent's code for a process that died of a signal while it was being stopped
+_FATAL = frozenset(s.value for s in signal.Signals) - {signal.SIGINT.value}
+_ENDS = frozenset({"exited", "signaled", "evicted", "detached", "detach_failed"})
 
 
 def _signal_name(number: int) -> str:
@@ -34,21 +37,18 @@ def _last_words(guest: GuestRecord) -> str:
     return f"; its last words: {words}" if words else "; it said nothing"
 
 
-def kernel_words(guest: GuestRecord) -> str:
-    """What the kernel said about evicting it: the lines with the cause first, else all the last ones."""
-    lines = quote.lines(guest.sched_kmsg)
-    telling = [line for line in lines if "disabled (" in line or "failed to run for" in line or WATCHDOG in line]
-    return " | ".join(dict.fromkeys(telling[:3])) or " | ".join(lines[:3])
+def kernel_words(text: str) -> str:
+    """What the kernel said about an eviction: its ``sched_ext`` lines but not the stack, at most three."""
+    lines = quote.lines(text)
+    telling = [line for line in lines if "sched_ext:" in line and '" enabled' not in line]
+    return " | ".join(list(dict.fromkeys(telling or lines))[:3])
 
 
 def _evicted(guest: GuestRecord, event: SchedEvent) -> str:
-    text, said = quote.clean(event.text), kernel_words(guest)
-    quoted = " | ".join(part for part in (text, said) if part)
-    if WATCHDOG in f"{guest.sched_kmsg}\n{event.text}\n{guest.sched_log}":
-        who = "the kernel's watchdog evicted the scheduler (runnable task stall)"
-    else:
-        who = "the kernel evicted the scheduler"
-    return f"{who}: {quoted}" if quoted else f"{who}{_last_words(guest)}"
+    said = kernel_words(f"{event.text}\n{guest.sched_kmsg}")
+    stalled = any(WATCHDOG in text for text in (event.text, guest.sched_kmsg, guest.sched_log))
+    who = f"the kernel's watchdog evicted the scheduler ({WATCHDOG})" if stalled else "the kernel evicted the scheduler"
+    return f"{who}{f': {said}' if said else ''}{_last_words(guest)}"
 
 
 def _died(guest: GuestRecord, event: SchedEvent, attached: bool) -> str:
@@ -72,6 +72,16 @@ def _detach_failed(guest: GuestRecord, event: SchedEvent) -> str:
     return f"the scheduler did not detach: {text or _errno_name(event.code)}{_last_words(guest)}"
 
 
+def _detached(guest: GuestRecord, event: SchedEvent) -> tuple[Kind, str] | None:
+    """A detach is clean when the process ended at the SIGINT it was sent, by itself or of that signal."""
+    text = quote.clean(event.text)
+    crashed = event.code - SIGNALED in _FATAL
+    if not text and not crashed:
+        return None
+    how = text or f"died of {_signal_name(event.code - SIGNALED)}"
+    return "DetachFailed", f"the scheduler detached, but not cleanly: it {how}{_last_words(guest)}"
+
+
 def _event(guest: GuestRecord, event: SchedEvent, attached: bool) -> tuple[Kind, str] | None:
     if event.kind == "evicted":
         return "Evicted", _evicted(guest, event)
@@ -83,7 +93,7 @@ def _event(guest: GuestRecord, event: SchedEvent, attached: bool) -> tuple[Kind,
         return "SchedulerDied", _died(guest, event, attached)
     if event.kind == "detach_failed":
         return "DetachFailed", _detach_failed(guest, event)
-    return None
+    return _detached(guest, event) if event.kind == "detached" else None
 
 
 def _absent(guest: GuestRecord, scheduler: str, ended_well: bool) -> list[Detail]:
@@ -101,19 +111,18 @@ def _absent(guest: GuestRecord, scheduler: str, ended_well: bool) -> list[Detail
 def judge_scheduler(guest: GuestRecord, scheduler: str | None, *, ended_well: bool) -> list[Detail]:
     """The details of a scheduler's life; none for the kernel's own scheduler (``scheduler`` None).
 
-    An end that follows an eviction or an ordered stop is its consequence and not told again.
+    Its first end is the cause: an eviction after its own death, or its death after an eviction or an
+    ordered stop, is a consequence and not told.
     """
     if scheduler is None:
         return []
     found: list[Detail] = []
-    attached = detached = False
-    events = guest.sched_events
-    evicted = any(event.kind == "evicted" for event in events)
-    for event in events:
+    attached = ended = False
+    for event in guest.sched_events:
         attached |= event.kind == "attached"
-        detached |= event.kind in ("detached", "detach_failed")
-        if event.kind in ("exited", "signaled") and (evicted or detached):
+        if event.kind in _ENDS and ended:
             continue
+        ended |= event.kind in _ENDS
         if (told := _event(guest, event, attached)) is not None:
             found.append(Detail(Verdict.FAIL, *told))
     return found or _absent(guest, scheduler, ended_well)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+from ktstr.checks.formulas import Samples, pooled_wakes
 from ktstr.results.record import WorkerReport
 
 # Work types whose body blocks and samples the time around the blocking call.
@@ -69,6 +71,11 @@ class Group:
     cpus: tuple[int, ...] | None
     reports: tuple[WorkerReport, ...]
     missing: int
+
+    @cached_property
+    def wakes(self) -> Samples:
+        """The wake-latency samples of all its workers."""
+        return pooled_wakes(self.reports)
 
     @property
     def samples_wakes(self) -> bool:

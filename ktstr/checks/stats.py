@@ -135,7 +135,7 @@ def cgroup_stats(group: Group) -> CgroupStats:
     """The statistics of one group."""
     reports = group.reports
     shares = [pct for r in reports if (pct := formulas.off_cpu_pct(r)) is not None]
-    samples = formulas.pooled_wakes(reports)
+    samples = group.wakes
     delays = _run_delays(reports)
     migrations, iterations = sum(r.migration_count for r in reports), sum(r.iterations for r in reports)
     gap, cpus = _largest_gap(reports), _cpus_used(reports)
@@ -178,10 +178,16 @@ def _pooled_efficiency(cgroups: Sequence[CgroupStats]) -> dict[str, float | None
     }
 
 
+def _all_wakes(groups: Sequence[Group]) -> formulas.Samples:
+    if len(groups) == 1:
+        return groups[0].wakes
+    return formulas.pooled_wakes(r for group in groups for r in group.reports)
+
+
 def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases: Sequence[Phase]) -> dict[str, float]:
     """Run-level metrics by name; a metric without a measurement has no key."""
     reports = [r for group in groups for r in group.reports]
-    samples, delays = formulas.pooled_wakes(reports), _run_delays(reports)
+    samples, delays = _all_wakes(groups), _run_delays(reports)
     iterations = sum(c.total_iterations for c in cgroups)
     tails = [ratio for c in cgroups if (ratio := c.wake_latency_tail_ratio) is not None]
     per_worker = [c.total_iterations / c.num_workers for c in cgroups if c.num_workers]
@@ -200,9 +206,9 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
     return {name: value for name, value in sorted(found.items()) if value is not None}
 
 
-def _phase_cgroup(reports: Sequence[WorkerReport]) -> PhaseCgroup:
-    samples, gap = formulas.pooled_wakes(reports), _largest_gap(reports)
-    kept = formulas.thin(samples, PHASE_SAMPLES_CAP)
+def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
+    reports = [r for group in groups for r in group.reports]
+    gap, kept = _largest_gap(reports), formulas.thin(_all_wakes(groups), PHASE_SAMPLES_CAP)
     return PhaseCgroup(
         num_workers=len(reports),
         cpus_used=_cpus_used(reports),
@@ -245,10 +251,10 @@ def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase,
         metrics["total_phase_iterations"] = iterations
         if seconds:
             metrics["iteration_rate"] = iterations / seconds
-    by_cgroup: dict[str, list[WorkerReport]] = {}
+    by_cgroup: dict[str, list[Group]] = {}
     for group in groups:
-        by_cgroup.setdefault(group.cgroup, []).extend(group.reports)
-    per_cgroup = {name: _phase_cgroup(reports) for name, reports in sorted(by_cgroup.items())}
+        by_cgroup.setdefault(group.cgroup, []).append(group)
+    per_cgroup = {name: _phase_cgroup(members) for name, members in sorted(by_cgroup.items())}
     return (Phase(1, "Step[0]", begin.at_ns // MS, end.at_ns // MS, 0, metrics, per_cgroup),)
 
 

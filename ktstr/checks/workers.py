@@ -200,7 +200,7 @@ def wake_p99(group: Group, run: Run) -> list[Detail]:
     limit = run.limits.limit("max_p99_wake_latency_ns")
     if limit is None or not group.samples_wakes:
         return []
-    value = formulas.nearest_rank(formulas.pooled_wakes(group.reports), 99)
+    value = formulas.nearest_rank(group.wakes, 99)
     if value is None:
         return [_unknown("Benchmark", group, "p99 wake latency unknown: no samples", limit)]
     if value <= limit:
@@ -219,7 +219,7 @@ def wake_cv(group: Group, run: Run) -> list[Detail]:
     limit = run.limits.limit("max_wake_latency_cv")
     if limit is None or not group.samples_wakes:
         return []
-    samples = formulas.pooled_wakes(group.reports)
+    samples = group.wakes
     value = formulas.cv(samples.values, samples.weights) if len(samples.values) >= 2 else None
     if value is None:
         return [_unknown("Benchmark", group, f"wake latency CV unknown: {len(samples.values)} sample(s)", limit)]

@@ -102,6 +102,8 @@ class TestDecl:
     demo: bool = False
     where: str = field(default="", compare=False)
 
+    __test__ = False  # for pytest: no test class, whatever its name
+
 
 @dataclass(frozen=True)
 class CellKey:

@@ -7,6 +7,7 @@ Release signature and the Packages hashes; the SHA-256 of each .deb is checked a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -76,7 +77,7 @@ def suites_for(suite: str) -> tuple[str, ...]:
 def _explain(what: str, output: str) -> KtstrError:
     """The error behind apt's own words."""
     lines = [line for line in output.splitlines() if line.startswith(("E:", "Err:", "W:"))]
-    words = "; ".join(lines[:3]) or output.strip()[-200:] or "no output"
+    words = "; ".join(lines[:1]) or output.strip()[-200:] or "no output"
     if re.search(r"No space left|Write error|quota exceeded", output):
         return HostError(f"{what}: the disk is full: {words}", fix="free some space, or set KTSTR_CACHE_DIR")
     if re.search(
@@ -86,10 +87,15 @@ def _explain(what: str, output: str) -> KtstrError:
             f"{what}: no network to the package mirror: {words}",
             fix="connect this machine, or configure apt's proxy (Acquire::http::Proxy)",
         )
+    if re.search(r"is expired|not valid yet", output):
+        return HostError(
+            f"{what}: the archive's signature is out of date here: {words}",
+            fix="set this machine's clock; for a mirror that is behind, apt's Acquire::Check-Valid-Until",
+        )
     if "Hash Sum mismatch" in output:
         return HostError(f"{what}: the mirror served another file than the one pinned: {words}", fix="try again")
-    if re.search(r"\b404\b", output):
-        return Gone(f"{what}: not in the archive any more (404): {words}")
+    if re.search(r"404\s+Not Found|File not found", output):
+        return Gone(f"{what}: the archive does not have it (any more): {words}")
     if re.search(r"NO_PUBKEY|not signed|[Ss]ignature", output):
         return HostError(
             f"{what}: the signature cannot be verified: {words}", fix="apt-get install debian-archive-keyring"
@@ -283,6 +289,20 @@ class Apt:
         if done.returncode:
             raise _explain(what, done.stderr + done.stdout)
         return done.stdout
+
+
+def gone(apt: Apt, packages: Sequence[DebPackage], name: str, err: Gone) -> HostError:
+    """The error for pinned files that the archive dropped: says what the suites serve now."""
+    served = []
+    for package in packages:
+        with contextlib.suppress(Exception):
+            apt.update(package.suite)
+            now = apt.resolve(package.suite, package.name)
+            if now.version != package.version:
+                served.append(f"{package.name}: {package.suite} now serves {now.version}, pinned is {package.version}")
+        if served:
+            break
+    return HostError("; ".join([err.message, *served]), fix=f"pin the new version: lock_update={name}")
 
 
 def _first_mirror(file: Path) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_OK, HostError
 from ktstr.host import probe_kvm
+from ktstr.host.apt import KEYRINGS
+from ktstr.host.cache import cache_root
 from ktstr.host.flock import refuse_remote
 from ktstr.schedulers.toolchain import clang_version, find_clang
 from ktstr.vm import agent
@@ -27,8 +29,10 @@ CACHE_FREE_MIN = GIB
 RESULTS_FREE_MIN = GIB // 4
 # The smallest guest has 0.25 GiB; the emulator beside it about as much again.
 MEMORY_MIN = GIB // 2
+CACHE_FIX = "KTSTR_CACHE_DIR=DIR on a local disk with space"
+RESULTS_FIX = "KTSTR_RUNS_ROOT=DIR on a local disk with space"
+STATIC_FIX = "as root: apt-get install gcc libc6-dev"
 APT_TOOLS = ("apt-get", "apt-cache", "dpkg-deb")
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MARKS = {True: "ok", False: "FAIL", None: "-"}
 
 
@@ -42,32 +46,16 @@ class Finding:
     fix: str | None = None
 
 
-@dataclass(frozen=True)
-class Places:
-    """The folders that matter; ``tools`` is the unpacked QEMU bundle."""
+def examine(results: Path, environ: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
+    """Look at everything, in the order it is printed. ``results``: the folder that runs are written to.
 
-    results: Path
-    cache: Path
-    tools: Path
-
-
-def examine(places: Places, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Look at everything, in the order it is printed. Takes about a second, most of it compilers' versions."""
-    return (
-        python(),
-        machine(),
-        cpus(),
-        memory(),
-        kvm(),
-        emulator(places.tools),
-        c_compiler(environ),
-        static_libc(environ),
-        bpf_compiler(environ),
-        apt(environ),
-        folder("cache", places.cache, CACHE_FREE_MIN, "KTSTR_CACHE_DIR=DIR on a local disk with space"),
-        cache_size(places.cache),
-        folder("results", places.results, RESULTS_FREE_MIN, "KTSTR_RUNS_ROOT=DIR on a local disk with space"),
-    )
+    Takes a fraction of a second, most of it the compilers' versions. ``environ`` is the process's own
+    unless given.
+    """
+    environ = os.environ if environ is None else environ
+    host = (python(), machine(), cpus(), memory(), kvm())
+    tools = (c_compiler(environ), static_libc(environ), bpf_compiler(environ), apt(environ))
+    return (*host, *tools, *cached(environ), folder("results", results, RESULTS_FREE_MIN, RESULTS_FIX))
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
@@ -127,14 +115,6 @@ def kvm() -> Finding:
     return Finding("kvm", None, f"{found.detail}; accel=auto uses icount", found.fix)
 
 
-def emulator(tools: Path) -> Finding:
-    """The private QEMU: fetched when first needed, so its absence is no failure."""
-    binary = tools / "usr/bin/qemu-system-x86_64"
-    if binary.is_file():
-        return Finding("qemu", True, str(binary))
-    return Finding("qemu", None, "not fetched yet; the first test fetches it", "doit tools")
-
-
 def c_compiler(environ: Mapping[str, str]) -> Finding:
     """The compiler of the guest agent."""
     try:
@@ -149,15 +129,10 @@ def static_libc(environ: Mapping[str, str]) -> Finding:
     try:
         found = _first_line([agent.compiler(environ), "-print-file-name=libc.a"])
     except HostError:
-        return Finding("libc", False, "no compiler to ask", agent_fix())
+        return Finding("libc", False, "no compiler to ask", STATIC_FIX)
     if not Path(found).is_absolute():
-        return Finding("libc", False, "no static C library", agent_fix())
+        return Finding("libc", False, "no static C library", STATIC_FIX)
     return Finding("libc", True, found)
-
-
-def agent_fix() -> str:
-    """What installs everything that the agent is compiled with, on Debian."""
-    return "as root: apt-get install gcc libc6-dev"
 
 
 def bpf_compiler(environ: Mapping[str, str]) -> Finding:
@@ -168,13 +143,36 @@ def bpf_compiler(environ: Mapping[str, str]) -> Finding:
         return Finding("clang", False, err.message, err.fix)
 
 
-def apt(environ: Mapping[str, str], keyring: Path = KEYRING) -> Finding:
+def apt(environ: Mapping[str, str], keyrings: Sequence[str] = KEYRINGS) -> Finding:
     """What fetches kernels and tools from the distribution's archive, and verifies them."""
     lacking = [tool for tool in APT_TOOLS if shutil.which(tool, path=environ.get("PATH")) is None]
-    if not lacking and keyring.is_file():
+    keyring = next((ring for ring in keyrings if Path(ring).is_file()), None)
+    if not lacking and keyring is not None:
         return Finding("apt", True, f"verifies with {keyring}")
-    detail = f"lacks {', '.join(lacking)}" if lacking else f"{keyring} does not exist"
+    detail = f"lacks {', '.join(lacking)}" if lacking else f"found none of the keyrings {', '.join(keyrings)}"
     return Finding("apt", False, detail, "run on Debian 12 or 13, or in a container of it")
+
+
+def cached(environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """The cache: its folder, the tools in it and the space it takes."""
+    try:
+        root = cache_root(environ)
+    except HostError as err:
+        return (Finding("cache", False, err.message, err.fix),)
+    return (
+        tool("qemu", root, "usr/bin/qemu-system-x86_64"),
+        tool("bpftool", root, "usr/sbin/bpftool"),
+        folder("cache", root, CACHE_FREE_MIN, CACHE_FIX),
+        cache_size(root),
+    )
+
+
+def tool(name: str, cache: Path, inside: str) -> Finding:
+    """A private tool, the newest of those cached. Its absence is no failure: it is fetched when first needed."""
+    found = sorted(cache.glob(f"tools/*/{inside}"), key=lambda path: path.lstat().st_mtime)
+    if found:
+        return Finding(name, True, str(found[-1]))
+    return Finding(name, None, "not fetched yet; the first test fetches it", "doit tools")
 
 
 def folder(name: str, path: Path, need: int, fix: str) -> Finding:
@@ -190,7 +188,11 @@ def folder(name: str, path: Path, need: int, fix: str) -> Finding:
     if not os.access(existing, os.W_OK | os.X_OK):
         return Finding(name, False, f"{path}: not writable by this user", fix)
     detail = f"{path}: {free / GIB:.1f} GiB free"
-    return Finding(name, True, detail) if free >= need else Finding(name, False, f"{detail}, needs {need / GIB:g}", fix)
+    return (
+        Finding(name, True, detail)
+        if free >= need
+        else Finding(name, False, f"{detail}, needs {need / GIB:.2f} GiB", fix)
+    )
 
 
 def cache_size(cache: Path) -> Finding:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,17 @@ def write_atomic(path: Path, data: bytes, staging: str) -> None:
     temp = path.with_name(f"{path.name}.{staging}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temp.write_bytes(data)
-        temp.replace(path)
+        with _removed_on_failure(temp):
+            temp.write_bytes(data)
+            temp.replace(path)
     except OSError as e:
-        temp.unlink(missing_ok=True)
         raise HostError(f"{path}: cannot be written: {e.strerror}", fix="free space there, or make it writable") from e
+
+
+@contextmanager
+def _removed_on_failure(temp: Path) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         temp.unlink(missing_ok=True)
         raise

@@ -10,14 +10,29 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 ExitReason: TypeAlias = Literal[
-    "clean", "panic", "triple_fault", "virtual_deadline", "host_timeout", "channel_lost", "channel_garbage",
-    "channel_flood", "killed", "emulator_failed",
+    "clean",
+    "panic",
+    "triple_fault",
+    "virtual_deadline",
+    "host_timeout",
+    "channel_lost",
+    "channel_garbage",
+    "channel_flood",
+    "killed",
+    "emulator_failed",
 ]
 # Which ends are facts about the kernel or scheduler, and which say nothing about them.
 VERDICT_EXITS: frozenset[str] = frozenset({"clean", "panic", "triple_fault", "virtual_deadline"})
 
 SchedEventKind: TypeAlias = Literal[
-    "started", "spawn_failed", "attached", "attach_timeout", "exited", "signaled", "evicted", "detached",
+    "started",
+    "spawn_failed",
+    "attached",
+    "attach_timeout",
+    "exited",
+    "signaled",
+    "evicted",
+    "detached",
     "detach_failed",
 ]
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
-from ktstr.schedulers.toolchain import BpfTools, Toolchain, find_toolchain
+from ktstr.schedulers.toolchain import Toolchain, find_toolchain
+from ktstr.vm.tools import BpfTools
 
 METADATA = "metadata.json"
 SCHEMA = 1
@@ -162,8 +163,8 @@ class _Steps:
             (self.work / f"{self.name}{suffix}").write_text(text)
 
     def _loader(self) -> str:
-        source, lib = f"{self.name}.c", self.toolchain.lib
-        link = [f"-L{lib}", f"-Wl,-rpath-link={lib}", *LINK_FLAGS]
+        source, library = f"{self.name}.c", self.toolchain.library
+        link = [f"-L{library}", f"-Wl,-rpath-link={library}", *LINK_FLAGS]
         command = [self.toolchain.cc, *CC_FLAGS, *self._paths(), source, "-o", str(self.binary), *link]
         return self._compiler(command, source)
 
@@ -181,7 +182,7 @@ class _Steps:
         return done.stderr
 
     def _bpftool(self, *args: str) -> str:
-        done = self._run([str(self.toolchain.bpftool), *args])
+        done = self._run([*self.toolchain.bpftool, *args])
         if done.returncode:
             said = done.stderr.strip() or f"exit status {done.returncode}"
             raise HostError(f"bpftool {' '.join(args[:2])} failed for the scheduler {self.name}: {said}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,9 +9,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ktstr.errors import HostError
+from ktstr.vm.tools import BpfTools
 
 # The kernel's own sched_ext examples ask for clang 16 (64-bit enumerators in BTF came with 15).
 CLANG_MIN = 16
@@ -20,53 +19,35 @@ CLANG_FIX = "apt-get install --no-install-recommends clang-19"
 CC_FIX = "apt-get install gcc libc6-dev"
 
 
-class BpfTools(Protocol):
-    """bpftool 7.5 or later and libbpf 1.4 or later, wherever they were found.
-
-    ``include`` holds ``bpf/libbpf.h``; ``lib`` holds ``libbpf.a`` and, unless the system's
-    loader finds them, ``libelf.so.1`` and ``libz.so.1``. ``env`` is added to the
-    environment in which bpftool runs.
-    """
-
-    @property
-    def bpftool(self) -> Path: ...
-    @property
-    def include(self) -> Path: ...
-    @property
-    def lib(self) -> Path: ...
-    @property
-    def env(self) -> Mapping[str, str]: ...
-
-
 @dataclass(frozen=True)
 class Toolchain:
-    """What builds a scheduler. ``versions`` is what the input digest and the metadata hold."""
+    """What builds a scheduler. ``versions`` is what the input digest and the metadata hold.
+
+    ``library`` holds ``libbpf.a`` and, unless the system has them, ``libelf.so.1`` and ``libz.so.1``.
+    """
 
     clang: str
     cc: str
-    bpftool: Path
+    bpftool: tuple[str, ...]
     include: Path
-    lib: Path
-    env: tuple[tuple[str, str], ...]
+    library: Path
     versions: tuple[tuple[str, str], ...]
 
     def environ(self) -> dict[str, str]:
         """The environment of every tool: messages in English, no dates in the output."""
-        return {**os.environ, **dict(self.env), "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+        return {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
 
 
 def find_toolchain(tools: BpfTools, environ: Mapping[str, str]) -> Toolchain:
     """The compilers on ``PATH`` beside ``tools``. Raises HostError naming what is missing."""
     path = environ.get("PATH", os.defpath)
     clang, cc = find_clang(path), _find_cc(path)
-    added = tuple(sorted(tools.env.items()))
     versions = (
         ("clang", clang_version(clang)),
         ("cc", first_line([cc, "--version"], fix=CC_FIX)),
-        ("bpftool", first_line([str(tools.bpftool), "version"], fix=None, env=tools.env)),
-        ("libbpf", libbpf_version(tools.include, tools.lib)),
+        ("bpf", f"{tools.version} {tools.digest}"),
     )
-    return Toolchain(clang, cc, tools.bpftool, tools.include, tools.lib, added, versions)
+    return Toolchain(clang, cc, tools.bpftool, tools.include_dir, tools.libbpf_a.parent, versions)
 
 
 def find_clang(path: str) -> str:
@@ -111,27 +92,11 @@ def _find_cc(path: str) -> str:
     return cc
 
 
-def first_line(command: list[str], *, fix: str | None, env: Mapping[str, str] | None = None) -> str:
+def first_line(command: list[str], *, fix: str) -> str:
     """What a tool prints first. Raises HostError when it does not run."""
-    full = {**os.environ, **(env or {}), "LC_ALL": "C"}
+    env = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=full)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
     except (OSError, subprocess.SubprocessError) as err:
         raise HostError(f"{' '.join(command)} failed: {err}", fix=fix) from None
     return done.stdout.partition("\n")[0].strip()
-
-
-def libbpf_version(include: Path, lib: Path) -> str:
-    """libbpf's version as its own header has it, and the head of its library's SHA-256.
-
-    Raises HostError when either file is missing or says no version.
-    """
-    header = include / "bpf" / "libbpf_version.h"
-    try:
-        found = re.findall(r"LIBBPF_(?:MAJOR|MINOR)_VERSION\s+(\d+)", header.read_text())
-        digest = hashlib.sha256((lib / "libbpf.a").read_bytes()).hexdigest()
-    except OSError as err:
-        raise HostError(f"libbpf is not there: {err.filename}: {err.strerror}") from None
-    if len(found) != 2:
-        raise HostError(f"{header}: found no version, expected LIBBPF_MAJOR_VERSION and LIBBPF_MINOR_VERSION")
-    return f"{'.'.join(found)} {digest[:16]}"

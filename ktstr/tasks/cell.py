@@ -83,7 +83,11 @@ def why(session: Session, cell: CellPlan) -> str:
     if stored(session, cell) is not None:
         return "up to date"
     path = _store(session).folder(cell.input_digest) / RECORD
-    return "run: the stored result does not stand" if path.exists() else f"run: no result for inputs {cell.input_digest[:12]}"
+    return (
+        "run: the stored result does not stand"
+        if path.exists()
+        else f"run: no result for inputs {cell.input_digest[:12]}"
+    )
 
 
 def run_cell(session: Session, cell: CellPlan) -> None:
@@ -120,9 +124,7 @@ def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
     assert session.plan is not None
     program = workdir / "program.cpio"
     program.write_bytes(cell_part(cell.program))
-    spec = GuestSpec(
-        cell.kernel.vmlinux, (cell.image.path, program), cell.topology, cell.memory_mib, cell.kernel_args
-    )
+    spec = GuestSpec(cell.kernel.vmlinux, (cell.image.path, program), cell.topology, cell.memory_mib, cell.kernel_args)
     timeout = session.values["timeout"]
     assert isinstance(timeout, float)
     result = session.plan.machine.run(spec, workdir, timeout, session.cancel)
@@ -190,6 +192,4 @@ def _outcome(session: Session, cell: CellPlan, record: CellRecord, judgement: Ju
     if not path.exists() or path.read_bytes() != data:
         write_atomic(path, data, staging_name(record.run_id))
     files = tuple(str(p) for name in (CONSOLE, SCHED_LOG, COMMAND) if (p := folder / name).exists())
-    return Outcome(
-        cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files
-    )
+    return Outcome(cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files)

@@ -17,14 +17,14 @@ from typing import Any
 
 from ktstr import __version__
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
-from ktstr.tasks import session as sessions
 from ktstr.results.view import epoch
+from ktstr.tasks import session as sessions
 from ktstr.tasks.project import Project, current_dir, find_project
 from ktstr.tasks.reporter import Progress
 from ktstr.tasks.session import Session
 from ktstr.tasks.table import DOIT_COMMANDS, TASKS
-from ktstr.tasks.usage import listing, task_help, unknown_task, usage
 from ktstr.tasks.tokens import TokenPool
+from ktstr.tasks.usage import listing, task_help, unknown_task, usage
 from ktstr.tasks.variables import Value, read_variables
 
 PRECEDENCE = (EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_VERDICT, EXIT_OK)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,7 @@ class CellPlan:
     kernel: Kernel
     image: Image
     memory_mib: int
+    host_cpus: int
     kernel_args: tuple[str, ...]
     input_digest: str
     needs: tuple[str, ...]
@@ -145,21 +147,27 @@ class _CellMaker:
         spec = GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments)
         digest = input_digest(kernel, image, program, self._machine, self._command(spec))
         return CellPlan(
-            cell_name(key, kernel, self._machine.accel),
-            key,
-            self._machine.accel,
-            test,
-            scheduler,
-            topology,
-            compiled,
-            program,
-            kernel,
-            image,
-            memory,
-            arguments,
-            digest,
-            ("tools:qemu", f"kernel:{kernel.label}", f"image:{image.name}"),
+            name=cell_name(key, kernel, self._machine.accel),
+            key=key,
+            accel=self._machine.accel,
+            test=test,
+            scheduler=scheduler,
+            topology=topology,
+            compiled=compiled,
+            program=program,
+            kernel=kernel,
+            image=image,
+            memory_mib=memory,
+            host_cpus=_host_cpus(self._machine.accel, topology),
+            kernel_args=arguments,
+            input_digest=digest,
+            needs=("tools:qemu", f"kernel:{kernel.label}", f"image:{image.name}"),
         )
+
+
+def _host_cpus(accel: str, topology: Topology) -> int:
+    """How many host CPUs the machine can use at once: counted instructions run in one thread."""
+    return 1 if accel == "icount" else min(topology.cpus, os.cpu_count() or 1)
 
 
 def _kernel_args(kernel: Kernel, scheduler: SchedulerDecl, test: TestDecl) -> tuple[str, ...]:

@@ -135,19 +135,24 @@ static void wait_for_end(const struct scx_ktstr *skel, const sigset_t *signals)
 		;
 }
 
-/* By now the kernel has called ops.exit, asked by us or not. */
-static int report_end(const struct scx_ktstr *skel, bool evicted)
+static void print_eviction(const struct scx_ktstr *skel)
 {
 	const struct ktstr_exit *record = &skel->bss->exit_record;
 
-	if (!evicted && !record->is_error) {
-		printf("scx_ktstr: detached\n");
-		return EXIT_SUCCESS;
-	}
 	fprintf(stderr, "scx_ktstr: evicted by the kernel: %s", record->reason);
 	if (record->msg[0])
 		fprintf(stderr, " (%s)", record->msg);
 	fprintf(stderr, " [kind %d, code %lld]\n", record->kind, record->code);
+}
+
+/* By now the kernel has called ops.exit, asked by us or not. */
+static int report_end(const struct scx_ktstr *skel, bool evicted)
+{
+	if (!evicted && !skel->bss->exit_record.is_error) {
+		printf("scx_ktstr: detached\n");
+		return EXIT_SUCCESS;
+	}
+	print_eviction(skel);
 	return EXIT_EVICTED;
 }
 
@@ -159,6 +164,8 @@ static int attach_and_run(struct scx_ktstr *skel, const sigset_t *signals)
 	if (!link) {
 		fprintf(stderr, "scx_ktstr: cannot attach: %s%s\n", strerror(errno),
 			errno == EBUSY ? " (another sched_ext scheduler is attached)" : "");
+		if (exit_kind(skel))
+			print_eviction(skel);
 		return EXIT_LOAD;
 	}
 	printf("scx_ktstr: attached\n");

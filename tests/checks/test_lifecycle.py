@@ -72,6 +72,26 @@ def test_another_eviction_is_not_called_the_watchdogs() -> None:
     assert "watchdog" not in found.message and "disabled (runtime error)" in found.message
 
 
+def test_what_came_first_is_the_cause() -> None:
+    own = only(life(event("attached"), event("exited", 0), event("evicted", text="unregistered from user space")))
+    assert own.kind == "SchedulerDied" and "exit status 0" in own.message
+    kernels = only(life(event("attached"), event("evicted", text="sched_ext: x disabled (oops)"), event("exited", 0)))
+    assert kernels.kind == "Evicted" and "sched_ext: x disabled (oops)" in kernels.message
+
+
+def test_an_eviction_also_quotes_what_the_scheduler_printed() -> None:
+    found = only(life(event("attached"), event("evicted"), kmsg=KMSG, log="EXIT: runnable task stall (worker[77])\n"))
+    assert found.message.endswith("its last words: EXIT: runnable task stall (worker[77])")
+    assert "scx_watchdog_workfn" not in found.message and "enabled" not in found.message
+
+
+def test_a_detach_only_by_killing_or_by_a_crash_is_not_clean() -> None:
+    killed = only(life(event("attached"), event("detached", 137, "did not end on SIGINT within 5000 ms, killed")))
+    assert (killed.verdict, killed.kind) == (Verdict.FAIL, "DetachFailed") and "within 5000 ms" in killed.message
+    assert "SIGSEGV" in only(life(event("attached"), event("detached", 139))).message
+    assert life(event("attached"), event("detached", 130)) == [], "died of the SIGINT it was sent"
+
+
 def test_a_scheduler_that_never_attached_in_time_fails_with_its_words() -> None:
     found = only(life(event("started"), event("attach_timeout"), log="waiting for something"))
     assert (found.verdict, found.kind) == (Verdict.FAIL, "NotAttached")

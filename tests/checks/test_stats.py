@@ -20,7 +20,11 @@ REPORTS = (
     ),
     worker(2, work_index=1, cpus_used=(5,), iterations=100, schedstat_cpu_time_ns=None, schedstat_run_delay_ns=None),
 )  # fmt: skip
-STEP = (Stimulus(0, "AddCgroup", "a", 0), Stimulus(10 * MS, "Release", "", 0), Stimulus(2_010 * MS, "StopWorkers", "", 480))
+STEP = (
+    Stimulus(0, "AddCgroup", "a", 0),
+    Stimulus(10 * MS, "Release", "", 0),
+    Stimulus(2_010 * MS, "StopWorkers", "", 480),
+)
 
 
 def test_the_statistics_of_a_group_by_hand() -> None:
@@ -45,7 +49,8 @@ def test_what_was_not_measured_is_none_and_never_zero() -> None:
 def test_the_statistics_of_a_scenario_by_hand() -> None:
     found = scenario_stats(gather(WORKS, REPORTS), ())
     assert (found.total_workers, found.total_cpus, found.total_migrations, found.total_iterations) == (3, 3, 4, 500)
-    assert (found.worst_spread, found.worst_gap_ms, found.worst_gap_cpu, found.worst_migration_ratio) == (50, 9, 1, 0.01)
+    assert (found.worst_spread, found.worst_migration_ratio) == (50, 0.01)
+    assert (found.worst_gap_ms, found.worst_gap_cpu) == (9, 1)
     assert found.phases == ()
     assert found.ext_metrics == {
         "iterations_per_cpu_sec": 200.0,  # 400 iterations of group a in 2 CPU seconds; b was not timed
@@ -69,7 +74,8 @@ def test_the_tail_ratio_needs_100_iterations() -> None:
 
 def test_the_only_step_is_one_phase_with_its_window_and_rates() -> None:
     (phase,) = scenario_stats(gather(WORKS, REPORTS), STEP).phases
-    assert (phase.step_index, phase.label, phase.start_ms, phase.end_ms, phase.sample_count) == (1, "Step[0]", 10, 2010, 0)
+    assert (phase.step_index, phase.label, phase.sample_count) == (1, "Step[0]", 0)
+    assert (phase.start_ms, phase.end_ms) == (10, 2010)
     assert phase.metrics == {"total_phase_duration_sec": 2.0, "total_phase_iterations": 480, "iteration_rate": 240.0}
     a = phase.per_cgroup["a"]
     assert (a.num_workers, a.wake_latencies_ns, a.wake_sample_total) == (2, (1000, 2000, 3000, 4000), 4)

@@ -33,6 +33,6 @@ def test_a_fraction_of_a_nanosecond_is_refused() -> None:
         parse_duration("1.5ns")
 
 
-@given(st.integers(0, 10**14))
-def test_durations_render_and_parse_back(ns: int) -> None:
-    assert parse_duration(render_duration(ns)) == ns if len(render_duration(ns).rstrip("nums")) <= 9 else True
+@given(st.integers(0, 999_999_999), st.sampled_from([1, 1_000, 1_000_000, 1_000_000_000]))
+def test_durations_render_and_parse_back(count: int, unit: int) -> None:
+    assert parse_duration(render_duration(count * unit)) == count * unit

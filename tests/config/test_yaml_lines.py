@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ktstr.config import yaml_lines
 from ktstr.config.yaml_lines import MAX_DEPTH, Node, core_scalar, plain, read
 from ktstr.errors import InputError
 
@@ -106,6 +109,14 @@ def test_a_bomb_of_aliases_is_refused_soon() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
     assert "found a value that unfolds too far, expected at most" in message("\n".join(lines))
+
+
+def test_the_parser_without_libyaml_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (Path(__file__).parents[2] / "ktstr.yaml").read_bytes()
+    fast = read(data, "ktstr.yaml")
+    monkeypatch.setattr(yaml_lines, "_LOADER", yaml.SafeLoader)
+    assert read(data, "ktstr.yaml") == fast
+    assert message("a: [1\nb: 2\n").startswith("ktstr.yaml:2:2 (document): found bad YAML (")
 
 
 def test_depth_is_bounded() -> None:

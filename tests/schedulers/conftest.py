@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from ktstr.host.apt import Apt
+from ktstr.host.cache import Cache, cache_root
+from ktstr.kernels.lock import read_lock
 from ktstr.schedulers.build import SchedulerBinary, build
-from ktstr.schedulers.toolchain import BpfTools, find_clang
+from ktstr.schedulers.toolchain import find_clang
+from ktstr.vm.tools import BpfTools, ensure_bpf, system_bpf
 
 ROOT = Path(__file__).parent.parent.parent
 SCX_KTSTR = ROOT / "schedulers" / "scx_ktstr"
@@ -18,14 +22,10 @@ SCX_KTSTR = ROOT / "schedulers" / "scx_ktstr"
 
 @pytest.fixture(scope="session")
 def tools() -> BpfTools:
-    from dataclasses import dataclass, field
-    @dataclass(frozen=True)
-    class T:
-        bpftool: Path = Path("/tmp/lab/bpf/usr/sbin/bpftool")
-        include: Path = Path("/tmp/lab/bpf/usr/include")
-        lib: Path = Path("/tmp/lab/bpf/usr/lib/x86_64-linux-gnu")
-        env: dict = field(default_factory=dict)
-    return T()
+    """The machine's own BPF tools when they are new enough, else the pinned ones."""
+    cache = Cache(cache_root(os.environ))
+    pin = read_lock(ROOT / "ktstr.lock").tools["bpf"]
+    return system_bpf(os.environ) or ensure_bpf(pin, cache, Apt(cache.apt))
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,9 @@ def kernel_btf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Path(__file__).parent / "mini_kernel.c"
     subprocess.run([clang, "-target", "bpf", "-g", "-O2", "-c", str(source), "-o", str(compiled)], check=True)
     with compiled.open("rb") as file:
-        raw.write_bytes(ELFFile(file).get_section_by_name(".BTF").data())
+        section = ELFFile(file).get_section_by_name(".BTF")
+        assert section is not None, f"{clang} wrote no BTF"
+        raw.write_bytes(section.data())
     return raw
 
 

@@ -4,17 +4,19 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ktstr.errors import HostError, InputError
 from ktstr.schedulers.build import SchedulerBinary, build, fit_skeleton, inputs_digest, load_built, scheduler_name
-from ktstr.schedulers.toolchain import BpfTools, Toolchain
+from ktstr.schedulers.toolchain import Toolchain
+from ktstr.vm.tools import BpfTools
 
 from .conftest import SCX_KTSTR
 
-CHAIN = Toolchain("clang", "gcc", Path("bpftool"), Path("include"), Path("lib"), (), (("clang", "19"),))
+CHAIN = Toolchain("clang", "gcc", ("bpftool",), Path("include"), Path("lib"), (("clang", "19"),))
 
 # A scheduler that shares nothing with ours: other name, headers in include/, the other skeleton name.
 TINY_BPF = """\
@@ -78,8 +80,8 @@ def test_digest_changes_when_a_file_is_renamed(tmp_path: Path) -> None:
 
 
 def test_digest_changes_with_the_kernel_and_with_the_tools() -> None:
-    newer = Toolchain("clang", "gcc", Path("bpftool"), Path("include"), Path("lib"), (), (("clang", "20"),))
-    moved = Toolchain("clang", "gcc", Path("x/bpftool"), Path("x/include"), Path("x/lib"), (), (("clang", "19"),))
+    newer = replace(CHAIN, versions=(("clang", "20"),))
+    moved = replace(CHAIN, bpftool=("x/bpftool",), include=Path("x/include"), library=Path("x/lib"))
     base = inputs_digest(SCX_KTSTR, "btf", CHAIN)
     assert base != inputs_digest(SCX_KTSTR, "other btf", CHAIN)
     assert base != inputs_digest(SCX_KTSTR, "btf", newer)
@@ -122,7 +124,7 @@ def test_metadata_tells_inputs_output_and_tools(scx_ktstr: SchedulerBinary, kern
     assert known["inputs_digest"] == scx_ktstr.inputs
     assert known["binary_sha256"] == scx_ktstr.digest == hashlib.sha256(scx_ktstr.path.read_bytes()).hexdigest()
     assert known["btf_sha256"] == hashlib.sha256(kernel_btf.read_bytes()).hexdigest()
-    assert set(known["toolchain"]) == {"clang", "cc", "bpftool", "libbpf"}
+    assert set(known["toolchain"]) == {"clang", "cc", "bpf"}
 
 
 def test_same_sources_elsewhere_give_the_same_bytes(

@@ -17,9 +17,7 @@ NOBODY = 65534
 
 
 def _run(path: Path, *args: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [path, *args], capture_output=True, text=True, timeout=20, check=False, user=user
-    )
+    return subprocess.run([path, *args], capture_output=True, text=True, timeout=20, check=False, user=user)
 
 
 def test_help_names_every_option_on_standard_output(scx_ktstr: SchedulerBinary) -> None:

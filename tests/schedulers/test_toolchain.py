@@ -1,21 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
 from pathlib import Path
 
 import pytest
 
 from ktstr.errors import HostError
-from ktstr.schedulers.toolchain import BpfTools, clang_version, find_clang, find_toolchain, libbpf_version
-
-
-@dataclass(frozen=True)
-class _Tools:
-    bpftool: Path
-    include: Path
-    lib: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+from ktstr.schedulers.toolchain import clang_version, find_clang, find_toolchain
+from ktstr.vm.tools import BpfTools
 
 
 def _program(folder: Path, name: str, says: str = "", status: int = 0) -> Path:
@@ -75,30 +67,15 @@ def test_a_clang_that_fails_is_reported_with_the_fix(tmp_path: Path) -> None:
     assert caught.value.fix is not None
 
 
-def test_missing_c_compiler_is_a_host_error(tmp_path: Path) -> None:
+def test_missing_c_compiler_is_a_host_error(tools: BpfTools, tmp_path: Path) -> None:
     _program(tmp_path, "clang-19", "clang version 19.1.7")
-    unused = _Tools(tmp_path, tmp_path, tmp_path)
     with pytest.raises(HostError, match="no C compiler") as caught:
-        find_toolchain(unused, {"PATH": str(tmp_path)})
+        find_toolchain(tools, {"PATH": str(tmp_path)})
     assert caught.value.fix == "apt-get install gcc libc6-dev"
 
 
-def test_missing_libbpf_is_a_host_error_naming_the_file(tmp_path: Path) -> None:
-    with pytest.raises(HostError, match=r"libbpf_version\.h"):
-        libbpf_version(tmp_path, tmp_path)
-
-
-def test_a_libbpf_header_without_version_is_a_host_error(tmp_path: Path) -> None:
-    (tmp_path / "bpf").mkdir()
-    (tmp_path / "bpf" / "libbpf_version.h").write_text("#define LIBBPF_MAJOR_VERSION 1\n")
-    (tmp_path / "libbpf.a").write_bytes(b"")
-    with pytest.raises(HostError, match="found no version"):
-        libbpf_version(tmp_path, tmp_path)
-
-
-def test_the_real_tools_are_new_enough(tools: BpfTools) -> None:
-    versions = dict(find_toolchain(tools, {"PATH": "/usr/local/bin:/usr/bin:/bin"}).versions)
-    major, minor = versions["libbpf"].split()[0].split(".")
-    assert (int(major), int(minor)) >= (1, 4)
-    assert versions["bpftool"].startswith("bpftool v7.")
-    assert int(versions["bpftool"].removeprefix("bpftool v7.").split(".")[0]) >= 5
+def test_versions_name_both_compilers_and_the_bpf_tools(tools: BpfTools) -> None:
+    versions = dict(find_toolchain(tools, os.environ).versions)
+    assert sorted(versions) == ["bpf", "cc", "clang"]
+    assert "clang version" in versions["clang"]
+    assert tools.digest in versions["bpf"]

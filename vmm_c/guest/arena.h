@@ -26,6 +26,9 @@ struct worker_arena {
 	_Atomic uint32_t stop;
 
 	_Alignas(64) _Atomic uint32_t word; /* the group's futex, in the leader's arena */
+	/* Where the open gap began, for the agent to finish when the worker cannot; blocked: no gap runs. */
+	uint64_t gap_wall_ns, gap_cpu_ns, start_cpu_ns;
+	uint32_t gap_cpu, blocked;
 	_Alignas(64) _Atomic uint64_t iterations; /* published after each outer iteration */
 	struct ktstr_msg_worker report;
 	struct reservoir wakes;

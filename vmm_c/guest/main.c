@@ -19,7 +19,7 @@
 #include "ops.h"
 #include "program.h"
 #include "run.h"
-#include "sched.h"
+#include "scheduler.h"
 #include "topology.h"
 #include "worker.h"
 
@@ -94,15 +94,19 @@ static void send_hello(const struct program *program)
 static void run_program(const struct program *program, uint64_t started)
 {
 	run_set_deadline(started, program->header->deadline_ns);
-	if (!events_init() || !worker_setup(program->worker_total) || !guard_start(run_deadline())) {
+	if (!events_init() || !worker_setup(program->worker_total)) {
 		run_error("cannot set the agent up: %s", strerror(errno));
 		return;
 	}
 	cgroup_setup(program->header->flags & KTSTR_PROGRAM_CPU_CONTROLLER);
 	run_begin_scenario();
+	if (!guard_start(run_deadline())) {
+		run_error("cannot start the deadline guard: %s", strerror(errno));
+		return;
+	}
 	ops_run(program);
 	worker_stop_all(STOP_NS); /* a program may end without saying so */
-	sched_finish();
+	scheduler_finish();
 }
 
 __attribute__((noreturn)) static void end(void)

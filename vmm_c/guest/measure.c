@@ -72,19 +72,32 @@ static void note_stall(struct measure *m, struct instant now)
 	m->stall_from = now;
 }
 
+static void keep_gap(struct ktstr_msg_worker *report, struct instant from, struct instant to,
+		     uint64_t start_ns, uint32_t cpu)
+{
+	uint64_t gap = to.wall_ns - from.wall_ns;
+	uint64_t charged = to.cpu_ns - from.cpu_ns;
+
+	if (gap <= report->max_gap_ns)
+		return;
+	report->max_gap_ns = gap;
+	report->max_gap_cpu = cpu;
+	report->max_gap_at_ns = from.wall_ns - start_ns;
+	report->max_gap_off_cpu_ns = gap > charged ? gap - charged : 0;
+}
+
+static void begin_gap(struct measure *m, struct instant from)
+{
+	m->gap_from = from;
+	m->arena->gap_wall_ns = from.wall_ns;
+	m->arena->gap_cpu_ns = from.cpu_ns;
+	m->arena->gap_cpu = m->cpu;
+}
+
 static void note_gap(struct measure *m, struct instant now)
 {
-	struct ktstr_msg_worker *report = &m->arena->report;
-	uint64_t gap = now.wall_ns - m->gap_from.wall_ns;
-	uint64_t charged = now.cpu_ns - m->gap_from.cpu_ns;
-
-	if (gap > report->max_gap_ns) {
-		report->max_gap_ns = gap;
-		report->max_gap_cpu = m->cpu;
-		report->max_gap_at_ns = m->gap_from.wall_ns - m->start_ns;
-		report->max_gap_off_cpu_ns = gap > charged ? gap - charged : 0;
-	}
-	m->gap_from = now;
+	keep_gap(&m->arena->report, m->gap_from, now, m->start_ns, m->cpu);
+	begin_gap(m, now);
 }
 
 /* What is known so far, for the case that the worker never gets to its end. */
@@ -105,6 +118,8 @@ void measure_prepare(struct measure *m, struct worker_arena *arena)
 	*m = (struct measure){ .arena = arena };
 	m->has_schedstat = schedstat_read_self(&m->schedstat_start);
 	m->start_cpu_ns = thread_cpu_ns();
+	arena->start_cpu_ns = m->start_cpu_ns;
+	arena->gap_cpu_ns = m->start_cpu_ns;
 }
 
 void measure_begin(struct measure *m, uint64_t start_ns)
@@ -114,8 +129,8 @@ void measure_begin(struct measure *m, uint64_t start_ns)
 	m->start_ns = start_ns;
 	m->stall_from = read_instant();
 	/* From the release, not from here: being kept off the CPU until now is a gap too. */
-	m->gap_from = (struct instant){ start_ns, m->start_cpu_ns };
 	m->cpu = (uint32_t)sched_getcpu();
+	begin_gap(m, (struct instant){ start_ns, m->start_cpu_ns });
 	cpumask_set(&report->cpus_used, m->cpu);
 	report->max_gap_cpu = m->cpu;
 	report->max_stall_cpu = m->cpu;
@@ -151,10 +166,20 @@ void measure_piece(struct measure *m)
 	note_cpu(m, now.wall_ns);
 }
 
+void measure_block(struct measure *m)
+{
+	measure_checkpoint(m);
+	m->arena->blocked = 1;
+}
+
 void measure_restart(struct measure *m)
 {
-	m->gap_from = m->stall_from = read_instant();
-	note_cpu(m, m->gap_from.wall_ns);
+	struct instant now = read_instant();
+
+	note_cpu(m, now.wall_ns);
+	m->stall_from = now;
+	begin_gap(m, now);
+	m->arena->blocked = 0;
 }
 
 void measure_restart_piece(struct measure *m)
@@ -182,4 +207,32 @@ void measure_end(struct measure *m)
 	}
 	atomic_thread_fence(memory_order_release);
 	report->completed = 1;
+}
+
+static bool process_cpu_ns(int32_t pid, uint64_t *ret)
+{
+	struct timespec cpu;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &cpu) < 0)
+		return false;
+	*ret = (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec;
+	return true;
+}
+
+void measure_from_outside(struct worker_arena *arena, int32_t pid)
+{
+	struct instant from = { arena->gap_wall_ns, arena->gap_cpu_ns }, now = { .wall_ns = now_ns() };
+	uint64_t start_ns = arena->release_ns + arena->start_offset_ns;
+	struct ktstr_msg_worker *report = &arena->report;
+
+	if (!atomic_load(&arena->gate) || now.wall_ns < start_ns || !process_cpu_ns(pid, &now.cpu_ns))
+		return;
+	if (!from.wall_ns)
+		from.wall_ns = start_ns; /* it never reached its first instruction */
+	report->iterations = atomic_load(&arena->iterations);
+	report->wall_time_ns = now.wall_ns - start_ns;
+	report->cpu_time_ns = now.cpu_ns - arena->start_cpu_ns;
+	if (!arena->blocked)
+		keep_gap(report, from, now, start_ns, arena->gap_cpu);
 }

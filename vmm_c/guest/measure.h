@@ -52,11 +52,18 @@ void measure_iteration(struct measure *m);
 void measure_piece(struct measure *m);
 /* Both gap and stall, now. */
 void measure_checkpoint(struct measure *m);
-/* After blocking on purpose: neither gap nor stall may count what was before. */
+/* Before and after blocking on purpose: neither gap nor stall may count what is between. */
+void measure_block(struct measure *m);
 void measure_restart(struct measure *m);
 /* The same for stall only: the gap goes on. */
 void measure_restart_piece(struct measure *m);
 void measure_wake(struct measure *m, uint64_t latency_ns);
 void measure_end(struct measure *m);
+
+/*
+ * For the agent, about a worker that lives but does not come to its end: count the time until now
+ * as the kernel charged it, and the gap that is still open.
+ */
+void measure_from_outside(struct worker_arena *arena, int32_t pid);
 
 #endif

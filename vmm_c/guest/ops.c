@@ -10,7 +10,7 @@
 #include "events.h"
 #include "report.h"
 #include "run.h"
-#include "sched.h"
+#include "scheduler.h"
 #include "worker.h"
 
 /* After the deadline only what the workers have at once is worth waiting for. */
@@ -95,10 +95,10 @@ static void run_op(const struct program_op *op)
 
 	switch (op->kind) {
 	case KTSTR_OP_START_SCHEDULER:
-		sched_start(op->payload);
+		scheduler_start(op->payload);
 		break;
 	case KTSTR_OP_STOP_SCHEDULER:
-		sched_stop(time->ns);
+		scheduler_stop(time->ns);
 		break;
 	case KTSTR_OP_ADD_CGROUP:
 		cgroup_add(op->payload);
@@ -133,7 +133,7 @@ void ops_run(const struct program *program)
 
 	while (program_next(program, &at, &op)) {
 		events_poll();
-		sched_check();
+		scheduler_check();
 		if (run_aborting() && !takes_down(op.kind))
 			continue;
 		/* At the deadline the machine goes away: cgroups and the scheduler with it. */
@@ -143,5 +143,5 @@ void ops_run(const struct program *program)
 		run_op(&op);
 	}
 	events_poll();
-	sched_check();
+	scheduler_check();
 }

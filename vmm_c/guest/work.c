@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -123,7 +125,7 @@ static void work_pipe_io(struct measure *m)
 		uint64_t wrote;
 
 		spin(m, m->arena->params[0]);
-		measure_checkpoint(m);
+		measure_block(m);
 		if (write(m->arena->write_fd, "x", 1) != 1)
 			return;
 		wrote = now_ns();
@@ -146,7 +148,7 @@ static void work_futex_ping_pong(struct measure *m)
 		uint64_t waited;
 
 		spin(m, m->arena->params[0]);
-		measure_checkpoint(m);
+		measure_block(m);
 		atomic_store(word, partner);
 		futex_wake(word);
 		waited = now_ns();
@@ -223,12 +225,22 @@ static void set_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The kernel's messages then name the worker by its index. */
+static void set_name(uint32_t index)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker/%u", index);
+	prctl(PR_SET_NAME, name);
+}
+
 void work_main(struct worker_arena *arena, int ready_fd)
 {
 	const uint64_t one = 1;
 	struct measure m;
 
 	set_signals();
+	set_name(arena->report.index);
 	measure_prepare(&m, arena);
 	if (write(ready_fd, &one, sizeof(one)) != sizeof(one))
 		_exit(1);

@@ -22,6 +22,7 @@
 #include "cgroup.h"
 #include "cpulist.h"
 #include "events.h"
+#include "measure.h"
 #include "program.h"
 #include "report.h"
 #include "run.h"
@@ -33,13 +34,12 @@ struct worker {
 	pid_t pid; /* 0 once it was reaped */
 	int status;
 	bool timed_out;
-	bool reported;
 	struct worker_arena *arena;
 };
 
 static struct worker *workers;
 static uint32_t worker_count, worker_total;
-static uint32_t living, ready;
+static uint32_t living, ready, reported;
 static int ready_fd = -1;
 
 static bool on_child(pid_t pid, int status)
@@ -174,7 +174,8 @@ static bool spawn_one(const struct ktstr_op_spawn *op, struct worker_arena *aren
 	if (pid == 0)
 		work_main(arena, ready_fd);
 	if (pid < 0) {
-		run_error("worker %u: cannot fork: %s", index, strerror(errno));
+		run_error("worker %u: cannot fork into cgroup %d: %s%s", index, op->cgroup, strerror(errno),
+			  errno == EOPNOTSUPP ? " (of nested cgroups, only the innermost may hold workers)" : "");
 		return false;
 	}
 	arena->report.tid = pid;
@@ -282,8 +283,14 @@ static void stop_living(uint64_t timeout_ns)
 	}
 	signal_living(WORK_STOP_SIGNAL);
 	wait_for_living(now_ns() + timeout_ns);
-	for (uint32_t i = 0; i < worker_count; i++)
-		workers[i].timed_out |= workers[i].pid != 0;
+	for (uint32_t i = 0; i < worker_count; i++) {
+		if (!workers[i].pid)
+			continue;
+		workers[i].timed_out = true;
+		measure_from_outside(workers[i].arena, workers[i].pid);
+	}
+	if (run_status() == KTSTR_END_DEADLINE)
+		return; /* what cannot run cannot die either, and the machine is about to end */
 	signal_living(SIGKILL);
 	wait_for_living(now_ns() + KILL_WAIT_NS);
 }
@@ -307,14 +314,13 @@ static void describe_exit(struct worker *worker)
 
 void worker_stop_all(uint64_t timeout_ns)
 {
+	if (reported == worker_count)
+		return;
 	if (living)
 		stop_living(timeout_ns);
-	for (uint32_t i = 0; i < worker_count; i++) {
-		if (workers[i].reported)
-			continue;
-		describe_exit(&workers[i]);
-		report_worker(workers[i].arena);
-		workers[i].reported = true;
+	for (; reported < worker_count; reported++) {
+		describe_exit(&workers[reported]);
+		report_worker(workers[reported].arena);
 	}
 }
 

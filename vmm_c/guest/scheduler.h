@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#ifndef KTSTR_SCHED_H
-#define KTSTR_SCHED_H
+#ifndef KTSTR_SCHEDULER_H
+#define KTSTR_SCHEDULER_H
 
 #include <stdint.h>
 
@@ -9,17 +9,17 @@
 /*
  * The scheduler under test: a program that attaches a sched_ext scheduler and stays.
  *
- * From its attach until sched_stop asks it to go, any of these is its loss and aborts the run:
+ * From its attach until scheduler_stop asks it to go, any of these is its loss and aborts the run:
  * its process ends (exited, signaled), or the kernel's state leaves "enabled", or another attach
  * took its place (evicted, with the kernel's own words). All of them wake the agent up at once;
- * sched_check is for the moments when it is not asleep.
+ * scheduler_check is for the moments when it is not asleep.
  */
-void sched_start(const struct ktstr_op_start_scheduler *op);
-void sched_stop(uint64_t timeout_ns);
-void sched_check(void);
+void scheduler_start(const struct ktstr_op_start_scheduler *op);
+void scheduler_stop(uint64_t timeout_ns);
+void scheduler_check(void);
 /* The end of the run: let it say its last words, end it, send its log and the kernel's. */
-void sched_finish(void);
+void scheduler_finish(void);
 /* Send what its log and the kernel's have so far. */
-void sched_send_logs(void);
+void scheduler_send_logs(void);
 
 #endif

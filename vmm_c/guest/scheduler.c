@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "sched.h"
+#include "scheduler.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +39,7 @@ static int process_status;
 static int log_fd = -1;
 static struct keeplog kept;
 static int64_t attach_seq;
+static bool evicted;
 static uint32_t events_sent;
 
 static void send_event(enum ktstr_sched kind, int code, const char *text)
@@ -51,7 +52,7 @@ static void send_event(enum ktstr_sched kind, int code, const char *text)
 	if (bytes > KTSTR_MAX_TEXT_BYTES)
 		bytes = KTSTR_MAX_TEXT_BYTES;
 	channel_send(KTSTR_MSG_SCHED_EVENT, &msg, sizeof(msg), text, bytes);
-	sched_send_logs();
+	scheduler_send_logs();
 	channel_flush();
 }
 
@@ -88,7 +89,7 @@ static void sink(const char *text, size_t bytes)
 	}
 }
 
-void sched_send_logs(void)
+void scheduler_send_logs(void)
 {
 	if (log_fd >= 0)
 		read_log(log_fd);
@@ -112,13 +113,14 @@ static void lost(void)
 		events_wait(until);
 	if (process_ended && unregistered)
 		send_process_end();
-	if (!scx_enabled() || scx_enable_seq() != attach_seq)
+	evicted = !scx_enabled() || scx_enable_seq() != attach_seq;
+	if (evicted)
 		send_event(KTSTR_SCHED_EVICTED, 0, kmsg_recent());
 	if (process_ended && !unregistered)
 		send_process_end();
 }
 
-void sched_check(void)
+void scheduler_check(void)
 {
 	if (phase == ATTACHED && (process_ended || !scx_enabled() || scx_enable_seq() != attach_seq))
 		lost();
@@ -132,14 +134,14 @@ static bool on_child(pid_t child, int status)
 	process_status = status;
 	if (log_fd >= 0)
 		read_log(log_fd);
-	sched_check();
+	scheduler_check();
 	return true;
 }
 
 static void on_uevent(int fd)
 {
 	uevent_drain(fd);
-	sched_check();
+	scheduler_check();
 }
 
 /* In the child. What it inherits from PID 1 is undone: descriptors, signals, standard input. */
@@ -222,7 +224,7 @@ static void await_attach(uint64_t timeout_ns)
 	}
 }
 
-void sched_start(const struct ktstr_op_start_scheduler *op)
+void scheduler_start(const struct ktstr_op_start_scheduler *op)
 {
 	const char *argv[KTSTR_MAX_ARGS + 1];
 	int error;
@@ -264,13 +266,13 @@ static bool await_disabled(uint64_t until)
 	return scx_disabled();
 }
 
-void sched_stop(uint64_t timeout_ns)
+void scheduler_stop(uint64_t timeout_ns)
 {
 	uint64_t until = now_ns() + timeout_ns;
 	char text[128] = "";
 	int code;
 
-	sched_check();
+	scheduler_check();
 	if (phase != ATTACHED)
 		return;
 	phase = STOPPING;
@@ -290,16 +292,14 @@ void sched_stop(uint64_t timeout_ns)
 		send_event(KTSTR_SCHED_DETACH_FAILED, code, text[0] ? text : "still enabled after its process ended");
 }
 
-void sched_finish(void)
+void scheduler_finish(void)
 {
 	if (phase == NONE)
 		return;
-	sched_check();
-	if (pid > 0 && !process_ended) {
-		bool evicted = phase == LOST;
-
+	scheduler_check();
+	if (pid > 0 && !process_ended && run_status() != KTSTR_END_DEADLINE) {
 		/* An evicted loader tells why in its own words, if it is given the time. */
-		if (evicted && run_status() != KTSTR_END_DEADLINE && await_end(LAST_WORDS_NS))
+		if (evicted && await_end(LAST_WORDS_NS))
 			send_process_end();
 		phase = STOPPED;
 		kill(-pid, SIGKILL);

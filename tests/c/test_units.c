@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Unit tests of the agent's pure parts. Each TEST is run by its name, given as the argument; the
+ * program ends 1 at the first check that does not hold, saying which.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpulist.h"
+#include "crc32.h"
+#include "frame.h"
+#include "keeplog.h"
+#include "kmsg.h"
+#include "program.h"
+#include "reservoir.h"
+#include "schedstat.h"
+
+#define CHECK(condition)                                                                  \
+	do {                                                                              \
+		if (!(condition)) {                                                       \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);   \
+			exit(1);                                                          \
+		}                                                                         \
+	} while (0)
+
+#define TEST(name) static void name(void)
+
+TEST(crc32_of_the_check_string_is_the_published_one)
+{
+	CHECK(crc32_update(0, "123456789", 9) == 0xCBF43926u);
+	CHECK(crc32_update(0, "", 0) == 0);
+	CHECK(crc32_update(0, "a", 1) == 0xE8B7BE43u);
+	CHECK(crc32_update(0, "The quick brown fox jumps over the lazy dog", 43) == 0x414FA339u);
+}
+
+TEST(crc32_in_pieces_of_any_size_is_the_same)
+{
+	uint8_t data[100];
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 37 + 11);
+	for (size_t cut = 0; cut <= sizeof(data); cut++) {
+		uint32_t crc = crc32_update(crc32_update(0, data, cut), data + cut, sizeof(data) - cut);
+
+		CHECK(crc == crc32_update(0, data, sizeof(data)));
+	}
+}
+
+TEST(frame_has_header_payload_and_checksum_over_both)
+{
+	uint8_t out[64];
+	struct ktstr_frame_header header;
+	size_t n = frame_build(out, sizeof(out), 5, 7, "abc", 3, "de", 2);
+
+	CHECK(n == 25);
+	memcpy(&header, out, sizeof(header));
+	CHECK(header.magic == 0x4652544b && header.type == 5 && header.seq == 7 && header.bytes == 5);
+	CHECK(memcmp(out + 20, "abcde", 5) == 0);
+	CHECK(header.crc == crc32_update(crc32_update(0, out, 16), "abcde", 5));
+}
+
+TEST(frame_that_does_not_fit_is_refused)
+{
+	static uint8_t out[FRAME_MAX_BYTES], body[KTSTR_MAX_PAYLOAD + 1];
+
+	CHECK(frame_build(out, 24, 1, 0, "abcde", 5, NULL, 0) == 0);
+	CHECK(frame_build(out, sizeof(out), 1, 0, body, KTSTR_MAX_PAYLOAD, body, 1) == 0);
+	CHECK(frame_build(out, sizeof(out), 1, 0, body, KTSTR_MAX_PAYLOAD, NULL, 0) == FRAME_MAX_BYTES);
+}
+
+TEST(cpulist_reads_what_the_kernel_writes)
+{
+	struct ktstr_cpumask mask;
+
+	CHECK(cpulist_parse("0-3,8,510-511\n", &mask) == 0);
+	CHECK(mask.bits[0] == 0x10f && mask.bits[7] == UINT64_C(3) << 62);
+	CHECK(cpumask_count(&mask) == 7);
+	CHECK(cpulist_parse("\n", &mask) == 0 && cpumask_empty(&mask));
+	CHECK(cpulist_parse("", &mask) == 0 && cpumask_empty(&mask));
+}
+
+TEST(cpulist_refuses_anything_else_and_leaves_the_mask)
+{
+	static const char *const wrong[] = { "512", "0-512", "3-1", "a",    "1,",  ",1", "1-",
+					     "-1",  "1 2",   "1\n2", "0x1", "1--2", "99999999999999999999" };
+	struct ktstr_cpumask mask = { .bits = { 5 } };
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK(cpulist_parse(wrong[i], &mask) == -EINVAL);
+	CHECK(mask.bits[0] == 5);
+}
+
+TEST(cpulist_written_is_read_back)
+{
+	struct ktstr_cpumask mask = { 0 }, again;
+	char text[CPULIST_BYTES];
+
+	for (uint32_t cpu = 0; cpu < KTSTR_MAX_CPUS; cpu += 2)
+		cpumask_set(&mask, cpu);
+	cpumask_set(&mask, KTSTR_MAX_CPUS); /* ignored */
+	CHECK(cpulist_format(&mask, text, sizeof(text)) > 0);
+	CHECK(cpulist_parse(text, &again) == 0 && cpumask_equal(&mask, &again));
+	CHECK(cpulist_format(&mask, text, 16) == 0 && text[0] == '\0');
+	CHECK(cpulist_parse("1-3,7", &mask) == 0);
+	CHECK(cpulist_format(&mask, text, sizeof(text)) == 5 && strcmp(text, "1-3,7") == 0);
+}
+
+TEST(reservoir_keeps_all_until_it_is_full)
+{
+	uint64_t samples[4];
+	struct reservoir r;
+
+	reservoir_init(&r, samples, 4, 1);
+	for (uint64_t i = 0; i < 4; i++)
+		reservoir_add(&r, 10 + i);
+	CHECK(r.stored == 4 && r.seen == 4);
+	CHECK(samples[0] == 10 && samples[1] == 11 && samples[2] == 12 && samples[3] == 13);
+	reservoir_add(&r, 99);
+	CHECK(r.stored == 4 && r.seen == 5);
+}
+
+TEST(reservoir_without_room_only_counts)
+{
+	struct reservoir r;
+
+	reservoir_init(&r, NULL, 0, 1);
+	reservoir_add(&r, 1);
+	CHECK(r.stored == 0 && r.seen == 1);
+}
+
+/*
+ * 2,000 streams of 400 into 20 slots: each quarter of the stream should end up with a quarter of
+ * the 40,000 kept samples. The standard deviation of that count is 87, so 500 is nearly 6 of them.
+ */
+TEST(reservoir_is_uniform_over_the_stream)
+{
+	uint64_t samples[20];
+	uint32_t quarter[4] = { 0 };
+
+	for (uint64_t seed = 0; seed < 2000; seed++) {
+		struct reservoir r;
+
+		reservoir_init(&r, samples, 20, seed);
+		for (uint64_t i = 0; i < 400; i++)
+			reservoir_add(&r, i);
+		for (uint32_t i = 0; i < 20; i++)
+			quarter[samples[i] / 100]++;
+	}
+	for (int i = 0; i < 4; i++)
+		CHECK(quarter[i] > 9500 && quarter[i] < 10500);
+}
+
+TEST(reservoir_repeats_with_the_same_seed_only)
+{
+	uint64_t a[8], b[8], c[8];
+	struct reservoir r[3];
+
+	reservoir_init(&r[0], a, 8, 3);
+	reservoir_init(&r[1], b, 8, 3);
+	reservoir_init(&r[2], c, 8, 4);
+	for (uint64_t i = 0; i < 1000; i++)
+		for (int j = 0; j < 3; j++)
+			reservoir_add(&r[j], i);
+	CHECK(memcmp(a, b, sizeof(a)) == 0);
+	CHECK(memcmp(a, c, sizeof(a)) != 0);
+}
+
+static char *sunk;
+static size_t sunk_bytes;
+
+static void sink(const char *text, size_t bytes)
+{
+	sunk = realloc(sunk, sunk_bytes + bytes + 1);
+	memcpy(sunk + sunk_bytes, text, bytes);
+	sunk_bytes += bytes;
+	sunk[sunk_bytes] = '\0';
+}
+
+TEST(keeplog_gives_a_short_log_whole_and_its_head_as_it_grows)
+{
+	struct keeplog *log = calloc(1, sizeof(*log));
+
+	keeplog_add(log, "one\n", 4);
+	keeplog_take_head(log, sink);
+	CHECK(sunk_bytes == 4);
+	keeplog_add(log, "two\n", 4);
+	keeplog_take_all(log, sink);
+	CHECK(strcmp(sunk, "one\ntwo\n") == 0);
+	free(log);
+	free(sunk);
+}
+
+TEST(keeplog_keeps_both_ends_of_a_long_log_and_says_what_it_dropped)
+{
+	struct keeplog *log = calloc(1, sizeof(*log));
+	uint32_t lines = 100000;
+	char line[16];
+
+	for (uint32_t i = 0; i < lines; i++) {
+		snprintf(line, sizeof(line), "%06u\n", i);
+		keeplog_add(log, line, 7);
+	}
+	keeplog_take_all(log, sink);
+	CHECK(sunk_bytes <= KTSTR_MAX_LOG_BYTES);
+	CHECK(strncmp(sunk, "000000\n000001\n", 14) == 0);
+	CHECK(strcmp(sunk + sunk_bytes - 14, "099998\n099999\n") == 0);
+	/* 700,000 bytes came, two ends of 131,008 are kept. */
+	CHECK(strstr(sunk, "\n[... 437984 bytes dropped ...]\n"));
+	free(log);
+	free(sunk);
+}
+
+TEST(schedstat_reads_a_task_and_a_cpu_line)
+{
+	struct schedstat stat;
+	uint32_t cpu;
+
+	CHECK(schedstat_parse_task("745200000 318200000 73", &stat));
+	CHECK(stat.run_ns == 745200000 && stat.run_delay_ns == 318200000 && stat.timeslices == 73);
+	CHECK(schedstat_parse_cpu("cpu13 0 0 0 0 0 0 11 12 13", &cpu, &stat));
+	CHECK(cpu == 13 && stat.run_ns == 11 && stat.run_delay_ns == 12 && stat.timeslices == 13);
+	CHECK(!schedstat_parse_task("1 2", &stat));
+	CHECK(!schedstat_parse_cpu("cpu 0 0 0 0 0 0 1 2 3", &cpu, &stat));
+	CHECK(!schedstat_parse_cpu("cpu512 0 0 0 0 0 0 1 2 3", &cpu, &stat));
+	CHECK(!schedstat_parse_cpu("cpu1 0 0 0 0 0 0 1 2", &cpu, &stat));
+	CHECK(!schedstat_parse_cpu("domain0 MC 0f 0 0 0 0 0 0 1 2 3", &cpu, &stat));
+}
+
+TEST(kmsg_record_gives_text_and_time)
+{
+	const char *record = "3,627,11057145,-;sched_ext: ktstr: stalled\n SUBSYSTEM=x\n";
+	const char *text;
+	uint64_t usec;
+	size_t bytes;
+
+	CHECK(kmsg_parse(record, strlen(record), &text, &bytes, &usec));
+	CHECK(usec == 11057145 && bytes == 25 && memcmp(text, "sched_ext: ktstr: stalled", bytes) == 0);
+	CHECK(!kmsg_parse("3,627,", 6, &text, &bytes, &usec));
+	CHECK(!kmsg_parse("3,627,5,-", 9, &text, &bytes, &usec));
+	CHECK(!kmsg_parse("", 0, &text, &bytes, &usec));
+	CHECK(kmsg_parse("3,627,5,-;", 10, &text, &bytes, &usec) && bytes == 0);
+}
+
+/* A program of one Hold of 5 ns, to be damaged. */
+struct tiny {
+	struct ktstr_program_header header;
+	struct ktstr_op_header op;
+	struct ktstr_op_time hold;
+};
+
+static void seal(struct tiny *t)
+{
+	t->header.crc = crc32_update(0, t, offsetof(struct ktstr_program_header, crc));
+	t->header.crc = crc32_update(t->header.crc, &t->op, sizeof(*t) - sizeof(t->header));
+}
+
+static struct tiny tiny_program(void)
+{
+	struct tiny t = {
+		.header = { .magic = 0x5052544b, .version = 1, .header_bytes = 40, .total_bytes = 56, .op_count = 1,
+			    .seed = 9, .deadline_ns = 1000 },
+		.op = { .kind = 6, .bytes = 8 },
+		.hold = { .ns = 5 },
+	};
+
+	seal(&t);
+	return t;
+}
+
+TEST(program_of_one_hold_is_read)
+{
+	struct tiny t = tiny_program();
+	struct program program;
+	struct program_op op;
+	size_t at = 0;
+	char why[128];
+
+	CHECK(program_open(&t, sizeof(t), &program, why, sizeof(why)));
+	CHECK(program_next(&program, &at, &op));
+	CHECK(op.kind == KTSTR_OP_HOLD && op.bytes == 8);
+	CHECK(((const struct ktstr_op_time *)op.payload)->ns == 5);
+	CHECK(!program_next(&program, &at, &op));
+}
+
+static bool opens(const struct tiny *t, size_t bytes, const char *because)
+{
+	char why[128] = "";
+	struct program program;
+	bool good = program_open(t, bytes, &program, why, sizeof(why));
+
+	if (!good && because && !strstr(why, because)) {
+		fprintf(stderr, "refused with '%s', expected '%s'\n", why, because);
+		exit(1);
+	}
+	return good;
+}
+
+TEST(program_that_is_damaged_is_refused_with_the_reason)
+{
+	struct tiny t = tiny_program();
+
+	CHECK(!opens(&t, 20, "program of 20 bytes"));
+	CHECK(!opens(&t, 48, "says it has 56"));
+	t.hold.ns = 6;
+	CHECK(!opens(&t, sizeof(t), "checksum"));
+	t = tiny_program();
+	t.header.magic++;
+	CHECK(!opens(&t, sizeof(t), "magic"));
+	t = tiny_program();
+	t.header.version = 2;
+	CHECK(!opens(&t, sizeof(t), "version 2"));
+	t = tiny_program();
+	t.op.bytes = 16;
+	seal(&t);
+	CHECK(!opens(&t, sizeof(t), "16 bytes, 8 are left"));
+	t = tiny_program();
+	t.op.kind = 77;
+	seal(&t);
+	CHECK(!opens(&t, sizeof(t), "unknown op 77"));
+	t = tiny_program();
+	t.header.op_count = 2;
+	seal(&t);
+	CHECK(!opens(&t, sizeof(t), "inside the header of op 1"));
+	t = tiny_program();
+	t.header.op_count = 0;
+	seal(&t);
+	CHECK(!opens(&t, sizeof(t), "16 bytes after its last op"));
+	t = tiny_program();
+	t.hold.ns = KTSTR_MAX_NS + UINT64_C(1);
+	seal(&t);
+	CHECK(!opens(&t, sizeof(t), "Hold of 86400000000001 ns"));
+}
+
+TEST(names_of_ops_and_work_types_are_the_hosts)
+{
+	CHECK(strcmp(op_name(KTSTR_OP_REMOVE_CGROUPS), "RemoveCgroups") == 0);
+	CHECK(strcmp(op_name(0), "unknown") == 0 && strcmp(op_name(10), "unknown") == 0);
+	CHECK(strcmp(work_name(KTSTR_WORK_FUTEX_PING_PONG), "FutexPingPong") == 0);
+	CHECK(work_group_size(KTSTR_WORK_PIPE_IO) == 2 && work_group_size(KTSTR_WORK_MIXED) == 1);
+	CHECK(work_group_size(0) == 0 && work_group_size(8) == 0);
+	CHECK(work_param_count(KTSTR_WORK_BURSTY) == 2 && work_param_count(KTSTR_WORK_FORK_EXIT) == 0);
+}
+
+#define RUN(name)                                 \
+	if (strcmp(argv[1], #name) == 0) {        \
+		name();                           \
+		return 0;                         \
+	}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	RUN(crc32_of_the_check_string_is_the_published_one)
+	RUN(crc32_in_pieces_of_any_size_is_the_same)
+	RUN(frame_has_header_payload_and_checksum_over_both)
+	RUN(frame_that_does_not_fit_is_refused)
+	RUN(cpulist_reads_what_the_kernel_writes)
+	RUN(cpulist_refuses_anything_else_and_leaves_the_mask)
+	RUN(cpulist_written_is_read_back)
+	RUN(reservoir_keeps_all_until_it_is_full)
+	RUN(reservoir_without_room_only_counts)
+	RUN(reservoir_is_uniform_over_the_stream)
+	RUN(reservoir_repeats_with_the_same_seed_only)
+	RUN(keeplog_gives_a_short_log_whole_and_its_head_as_it_grows)
+	RUN(keeplog_keeps_both_ends_of_a_long_log_and_says_what_it_dropped)
+	RUN(schedstat_reads_a_task_and_a_cpu_line)
+	RUN(kmsg_record_gives_text_and_time)
+	RUN(program_of_one_hold_is_read)
+	RUN(program_that_is_damaged_is_refused_with_the_reason)
+	RUN(names_of_ops_and_work_types_are_the_hosts)
+	fprintf(stderr, "no test named %s\n", argv[1]);
+	return 2;
+}

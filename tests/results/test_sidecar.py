@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema import ValidationError as Invalid
+
+from ktstr.checks.judge import Expected, judge
+from ktstr.checks.thresholds import merge
+from ktstr.errors import InputError
+from ktstr.results import sidecar as sc
+from ktstr.results.record import WorkerReport
+from tests.checks.reports import S, end, worker
+from tests.results.cells import IDENTITY, WORKS, cell, sidecar
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+# Spec stats 1.2, in its order, without the one key that is left out when it is absent.
+KEYS = [
+    "test_name", "topology", "scheduler", "scheduler_commit", "resolve_source", "project_commit", "payload", "metrics",
+    "passed", "skipped", "inconclusive", "expected_failure", "stats", "monitor", "periodic_fired", "periodic_target",
+    "vcpus", "cpu_budget", "throughput_denomination", "stimulus_events", "work_type", "verifier_stats", "kvm_stats",
+    "sysctls", "kargs", "kernel_version", "kernel_commit", "timestamp", "run_id", "host", "cleanup_duration_ms",
+    "run_source", "perf_delta_assertions",
+]  # fmt: skip
+
+
+def built(*workers: WorkerReport, **checks: Any) -> dict[str, Any]:
+    found = cell()
+    found = replace(found, guest=replace(found.guest, workers=workers)) if workers else found
+    judgement = judge(found, merge({}, checks), Expected(WORKS, "scx_ktstr", "icount"))
+    return sc.build(IDENTITY, found, judgement)
+
+
+def skipped() -> dict[str, Any]:
+    return sc.build_skip(IDENTITY, "needs 8 CPUs", timestamp="2025-01-02T03:04:05Z", run="20250102T030405Z-1")
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("whole", [sidecar(), skipped(), built(worker(0, work_units=0)), built(max_gap_ms=1)])
+def test_what_is_written_is_valid(whole: dict[str, Any]) -> None:
+    VALIDATOR.validate(whole)
+    VALIDATOR.validate(json.loads(sc.dump(whole)))
+
+
+def test_every_key_is_always_there_in_order() -> None:
+    assert list(sidecar())[: len(KEYS)] == KEYS
+    assert list(skipped()) == list(sidecar())
+    assert sorted(SCHEMA["required"]) == sorted(sidecar())
+
+
+def test_a_measured_cell_says_what_it_is_and_how_it_was_measured() -> None:
+    found = sidecar()
+    assert (found["passed"], found["skipped"], found["inconclusive"]) == (True, False, False)
+    assert (found["accel"], found["seed"], found["cpu_budget"], found["vcpus"]) == ("icount", 7, 1, 4)
+    assert (found["kernel_version"], found["emulator"]) == ("7.2.0-cloud", "QEMU 10.0.2")
+    assert (found["timestamp"], found["run_id"]) == ("2025-01-02T03:04:05Z", "20250102T030405Z-0")
+    assert (found["project_commit"], found["measured_commit"]) == ("abc1234", "1234567")
+    assert found["input_digest"] == "ab" * 32
+    assert (found["monitor"], found["kvm_stats"], found["payload"], found["reasons"]) == (None, None, None, [])
+    assert [e["label"] for e in found["stimulus_events"]] == ["ScenarioStart", "StepStart[0]", "StepEnd[0]"]
+    assert found["perturbations"]["start_offsets_ns"] == [5, 0]
+    assert [w["index"] for w in found["workers"]] == [0, 1]
+    assert found["vcpu_times"][1] == {"cpu": 1, "run_ns": S, "run_delay_ns": 6_000_000, "timeslices": 101}
+    assert found["stats"]["phases"][0]["per_cgroup"]["cg_0"]["wake_sample_total"] == 11
+
+
+def test_a_fail_has_no_bit_and_carries_its_reason() -> None:
+    found = built(worker(0), worker(1, max_gap_ns=3 * S, max_gap_off_cpu_ns=3 * S))
+    assert (found["passed"], found["skipped"], found["inconclusive"]) == (False, False, False)
+    (reason,) = found["reasons"]
+    message = reason.pop("message")
+    assert reason == {
+        "verdict": "fail", "kind": "Stuck", "cgroup": "cg_0", "worker": 1, "value": 3000.0, "limit": 2000,
+    }  # fmt: skip
+    assert "3000.000 ms > limit 2000 ms" in message
+
+
+def test_a_skip_booted_nothing() -> None:
+    found = skipped()
+    assert (found["passed"], found["skipped"], found["vcpus"], found["cpu_budget"]) == (False, True, 0, 0)
+    assert (found["work_type"], found["emulator"], found["input_digest"]) == ("PipeIo", None, None)
+    assert found["reasons"][0]["message"] == "needs 8 CPUs"
+
+
+def test_an_error_has_no_sidecar() -> None:
+    lost = cell(end=end("host_timeout"))
+    with pytest.raises(ValueError, match="no sidecar"):
+        sc.build(IDENTITY, lost, judge(lost, merge({}, {}), Expected(WORKS, None, "icount")))
+
+
+def test_non_finite_numbers_are_dropped_from_metrics_and_null_elsewhere() -> None:
+    found = cell()
+    judgement = judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "icount"))
+    assert judgement.stats is not None
+    stats = replace(judgement.stats, worst_spread=float("nan"), ext_metrics={"a": float("inf"), "b": 1.0})
+    whole = sc.build(IDENTITY, found, replace(judgement, stats=stats))
+    assert whole["stats"]["worst_spread"] is None and whole["stats"]["ext_metrics"] == {"b": 1.0}
+    VALIDATOR.validate(json.loads(sc.dump(whole)))
+
+
+def test_host_dilation_is_left_out_unless_measured() -> None:
+    assert "host_dilation" not in sidecar()
+    found = cell(end=replace(end(), host_dilation=1.25))
+    judgement = judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "kvm"))
+    whole = sc.build(IDENTITY, found, judgement)
+    assert whole["host_dilation"] == 1.25
+    VALIDATOR.validate(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"passed": True, "skipped": True}, ""),
+        ({"extra": 1}, ""),
+        ({"vcpus": -1}, "vcpus"),
+        ({"vcpus": 1.5}, "vcpus"),
+        ({"topology": "2x4"}, "topology"),
+        ({"accel": "sim"}, "accel"),
+        ({"timestamp": "yesterday"}, "timestamp"),
+        ({"stats": {}}, "stats"),
+        ({"host": {"nodename": "x"}}, "host"),
+    ],
+)
+def test_the_schema_is_strict(change: dict[str, Any], where: str) -> None:
+    with pytest.raises(Invalid) as error:
+        VALIDATOR.validate({**sidecar(), **change})
+    assert where in error.value.json_path
+
+
+def test_the_variant_hash_is_the_published_one_and_ignores_what_is_not_the_variant() -> None:
+    base = sc.CellIdentity("t", "p", "1n1l1c1t", 1, "eevdf", "kvm", 0, "SpinWait", 1)
+    assert sc.variant_hash(base) == "16b754f538ba41fd"
+    assert sc.file_name(base) == "t-16b754f538ba41fd.ktstr.json"
+    same = replace(base, vcpus=9, cpu_budget=3, seed=5, accel="tcg", project_commit="1", run_source="ci")
+    assert sc.variant_hash(same) == sc.variant_hash(base)
+    assert sc.variant_hash(replace(base, kargs=("b", "a"))) == sc.variant_hash(replace(base, kargs=("a", "b")))
+    assert sc.variant_hash(replace(base, kargs=("a",))) != sc.variant_hash(base)
+
+
+def test_run_ids_and_sources() -> None:
+    assert sc.run_id(datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), 3) == "20250102T030405Z-3"
+    assert [sc.run_source(e) for e in ({"KTSTR_CI": "1"}, {"KTSTR_CI": ""}, {})] == ["ci", "local", "local"]
+
+
+def test_the_guests_identity_ignores_time_host_and_commit_and_nothing_else() -> None:
+    base = sidecar()
+    other = sidecar(
+        timestamp="2031-01-01T00:00:00Z", run_id="20310101T000000Z-9", host=None, cleanup_duration_ms=12,
+        project_commit=None, measured_commit=None, run_source="ci", input_digest="cd" * 32,
+    )  # fmt: skip
+    assert sc.guest_identity(base) == sc.guest_identity(other)
+    assert sc.guest_digest(base) == sc.guest_digest(other)
+    changed = copy.deepcopy(base)
+    changed["workers"][1]["iterations"] += 1
+    assert sc.guest_digest(changed) != sc.guest_digest(base)
+    assert sc.guest_digest(sidecar(seed=8)) != sc.guest_digest(base)
+
+
+def test_numbers_stay_on_one_line_and_the_text_is_the_same_document() -> None:
+    whole = sidecar(kargs=["[\n 1,\n 2\n]"])
+    text = sc.dump(whole).decode()
+    assert '"wake_latencies_ns": [1000, 2000, 3000]' in text
+    assert json.loads(text) == json.loads(json.dumps(whole))
+
+
+def test_a_file_from_disk_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.ktstr.json"
+    path.write_bytes(sc.dump(sidecar()))
+    assert sc.read_sidecar(path) == json.loads(json.dumps(sidecar()))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is no JSON"),
+        (b"[]", "expected an object"),
+        (b"\xff\xfe", "is no JSON"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": 1e999}', "no finite number"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "is no JSON"),
+        (b'{"test_name": "x"}', "required property"),
+        (sc.dump(sidecar(vcpus="4")), "vcpus"),
+        (sc.dump({**sidecar(), "stats": {**sidecar()["stats"], "total_cpus": None}}), "stats.total_cpus"),
+    ],
+)
+def test_a_hostile_file_is_refused_with_path_and_field(tmp_path: Path, data: bytes, said: str) -> None:
+    path = tmp_path / "x.ktstr.json"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as error:
+        sc.read_sidecar(path)
+    assert str(path) in error.value.message and said in error.value.message
+    assert len(error.value.message) < 1000
+
+
+def test_a_missing_file_and_a_too_large_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        sc.read_sidecar(tmp_path / "none.ktstr.json")
+    path = tmp_path / "x.ktstr.json"
+    path.write_bytes(sc.dump(sidecar()))
+    monkeypatch.setattr(sc, "SIDECAR_CAP", 100)
+    with pytest.raises(InputError, match="more than 100 bytes"):
+        sc.read_sidecar(path)
+
+
+def test_only_ktstr_json_names_are_sidecars() -> None:
+    names = ["a-0.ktstr.json", "a.ktstr.json.tmp.1.2", "a.json", "a.ktstr.txt", "b.ktstr.x.json"]
+    assert [sc.is_sidecar(Path(n)) for n in names] == [True, False, False, False, True]

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktstr.errors import HostError, InputError
+from ktstr.results.record import CellRecord
+from ktstr.results.store import RECORD, CellStore, dump_record, load_record, reusable
+from tests.checks.reports import end
+from tests.results.cells import cell
+
+DIGEST = "ab" * 32
+
+
+def test_a_record_comes_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / RECORD
+    path.write_bytes(dump_record(cell()))
+    assert load_record(path) == cell()
+
+
+def stored() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(dump_record(cell()))
+    return found
+
+
+def edited(*keys: Any, value: Any = None, drop: bool = False) -> dict[str, Any]:
+    whole = stored()
+    at: Any = whole
+    for key in keys[:-1]:
+        at = at[key]
+    if drop:
+        del at[keys[-1]]
+    else:
+        at[keys[-1]] = value
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("whole", "said"),
+    [
+        (edited("version", value=2), "record version 2, expected 1"),
+        (edited("version", value=True), "record version True"),
+        (edited("record", value=None), "record: found None, expected an object"),
+        (edited("record", "run_id", drop=True), "record.run_id: missing field"),
+        (edited("record", "more", value=1), "record.more: unknown field"),
+        (edited("record", "end", "reason", value="bored"), "record.end.reason: found 'bored', expected one of clean,"),
+        (edited("record", "guest", "workers", 1, "tid", value="1"), "workers[1].tid: found '1', expected a 64-bit"),
+        (edited("record", "guest", "workers", 0, "completed", value=1), "[0].completed: found 1, expected a bool"),
+        (edited("record", "guest", "workers", 0, "cpus_used", value=[0, 2**70]), "cpus_used[1]"),
+        (edited("record", "guest", "workers", 0, "cpus_used", value=[True]), "cpus_used[0]: found True"),
+        (edited("record", "guest", "sched_events", value={}), "sched_events: found {}, expected an array"),
+    ],
+)
+def test_a_record_that_is_not_exactly_one_is_refused_with_its_field(
+    tmp_path: Path, whole: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / RECORD
+    path.write_text(json.dumps(whole))
+    with pytest.raises(InputError) as error:
+        load_record(path)
+    assert str(path) in error.value.message and said in error.value.message
+
+
+def test_a_stored_cell_has_its_files_and_its_record(tmp_path: Path) -> None:
+    store = CellStore(tmp_path / ".cells")
+    assert store.read(DIGEST) is None
+    workdir = store.begin(DIGEST)
+    (workdir / "console.log").write_text("booted")
+    assert store.read(DIGEST) is None, "nothing is there before it is whole"
+    folder = store.commit(DIGEST, workdir, cell())
+    assert folder == store.folder(DIGEST)
+    assert (folder / "console.log").read_text() == "booted"
+    assert store.read(DIGEST) == cell()
+    assert [p.name for p in (tmp_path / ".cells").iterdir()] == [DIGEST]
+
+
+def test_measuring_again_replaces_the_whole_folder(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    first = store.begin(DIGEST)
+    (first / "old.log").write_text("x")
+    store.commit(DIGEST, first, cell())
+    store.commit(DIGEST, store.begin(DIGEST), cell(run_id="20250102T030405Z-5"))
+    again = store.read(DIGEST)
+    assert again is not None and again.run_id == "20250102T030405Z-5"
+    assert [p.name for p in store.folder(DIGEST).iterdir()] == [RECORD]
+
+
+def _commit_many(root: Path, n: int) -> None:
+    store = CellStore(root)
+    for i in range(20):
+        workdir = store.begin(DIGEST)
+        (workdir / "console.log").write_text(f"{n}-{i}")
+        store.commit(DIGEST, workdir, cell(run_id=f"20250102T030405Z-{n}", measured_at=f"{n}-{i}"))
+
+
+def test_concurrent_writers_of_one_cell_both_end_and_leave_one_whole_cell(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_commit_many, args=(tmp_path, n)) for n in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    last = CellStore(tmp_path).read(DIGEST)
+    assert last is not None
+    assert (tmp_path / DIGEST / "console.log").read_text() == last.measured_at, "record and console are of one run"
+    assert [p.name for p in tmp_path.iterdir()] == [DIGEST]
+
+
+def test_a_record_filed_under_another_digest_is_refused(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    store.commit("cd" * 32, store.begin("cd" * 32), cell())
+    with pytest.raises(InputError, match="found the record of abab"):
+        store.read("cd" * 32)
+
+
+@pytest.mark.parametrize("digest", ["", "..", "ab/../cd", "AB" * 32, "x" * 64])
+def test_only_digests_name_folders(tmp_path: Path, digest: str) -> None:
+    with pytest.raises(ValueError, match="no digest"):
+        CellStore(tmp_path).folder(digest)
+
+
+def test_files_of_a_run_that_is_no_result_are_kept_apart(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    workdir = store.begin(DIGEST)
+    (workdir / "console.log").write_text("half a boot")
+    kept = store.set_aside(DIGEST, workdir)
+    assert (kept / "console.log").read_text() == "half a boot"
+    assert store.read(DIGEST) is None
+
+
+def test_what_killed_runs_left_is_swept_and_live_runs_stay(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    live = store.begin(DIGEST)
+    child = multiprocessing.get_context("fork").Process(target=store.begin, args=(DIGEST,))
+    child.start()
+    child.join()
+    assert len(list(tmp_path.iterdir())) == 2
+    store.sweep()
+    assert list(tmp_path.iterdir()) == [live]
+
+
+def test_a_store_that_cannot_be_made_is_a_host_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError, match="cannot be written"):
+        CellStore(tmp_path / "file" / ".cells").begin(DIGEST)
+
+
+def ended(reason: str) -> CellRecord:
+    return replace(cell(), end=end(reason))
+
+
+def test_only_facts_about_kernel_or_scheduler_are_reused() -> None:
+    for reason in ("clean", "panic", "triple_fault", "virtual_deadline"):
+        assert reusable(ended(reason), "pass", "icount")
+    for reason in ("host_timeout", "channel_lost", "channel_garbage", "channel_flood", "killed", "emulator_failed"):
+        assert not reusable(ended(reason), "error", "icount")
+    assert not reusable(ended("clean"), "error", "icount")
+
+
+def test_a_fail_in_real_time_is_measured_again() -> None:
+    assert [reusable(ended("clean"), "fail", accel) for accel in ("icount", "tcg", "kvm")] == [True, False, False]
+    assert reusable(ended("clean"), "pass", "kvm")
