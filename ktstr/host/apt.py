@@ -295,7 +295,7 @@ def gone(apt: Apt, packages: Sequence[DebPackage], name: str, err: Gone) -> Host
     """The error for pinned files that the archive dropped: says what the suites serve now."""
     served = []
     for package in packages:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(KtstrError):
             apt.update(package.suite)
             now = apt.resolve(package.suite, package.name)
             if now.version != package.version:

@@ -70,7 +70,7 @@ def _zstd(data: bytes, cap: int) -> bytes:
 
 def _lz4(data: bytes, cap: int) -> bytes:
     """The legacy frame that ``lz4 -l`` writes: magic, then blocks of at most 8 MiB, each with its size."""
-    import lz4.block
+    import lz4.block  # type: ignore[import-untyped]
 
     out, at = bytearray(), 4
     while at + 4 <= len(data) and len(out) < cap:

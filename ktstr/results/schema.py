@@ -1,26 +1,15 @@
-"""Where the JSON Schemas are, and validation against them with the path of the field that is wrong."""
+"""Validation against a JSON Schema, with the path of the field that is wrong."""
 
 from __future__ import annotations
 
 import json
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ktstr.errors import HostError
+from ktstr import resources
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
-
-
-def schema_path(name: str) -> Path:
-    """``schemas/NAME.schema.json``: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "schemas", package.parent / "schemas"):
-        path = folder / f"{name}.schema.json"
-        if path.is_file():
-            return path
-    raise HostError(f"schema {name}.schema.json: not found beside {package}", fix="install ktstr again")
 
 
 @lru_cache(maxsize=16)
@@ -28,7 +17,7 @@ def validator(name: str) -> Validator:
     """A compiled validator of that schema."""
     from jsonschema import Draft202012Validator
 
-    return Draft202012Validator(json.loads(schema_path(name).read_text(encoding="utf-8")))
+    return Draft202012Validator(json.loads(resources.schema(name).read_text(encoding="utf-8")))
 
 
 def first_problem(name: str, data: Any) -> str | None:

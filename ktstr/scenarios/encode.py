@@ -61,7 +61,8 @@ class _Scan:
     """What the ops seen so far have made, for limits that span ops."""
 
     def __init__(self) -> None:
-        self.cgroups = 0
+        self.cgroups: list[str] = []
+        self.inhabited: set[str] = set()
         self.workers = 0
         self.released = 0
         self.scheduler = False
@@ -152,7 +153,8 @@ def _add_cgroup(op: AddCgroup, scan: _Scan) -> bytes:
             f"cgroup name {op.name!r}: expected parts of 1 to 64 printable ASCII characters joined by '/', none"
             f" beginning with '.', {lib.KTSTR_CGROUP_NAME_BYTES - 1} bytes in all"
         )
-    scan.cgroups = _bounded("number of cgroups", scan.cgroups + 1, 1, lib.KTSTR_MAX_CGROUPS)
+    _bounded("number of cgroups", len(scan.cgroups) + 1, 1, lib.KTSTR_MAX_CGROUPS)
+    scan.cgroups.append(op.name)
     add = ffi.new("struct ktstr_op_add_cgroup *")
     add.name = name
     if op.cpus is not None:
@@ -166,7 +168,9 @@ def _spawn(op: Spawn, scan: _Scan) -> bytes:
     _check_counts(op, what)
     scan.workers = _bounded("number of workers", scan.workers + len(op.workers), 1, lib.KTSTR_MAX_WORKERS)
     spawn = ffi.new("struct ktstr_op_spawn *")
-    spawn.cgroup = _bounded(f"cgroup of {what}", op.cgroup, -1, scan.cgroups - 1)
+    spawn.cgroup = _bounded(f"cgroup of {what}", op.cgroup, -1, len(scan.cgroups) - 1)
+    if op.cgroup >= 0:
+        _inhabit(scan.cgroups[op.cgroup], scan)
     spawn.work_index = _bounded("work index", op.work_index, 0, _U32 - 1)
     spawn.work_type = WORK_TYPES[op.work_type]
     spawn.worker_count = len(op.workers)
@@ -186,6 +190,15 @@ def _spawn(op: Spawn, scan: _Scan) -> bytes:
         _fill_mask(spawn.affinity, op.affinity, f"affinity of {what}")
     offsets = [_ns(f"start offset of {what}", worker.start_offset_ns) for worker in op.workers]
     return _bytes(spawn) + _bytes(ffi.new("uint64_t[]", offsets))
+
+
+def _inhabit(name: str, scan: _Scan) -> None:
+    """cgroup v2: a cgroup whose children have controllers holds no tasks beside theirs (no internal processes)."""
+    for other in scan.inhabited:
+        outer, inner = sorted((name, other), key=len)
+        if inner.startswith(outer + "/"):
+            raise InputError(f"cgroups {outer} and {inner} both hold workers, expected only the innermost to hold any")
+    scan.inhabited.add(name)
 
 
 def _check_counts(op: Spawn, what: str) -> None:

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 from ktstr import resources
 from ktstr.config.model import Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
-from ktstr.errors import HostError, InputError
+from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.deb import file_sha256, full_or_denied
-from ktstr.host.elf import library_closure
 from ktstr.kernels.build import ensure, lookup, metadata_path
 from ktstr.kernels.lock import Lock, Pin, read_lock, write_lock
 from ktstr.kernels.resolve import Resolution, resolve
@@ -30,14 +29,14 @@ from ktstr.kernels.spec import ImageSpec, Spec, parse_spec
 from ktstr.schedulers.build import build as build_scheduler
 from ktstr.schedulers.build import inputs_digest, scheduler_name
 from ktstr.schedulers.find import find_binary
-from ktstr.schedulers.toolchain import compiler_versions
+from ktstr.schedulers.toolchain import find_toolchain
 from ktstr.vm import agent as agents
 from ktstr.vm import bundle
 from ktstr.vm import image as images
 from ktstr.vm.machine import Machine
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
-from ktstr.vm.tools import Tool, ensure_bpf, ensure_qemu, lookup_bpf, qemu_tool, resolve_tool, tool_metadata
+from ktstr.vm.tools import BpfTools, Tool, bpf_tool, ensure_bpf, ensure_qemu, qemu_tool, resolve_tool, tool_metadata
 
 if TYPE_CHECKING:
     from ktstr.tasks.plan import Step
@@ -178,12 +177,13 @@ class Artifacts:
         )
         return QemuMachine(_planned_qemu(pin, self.cache), "icount" if accel == "auto" else accel)
 
-    def _bpf(self) -> Pin:
+    def _bpf(self) -> BpfTools:
+        """The BPF tools as they are or will be in the cache."""
         pin = self._tool_pin("bpf")
         self._step(
             "tools", "bpf", tool_metadata("bpf", pin, self.cache), lambda: ensure_bpf(pin, self.cache, self._apt)
         )
-        return pin
+        return bpf_tool(bundle.Bundle("bpf", self.cache.entry("tools", pin.digest), pin.version, pin.digest))
 
     # Agent, schedulers and images
 
@@ -212,45 +212,47 @@ class Artifacts:
         if scheduler.path is not None:
             binary = find_binary(scheduler)
             assert binary is not None
-            parts = sorted(f"{name} {file_sha256(path)}" for name, path in library_closure(binary).items())
+            folders = images.library_path(self._session.environ)
+            places = images.library_places(binary, folders)
+            parts = sorted(f"{place} {file_sha256(path)}" for place, path in places.items())
             digest = _sha(agent_digest, binary.name, file_sha256(binary), *parts)
-            return self._image(scheduler.name, digest, agent, binary, ("agent",))
+            return self._image(scheduler.name, digest, agent, binary, ("agent",), folders)
         return self._built_image(scheduler, kernel, agent, agent_digest)
 
     def _built_image(self, scheduler: SchedulerDecl, kernel: Kernel, agent: Path, agent_digest: str) -> Image:
         assert scheduler.source is not None
-        source, pin = _source_folder(scheduler.source), self._bpf()
-        versions = compiler_versions(self._session.environ)
-        inputs = inputs_digest(source, kernel.identity, (*versions, ("bpf", pin.digest)))
+        source, tools = _source_folder(scheduler.source), self._bpf()
+        inputs = inputs_digest(source, kernel.identity, find_toolchain(tools, self._session.environ))
         out = self.cache.entry("schedulers", inputs)
         name = f"{scheduler_name(source)}@{kernel.label}"
 
         def make() -> object:
-            tools = lookup_bpf(pin, self.cache)
-            if tools is None:
-                raise HostError("the BPF tools are not in the cache", fix="doit tools")
             return build_scheduler(source, kernel.btf, tools, out)
 
         self._step("scheduler", name, out / "metadata.json", make, ("tools:bpf", f"kernel:{kernel.label}"))
         binary = out / scheduler_name(source)
-        return self._image(name, _sha(agent_digest, inputs), agent, binary, ("agent", f"scheduler:{name}"))
+        needs = ("agent", f"scheduler:{name}")
+        return self._image(name, _sha(agent_digest, inputs), agent, binary, needs, (tools.libbpf_a.parent,))
 
-    def _image(self, name: str, digest: str, agent: Path, binary: Path | None, needs: tuple[str, ...]) -> Image:
+    def _image(
+        self,
+        name: str,
+        digest: str,
+        agent: Path,
+        binary: Path | None,
+        needs: tuple[str, ...],
+        folders: tuple[Path, ...] = (),
+    ) -> Image:
         path = self.cache.entry("images", digest) / "image.cpio"
 
         def make() -> None:
             parts = images.base_part(agent)
             if binary is not None:
-                parts += images.scheduler_part(binary, self._library_folders())
+                parts += images.scheduler_part(binary, folders)
             _write(path, parts)
 
         self._step("image", name, path, make, needs)
         return Image(name, digest, path, None if binary is None else binary.name)
-
-    def _library_folders(self) -> tuple[Path, ...]:
-        pin = self._lock.tools.get("bpf")
-        tools = lookup_bpf(pin, self.cache) if pin else None
-        return () if tools is None else (tools.library_dir,)
 
     def memory_mib(self, test: TestDecl, topology: Topology) -> int:
         return memory_mib(topology, test.memory_mib)

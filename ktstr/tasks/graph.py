@@ -7,6 +7,7 @@ elsewhere. Families with kernels and cells in them are empty until the front end
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ktstr.tasks.session import Session, session
@@ -60,11 +61,12 @@ def _build(run: Session, basename: str, step: Any) -> Task:
 
 
 def _builds(basename: str) -> Iterator[Task]:
-    yield _group(basename)
     run = session()
-    if run.plan is not None:
-        for step in run.plan.steps[basename]:
-            yield _build(run, basename, step)
+    steps = run.plan.steps[basename] if run.plan else []
+    if not any(step.name == "" for step in steps):
+        yield _group(basename)
+    for step in steps:
+        yield _build(run, basename, step)
 
 
 def _report(name: str) -> Task:
@@ -116,7 +118,7 @@ def task_cell() -> Iterator[Task]:
         yield {
             "basename": "cell",
             "name": cell.name,
-            "actions": [_guarded(run, f"cell:{cell.name}", lambda cell=cell: run_cell(run, cell))],
+            "actions": [_guarded(run, f"cell:{cell.name}", partial(run_cell, run, cell))],
             "task_dep": list(cell.needs),
             "io": {"capture": False},
         }

@@ -8,7 +8,6 @@ base part: the agent as /init, and the folders it mounts on. Scheduler part: the
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -122,7 +121,7 @@ def _read_program(path: Path, what: str) -> Dynamic:
 
 def _content(path: Path, what: str) -> bytes:
     try:
-        if os.stat(path).st_size > MAX_DATA:
+        if path.stat().st_size > MAX_DATA:
             raise InputError(f"{what} {path}: is too large for an initramfs, expected less than 4 GiB")
         return path.read_bytes()
     except OSError as err:

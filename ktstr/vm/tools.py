@@ -74,7 +74,7 @@ class Tool:
 class BpfTools:
     """What a BPF scheduler is compiled with: ``bpftool`` command, ``-I`` folder, static libbpf.
 
-    ``library`` is the shared libbpf; ``origin`` says whose: ``system`` or ``private``.
+    ``library`` is the shared libbpf, alone in its folder: the C library is the compiler's own.
     """
 
     bpftool: tuple[str, ...]
@@ -83,7 +83,10 @@ class BpfTools:
     library: Path
     version: str
     digest: str
-    origin: str
+
+    @property
+    def library_dir(self) -> Path:
+        return self.library.parent
 
 
 def resolve_tool(name: str, lock: Lock, apt: Apt, *, update: bool = False) -> Pin:
@@ -142,24 +145,21 @@ def bpf_tool(found: Bundle) -> BpfTools:
         library=usr / "lib/x86_64-linux-gnu/libbpf.so.1",
         version=found.version,
         digest=found.digest,
-        origin="private",
     )
 
 
 def system_bpf(environ: Mapping[str, str], prefix: Path = Path("/usr")) -> BpfTools | None:
     """The machine's own BPF tools below ``prefix`` when both are new enough, else None."""
-    path = f"{environ.get('PATH', '')}:{prefix / 'sbin'}"
-    program = shutil.which("bpftool", path=path)
-    library = prefix / "lib/x86_64-linux-gnu"
-    archive, shared = library / "libbpf.a", library / "libbpf.so.1"
+    program = shutil.which("bpftool", path=f"{environ.get('PATH', '')}:{prefix / 'sbin'}")
+    folder = prefix / "lib/x86_64-linux-gnu"
+    archive, shared = folder / "libbpf.a", folder / "libbpf.so.1"
     if program is None or not archive.is_file() or not shared.is_file():
         return None
     version = _bpftool_version(program)
     if version is None or version < BPFTOOL_MIN or _libbpf_version(prefix / "include") < LIBBPF_MIN:
         return None
     digest = "-".join(file_sha256(path) for path in (Path(program), archive))
-    text = ".".join(str(part) for part in version)
-    return BpfTools((program,), prefix / "include", archive, shared, text, digest, "system")
+    return BpfTools((program,), prefix / "include", archive, shared, ".".join(map(str, version)), digest)
 
 
 def _bpftool_version(program: str) -> tuple[int, ...] | None:

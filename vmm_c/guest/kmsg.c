@@ -69,20 +69,27 @@ static void keep(const char *text, size_t bytes, uint64_t usec)
 	recent[recent_used] = '\0';
 }
 
+static void take_record(const char *record, size_t bytes)
+{
+	const char *text;
+	size_t text_bytes;
+	uint64_t usec;
+
+	if (kmsg_parse(record, bytes, &text, &text_bytes, &usec) && memmem(text, text_bytes, TOPIC, strlen(TOPIC)))
+		keep(text, text_bytes, usec);
+}
+
 void kmsg_drain(void)
 {
 	char record[8192];
-	ssize_t n;
 
-	/* EPIPE: records were overwritten before we read them; the next read goes on after them. */
-	while (fd >= 0 && ((n = read(fd, record, sizeof(record))) > 0 || errno == EPIPE || errno == EINTR)) {
-		const char *text;
-		size_t bytes;
-		uint64_t usec;
+	while (fd >= 0) {
+		ssize_t n = read(fd, record, sizeof(record));
 
-		if (n > 0 && kmsg_parse(record, (size_t)n, &text, &bytes, &usec) &&
-		    memmem(text, bytes, TOPIC, strlen(TOPIC)))
-			keep(text, bytes, usec);
+		if (n > 0)
+			take_record(record, (size_t)n);
+		else if (n == 0 || (errno != EPIPE && errno != EINTR))
+			return; /* EPIPE: records were overwritten unread, the next read goes on after them */
 	}
 }
 

@@ -71,8 +71,10 @@ static void sleep_ns(uint64_t ns)
 {
 	uint64_t until = now_ns() + ns;
 
-	while (now_ns() < until && !run_aborting())
+	while (now_ns() < until && !run_aborting()) {
 		events_wait(until);
+		scheduler_check();
+	}
 }
 
 static void stop_workers(uint64_t timeout_ns)

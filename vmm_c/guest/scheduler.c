@@ -98,7 +98,7 @@ void scheduler_send_logs(void)
 }
 
 /* Its own doing or the kernel's: the order of the two events says which came first. */
-static void lost(void)
+static void lose(void)
 {
 	bool unregistered;
 
@@ -123,7 +123,7 @@ static void lost(void)
 void scheduler_check(void)
 {
 	if (phase == ATTACHED && (process_ended || !scx_enabled() || scx_enable_seq() != attach_seq))
-		lost();
+		lose();
 }
 
 static bool on_child(pid_t child, int status)
@@ -193,12 +193,18 @@ static int spawn(const char **argv)
 	return error;
 }
 
+/* attach_seq is what it was before the process started. */
 static void await_attach(uint64_t timeout_ns)
 {
 	uint64_t until = now_ns() + timeout_ns;
 	char name[256];
 
 	while (!run_aborting()) {
+		/* Attached and gone again between two looks: only the count tells. */
+		if (scx_enable_seq() != attach_seq && !scx_enabled()) {
+			lose();
+			return;
+		}
 		if (process_ended) {
 			phase = LOST;
 			send_process_end();
@@ -240,6 +246,7 @@ void scheduler_start(const struct ktstr_op_start_scheduler *op)
 	kmsg_begin();
 	op_scheduler_argv(op, argv);
 	process_ended = false;
+	attach_seq = scx_enable_seq();
 	error = spawn(argv);
 	if (error) {
 		phase = LOST;

@@ -1,0 +1,108 @@
+"""Why a machine ended, from what it left: a pure function of the process's end and four small texts.
+
+Console and channel are the guest's own words, so they can only ever be evidence about that guest.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+from ktstr.results.record import ExitReason, GuestRecord
+from ktstr.vm.channel import ChannelError
+from ktstr.vm.supervise import Ended
+
+_QUOTE = 300  # characters of somebody else's text in a reason
+_PANIC = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[[^\]\n]{0,16}\])? )?Kernel panic - not syncing: *(.*)$", re.MULTILINE)
+_NO_CHANNEL = re.compile(r"^ktstr: no channel\b.*$", re.MULTILINE)
+_TRIPLE_FAULT = re.compile(r"^Triple fault$", re.MULTILINE)  # QEMU's -d cpu_reset
+_NO_REASON = "no reason given"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a machine left behind: texts are tails, bounded by whoever read them."""
+
+    console: str
+    emulator: str  # stdout and stderr of the emulator
+    reset_log: str
+    guest: GuestRecord
+    channel_error: ChannelError | None
+    channel_bytes: int
+
+
+def reason(ended: Ended, left: Left) -> tuple[ExitReason, str]:
+    """The exit reason, and one sentence that says what was seen.
+
+    A panic counts whenever the console shows one, since a kernel that cannot even reset runs into
+    the host's limit. What we did comes next, then the emulator's own failure, then the guest's end.
+    """
+    if ended.stopped == "cancelled":
+        return "killed", "cancelled"
+    if ended.stopped == "flood":
+        return "channel_flood", f"the guest wrote more than is allowed to {_name(ended)}"
+    panic = _PANIC.search(left.console)
+    if panic is not None:
+        return "panic", f"kernel panic: {_quote(panic.group(1)) or _NO_REASON}"
+    if ended.stopped == "timeout":
+        return "host_timeout", _timeout(ended, left)
+    if ended.status != 0:
+        return "emulator_failed", _emulator(ended, left)
+    return _guest_end(left)
+
+
+def _name(ended: Ended) -> str:
+    return "its files" if ended.flooded is None else ended.flooded.name
+
+
+def _timeout(ended: Ended, left: Left) -> str:
+    if left.guest.ended:
+        return f"the guest had finished, but its machine was not off after {ended.seconds:.0f} s"
+    return f"the machine was still running after {ended.seconds:.0f} s of host time; {_got_to(left)}"
+
+
+def _emulator(ended: Ended, left: Left) -> str:
+    said = _quote(" / ".join(left.emulator.strip().splitlines()[-3:])) or "it said nothing"
+    if ended.status > 0:
+        return f"the emulator exited with {ended.status}: {said}"
+    try:
+        name = signal.Signals(-ended.status).name
+    except ValueError:
+        name = f"signal {-ended.status}"
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"the emulator was killed by {name}{hint}: {said}"
+
+
+def _guest_end(left: Left) -> tuple[ExitReason, str]:
+    if _TRIPLE_FAULT.search(left.reset_log) and not left.guest.ended:
+        return "triple_fault", f"a CPU reset itself by a triple fault; {_got_to(left)}"
+    error = left.channel_error
+    if error is not None and error.kind == "flood":
+        return "channel_flood", str(error)
+    if error is not None and error.kind == "garbage":
+        return "channel_garbage", f"the guest sent what is no message: {_quote(str(error))}"
+    if not left.guest.ended:
+        return "channel_lost", f"the machine went off before the guest was done; {_got_to(left)}"
+    if left.guest.deadline_hit:
+        return "virtual_deadline", "the guest stopped at its own deadline"
+    return "clean", ""
+
+
+def _got_to(left: Left) -> str:
+    """How far the guest had come."""
+    lost = _NO_CHANNEL.search(left.console)
+    if lost is not None:
+        return f"the kernel shows no virtio port ({_quote(lost.group(0))}); it needs virtio-pci and virtio-console"
+    if left.guest.kernel_release is not None:
+        return "its last message was cut short" if left.channel_error else "its last messages are missing"
+    if left.channel_bytes:
+        return "its first message was not whole"
+    last = next((line for line in reversed(left.console.splitlines()) if line.strip()), "")
+    return f"the guest agent never spoke; the console ends with: {_quote(last) or '(nothing)'}"
+
+
+def _quote(text: str) -> str:
+    """One printable line of bounded length."""
+    line = "".join(c if c.isprintable() else " " for c in text).strip()
+    return line if len(line) <= _QUOTE else line[:_QUOTE] + "..."

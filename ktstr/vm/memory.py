@@ -1,0 +1,34 @@
+"""How much memory a guest gets.
+
+Per CPU 64 MiB, as the reference gives; at least 512 MiB: a distribution kernel takes about 100,
+the unpacked image lies in a tmpfs of at most half the memory, workers take the rest. The host
+commits a page only when the guest touches it, so room costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from ktstr.config.topology import Topology
+
+PER_CPU_MIB = 64
+LEAST_MIB = 512
+# What the emulator takes beside the guest's memory: its translation cache (qemu_args.TB_MIB) and itself.
+HOST_OVERHEAD_MIB = 384
+_NODE_STEP_MIB = 2  # a node's memory is whole large pages
+
+
+def memory_mib(topology: Topology, asked: int | None = None) -> int:
+    """Guest memory in MiB: the default or what was ``asked``, whichever is more.
+
+    Rounded up so that every NUMA node gets the same number of 2 MiB pages.
+    """
+    wanted = max(topology.cpus * PER_CPU_MIB, LEAST_MIB, asked or 0)
+    step = topology.numa_nodes * _NODE_STEP_MIB
+    return -(-wanted // step) * step
+
+
+def node_mib(topology: Topology, total_mib: int) -> int:
+    """The share of each NUMA node. Raises ValueError when ``total_mib`` cannot be dealt evenly."""
+    share, rest = divmod(total_mib, topology.numa_nodes)
+    if rest or share < 1:
+        raise ValueError(f"{total_mib} MiB cannot be dealt evenly to {topology.numa_nodes} NUMA nodes")
+    return share

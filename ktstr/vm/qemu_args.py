@@ -1,0 +1,149 @@
+"""The emulator's command line: a pure function of what is to be booted.
+
+Everything that changes a run under ``icount`` is fixed here and written out in full, because the
+command line is part of a cell's key. Measured on QEMU 10.0.2 with Linux 7.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from ktstr.config.fields import RESERVED_KARGS
+from ktstr.config.topology import Topology
+from ktstr.errors import InputError
+from ktstr.vm.machine import GuestSpec
+from ktstr.vm.memory import node_mib
+
+QemuAccel: TypeAlias = Literal["icount", "tcg"]
+ACCELS: tuple[QemuAccel, ...] = get_args(QemuAccel)
+PORT = "ktstr.0"
+TB_MIB = 256  # translation cache; its default follows host memory, and another size gives another run
+VCPU_THREAD = "CPU "  # a vCPU's thread is called "CPU N/TCG" (debug-threads=on)
+
+# q35 without what a scheduler test does not use: 10 % less to boot.
+_MACHINE = "q35,hpet=off,sata=off,smbus=off,vmport=off,i8042=off,smm=off,usb=off"
+# Intel-style leaves show LLCs and SMT siblings right; level 0x16 because 10.0.2 aborts on dies > 1
+# with leaf 0x1f. Without rdrand and rdseed the guest has no entropy of the host's. Without fast
+# short string moves the kernel copies in words: TCG emulates "rep movsb" byte by byte, and a boot
+# takes a third less.
+_CPU = "max,vendor=GenuineIntel,l3-cache=on,level=0x16,-rdrand,-rdseed,-erms,-fsrm,-fzrm,-fsrs"
+_RTC = "base=2024-01-01T00:00:00,clock=vm"
+_EMULATOR_SEED = "1"  # alone it does not change the schedule; a cell's seed perturbs the program instead
+
+# Console and early console: a kernel that dies before its drivers is heard. Errors and worse only.
+# panic, oops, reboot: any death of the kernel is a reset at once, by port 0xcf9, which needs no ACPI;
+# -no-reboot makes it the end. KASLR and the CPU's random numbers would differ from run to run;
+# crypto self-tests would take CPU time from the workers for seconds; NUMA balancing moves tasks on
+# its own; the rest saves boot time. The TSC is the emulator's virtual clock, the same on every vCPU.
+_KERNEL_ARGS = (
+    "loglevel=4", "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "oops=panic", "reboot=p", "nokaslr",
+    "random.trust_cpu=off", "cryptomgr.notests=1", "numa_balancing=disable", "mitigations=off", "init_on_alloc=0",
+    "tsc=reliable", "rdinit=/init",
+)  # fmt: skip
+_ICOUNT_KERNEL_ARGS = ("tsc_early_khz=1000000",)  # the virtual TSC counts nanoseconds
+_MAX_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86, less its NUL
+
+# vCPUs take turns on one host thread and one clock. A turn must hold many instructions, so that no
+# vCPU waits long: with vCPUs x 2^shift at 128, a worker was left out for a second (16 at 3, 32 at 2).
+_MAX_SHIFT = 3
+_MAX_TURN = 48
+
+
+@dataclass(frozen=True)
+class QemuFiles:
+    """The files one run of the emulator reads and writes, as its arguments name them."""
+
+    firmware: str
+    kernel: str
+    initrd: str
+    console: str
+    channel: str
+    reset_log: str
+
+
+# What a cell's key holds in place of paths.
+PLACEHOLDERS = QemuFiles("firmware", "vmlinux", "initrd.cpio", "console.log", "channel.bin", "reset.log")
+
+
+def icount_shift(cpus: int) -> int:
+    """An instruction takes 2^shift virtual ns: the largest shift up to 3 with ``cpus * 2^shift <= 48``, at least 0."""
+    return max((s for s in range(_MAX_SHIFT + 1) if cpus << s <= _MAX_TURN), default=0)
+
+
+def kernel_command_line(spec: GuestSpec, accel: QemuAccel) -> str:
+    """The guest's kernel arguments, the user's last. Raises InputError for one that cannot be passed."""
+    for arg in spec.kernel_args:
+        _check_kernel_arg(arg)
+    ours = _KERNEL_ARGS + (_ICOUNT_KERNEL_ARGS if accel == "icount" else ())
+    line = " ".join((*ours, *spec.kernel_args))
+    if len(line.encode()) > _MAX_COMMAND_LINE:
+        raise InputError(
+            f"kernel arguments: found {len(line.encode())} bytes with ktstr's own, expected at most {_MAX_COMMAND_LINE}"
+        )
+    return line
+
+
+def _check_kernel_arg(arg: str) -> None:
+    if not arg or not arg.isprintable() or any(c.isspace() for c in arg):
+        raise InputError(f"kernel argument {arg!r}: expected one printable word without spaces")
+    name = arg.partition("=")[0]
+    if name in RESERVED_KARGS:
+        raise InputError(f"kernel argument {arg!r}: ktstr sets {name} itself", fix=f"remove {arg}")
+
+
+def qemu_args(spec: GuestSpec, accel: QemuAccel, files: QemuFiles) -> tuple[str, ...]:
+    """The arguments after the program's name. Raises InputError when the guest cannot be described."""
+    return (
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "ktstr,debug-threads=on",
+        "-machine", _MACHINE, "-cpu", _CPU, *_accel(accel, spec.topology.cpus), "-seed", _EMULATOR_SEED, "-rtc", _RTC,
+        "-smp", _smp(spec.topology), "-m", f"{spec.memory_mib}M", *_numa(spec),
+        "-L", files.firmware, "-kernel", files.kernel, "-initrd", files.initrd,
+        "-append", kernel_command_line(spec, accel),
+        "-chardev", f"file,id=console,path={_escape(files.console)}", "-serial", "chardev:console",
+        # ioeventfd would be served by another host thread at a moment of its own.
+        "-device", "virtio-serial-pci,ioeventfd=off",
+        "-chardev", f"file,id=channel,path={_escape(files.channel)}",
+        "-device", f"virtserialport,chardev=channel,name={PORT}",
+        "-d", "cpu_reset", "-D", files.reset_log,
+    )  # fmt: skip
+
+
+def _accel(accel: QemuAccel, cpus: int) -> tuple[str, ...]:
+    if accel == "tcg":
+        return ("-accel", f"tcg,thread=multi,tb-size={TB_MIB}")
+    return ("-accel", f"tcg,thread=single,tb-size={TB_MIB}", "-icount", f"shift={icount_shift(cpus)},sleep=off")
+
+
+def _smp(topology: Topology) -> str:
+    """One package per NUMA node, its LLCs as dies: QEMU gives each die an L3 of its own."""
+    dies = topology.llcs // topology.numa_nodes
+    return (
+        f"cpus={topology.cpus},sockets={topology.numa_nodes},dies={dies},cores={topology.cores}"
+        f",threads={topology.threads},maxcpus={topology.cpus}"
+    )
+
+
+def _numa(spec: GuestSpec) -> Iterator[str]:
+    topology = spec.topology
+    nodes = range(topology.numa_nodes)
+    if topology.numa_nodes == 1:
+        return
+    try:
+        share = node_mib(topology, spec.memory_mib)
+    except ValueError as err:
+        raise InputError(f"topology {topology.label}: {err}", fix="make memory a multiple of the nodes") from None
+    for node in nodes:
+        yield from ("-object", f"memory-backend-ram,id=node{node},size={share}M")
+        yield from ("-numa", f"node,nodeid={node},memdev=node{node}")
+        yield from ("-numa", f"cpu,node-id={node},socket-id={node}")
+    for a in nodes:
+        for b in nodes:
+            if a != b:
+                yield from ("-numa", f"dist,src={a},dst={b},val={topology.distance(a, b)}")
+
+
+def _escape(path: str) -> str:
+    """A path inside an option list: a comma is doubled."""
+    return path.replace(",", ",,")

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from ktstr.errors import HostError, InputError
+from ktstr.host.apt import Apt, Gone, gone, suites_for
+from ktstr.host.deb import DebPackage
+from tests.host.archive import Archive
+
+
+@pytest.fixture
+def machine(archive: Archive, tmp_path: Path) -> Apt:
+    """A machine whose archive's forky has hello 1.0, which depends on libhello."""
+    library = archive.deb("libhello1", "1:2.0-1", {"usr/lib/libhello.so.1": b"lib"})
+    program = archive.deb(
+        "hello-tool", "1.0-1", {"usr/bin/hello": b"hi"}, depends="libhello1 (>= 1:2.0), libhello1 | x"
+    )
+    other = archive.deb("unrelated", "3", {"usr/bin/no": b""})
+    archive.serve("forky", library, program, other)
+    return archive.machine(tmp_path / "apt")
+
+
+def test_a_suite_the_machine_does_not_use_is_resolved_from_its_mirror(machine: Apt, archive: Archive) -> None:
+    found = machine.resolve("forky", "libhello1")
+    raw = (archive.folder / "pool/libhello1_1:2.0-1_amd64.deb").read_bytes()
+    assert found == DebPackage(
+        "libhello1",
+        "1:2.0-1",
+        "amd64",
+        "forky",
+        "pool/libhello1_1:2.0-1_amd64.deb",
+        len(raw),
+        hashlib.sha256(raw).hexdigest(),
+    )
+
+
+def test_the_second_resolution_reads_the_lists_it_has(machine: Apt, archive: Archive) -> None:
+    machine.resolve("forky", "hello-tool")
+    asked = len(archive.requests)
+    machine.resolve("forky", "unrelated")
+    assert len(archive.requests) == asked
+
+
+def test_closure_holds_dependencies_and_nothing_else(machine: Apt) -> None:
+    found = machine.closure("forky", ["hello-tool"])
+    assert [package.name for package in found] == ["hello-tool", "libhello1"]
+    assert found[1] == machine.resolve("forky", "libhello1")
+    assert machine.depends("forky", "hello-tool") == ("libhello1", "libhello1", "x")
+
+
+def test_an_unknown_package_gets_the_nearest_name(machine: Apt) -> None:
+    with pytest.raises(InputError, match="package hello-tol: suite forky has none of that name; nearest is hello-tool"):
+        machine.resolve("forky", "hello-tol")
+
+
+def test_an_unknown_suite_is_the_users_mistake(machine: Apt) -> None:
+    with pytest.raises(InputError, match=r"suite frky: the archive has no such suite; nearest is forky"):
+        machine.update("frky")
+
+
+@pytest.mark.parametrize("suite", ["", "../x", "a b", "forky/../x", "Forky"])
+def test_a_suite_that_is_no_name_never_reaches_apt(machine: Apt, archive: Archive, suite: str) -> None:
+    with pytest.raises(InputError, match="characters that no Debian suite has"):
+        machine.update(suite)
+    assert archive.requests == []
+
+
+def test_download_fetches_and_checks(machine: Apt, tmp_path: Path) -> None:
+    package = machine.resolve("forky", "hello-tool")
+    files = machine.download([package], tmp_path / "out")
+    assert hashlib.sha256(files["hello-tool"].read_bytes()).hexdigest() == package.sha256
+
+
+def test_a_pinned_package_needs_no_lists(machine: Apt, archive: Archive, tmp_path: Path) -> None:
+    package = machine.resolve("forky", "hello-tool")
+    archive.requests.clear()
+    Apt(tmp_path / "fresh", environ=machine.environ).download([package], tmp_path / "out")
+    assert archive.requests == ["/debian/pool/hello-tool_1.0-1_amd64.deb"]
+
+
+def test_a_tampered_file_of_the_same_size_is_refused(machine: Apt, archive: Archive, tmp_path: Path) -> None:
+    package = machine.resolve("forky", "hello-tool")
+    file = archive.folder / package.path
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(HostError, match="another file than the one pinned"):
+        machine.download([package], tmp_path / "out")
+
+
+def test_a_truncated_file_is_refused(machine: Apt, archive: Archive, tmp_path: Path) -> None:
+    package = machine.resolve("forky", "hello-tool")
+    file = archive.folder / package.path
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(HostError):
+        machine.download([package], tmp_path / "out")
+
+
+def test_a_file_the_suite_dropped_says_what_it_serves_now(machine: Apt, archive: Archive, tmp_path: Path) -> None:
+    package = machine.resolve("forky", "hello-tool")
+    (archive.folder / package.path).unlink()
+    archive.serve("forky", archive.deb("hello-tool", "1.1-1", {"usr/bin/hello": b"new"}))
+    with pytest.raises(Gone) as caught:
+        machine.download([package], tmp_path / "out")
+    error = gone(machine, [package], "deb:forky/x", caught.value)
+    assert "hello-tool: forky now serves 1.1-1, pinned is 1.0-1" in error.message
+    assert error.fix == "pin the new version: lock_update=deb:forky/x"
+
+
+def test_an_unsigned_archive_is_refused(archive: Archive, tmp_path: Path) -> None:
+    archive.serve("forky", archive.deb("hello-tool", "1.0", {"usr/bin/hello": b"hi"}))
+    archive.trusted = False
+    with pytest.raises(HostError, match=r"signature cannot be verified"):
+        archive.machine(tmp_path / "apt").update("forky")
+
+
+def test_offline_names_what_it_would_fetch_and_asks_nothing(archive: Archive, tmp_path: Path) -> None:
+    apt = archive.machine(tmp_path / "apt", offline=True)
+    with pytest.raises(HostError, match="offline=1: the package lists of forky"):
+        apt.resolve("forky", "hello-tool")
+    package = DebPackage("a", "1", "amd64", "forky", "pool/a_1_amd64.deb", 1, "0" * 64)
+    with pytest.raises(HostError, match=r"offline=1: these would be fetched: a_1_amd64\.deb"):
+        apt.download([package], tmp_path / "out")
+    assert archive.requests == []
+
+
+def test_a_dead_mirror_is_no_network(archive: Archive, tmp_path: Path) -> None:
+    apt = archive.machine(tmp_path / "apt", source="deb [trusted=yes] http://127.0.0.1:9/debian bookworm main\n")
+    with pytest.raises(HostError, match="no network to the package mirror"):
+        apt.update("forky")
+
+
+def test_a_machine_without_a_debian_source_is_told_what_to_add(archive: Archive, tmp_path: Path) -> None:
+    apt = archive.machine(tmp_path / "apt", source="deb http://127.0.0.1:9/ubuntu noble main\n")
+    with pytest.raises(HostError, match="apt on this machine has no Debian source") as caught:
+        apt.update("forky")
+    assert caught.value.fix is not None and "sources.list.d" in caught.value.fix
+
+
+def test_a_machine_without_apt_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="apt-config is not on this machine"):
+        Apt(tmp_path, environ={"PATH": str(tmp_path)}).update("forky")
+
+
+def test_a_mirror_list_is_followed(archive: Archive, tmp_path: Path) -> None:
+    mirrors = tmp_path / "mirrors.list"
+    mirrors.write_text(f"# mine\n{archive.uri}/\tpriority:1\n")
+    apt = archive.machine(tmp_path / "apt", source=f"deb [trusted=yes] mirror+file:{mirrors} bookworm main\n")
+    assert apt.source("forky").uri == archive.uri
+
+
+def test_backports_and_security_build_on_their_base() -> None:
+    assert suites_for("bookworm-backports") == ("bookworm-backports", "bookworm")
+    assert suites_for("trixie-security") == ("trixie-security", "trixie")
+    assert suites_for("forky") == ("forky",)
+
+
+def test_the_systems_apt_state_is_left_alone(machine: Apt, tmp_path: Path) -> None:
+    lists = Path("/var/lib/apt/lists")
+    before = sorted(path.name for path in lists.iterdir())
+    machine.closure("forky", ["hello-tool"])
+    assert sorted(path.name for path in lists.iterdir()) == before

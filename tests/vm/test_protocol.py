@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ktstr.results.record import SchedEventKind
+from ktstr.scenarios.program import SchedPolicy, WorkType
+from ktstr.vm import protocol
+from ktstr.vm.protocol import OPS, POLICIES, SCHED_EVENTS, WORK_TYPES, declarations, ffi, header_path, lib
+
+
+def test_header_is_the_one_the_agent_is_compiled_with() -> None:
+    assert header_path().name == "ktstr_proto.h"
+    assert header_path().parent.name == "include"
+
+
+def test_names_are_those_of_the_program_and_the_record() -> None:
+    assert list(WORK_TYPES) and set(WORK_TYPES) == set(WorkType.__args__)  # type: ignore[attr-defined]
+    assert set(POLICIES) == set(SchedPolicy.__args__)  # type: ignore[attr-defined]
+    assert set(SCHED_EVENTS.values()) == set(SchedEventKind.__args__)  # type: ignore[attr-defined]
+
+
+def test_numbers_are_those_of_the_header() -> None:
+    assert OPS["AddCgroup"] == 3 and OPS["RemoveCgroups"] == 9
+    assert WORK_TYPES["FutexPingPong"] == 6
+    assert lib.KTSTR_MAX_CPUS == 512 and lib.KTSTR_MAX_NS == 86_400 * 10**9
+    assert lib.KTSTR_FRAME_MAGIC.to_bytes(4, "little") == b"KTRF"
+    assert protocol.enum_values("end") == {"OK": 0, "ERROR": 1, "SCHED_LOST": 2, "DEADLINE": 3}
+
+
+def test_declarations_keep_integer_constants_and_drop_every_other_directive() -> None:
+    dropped = '#ifndef A\n#define A\n#include <x.h>\n#define F(x) x\n_Static_assert(1, "");\n'
+    assert declarations(dropped + "#define N 12\n#define H 0xfF\nint y;\n") == "#define N 12\n#define H 0xfF\nint y;"
+
+
+STRUCTS = [
+    "cpumask", "program_header", "op_header", "op_start_scheduler", "op_time", "op_add_cgroup", "op_spawn",
+    "op_release", "frame_header", "msg_hello", "msg_cpu", "msg_distances", "msg_sched_event", "msg_stimulus",
+    "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compiled_sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What gcc makes of each struct: its size and the offset of its last field."""
+    folder: Path = tmp_path_factory.mktemp("sizes")
+    lines = []
+    for name in STRUCTS:
+        last = ffi.typeof(f"struct ktstr_{name}").fields[-1][0]
+        values = f"sizeof(struct ktstr_{name}), offsetof(struct ktstr_{name}, {last})"
+        lines.append(f'printf("{name} %zu %zu\\n", {values});')
+    source = folder / "sizes.c"
+    source.write_text(
+        '#include <stddef.h>\n#include <stdio.h>\n#include "ktstr_proto.h"\nint main(void)\n{\n'
+        + "\n".join(lines)
+        + "\n}\n"
+    )
+    binary = folder / "sizes"
+    subprocess.run(["gcc", f"-I{header_path().parent}", str(source), "-o", str(binary)], check=True)
+    out = subprocess.run([str(binary)], capture_output=True, text=True, check=True).stdout
+    return dict(line.split(" ", 1) for line in out.splitlines())
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_layout_is_the_compilers(compiled_sizes: dict[str, str], name: str) -> None:
+    struct = f"struct ktstr_{name}"
+    last = ffi.typeof(struct).fields[-1][0]
+    assert compiled_sizes[name] == f"{ffi.sizeof(struct)} {ffi.offsetof(struct, last)}"
