@@ -62,10 +62,11 @@ def _zstd(data: bytes, cap: int) -> bytes:
 
     # The kernel is compressed with a 128 MiB window (zstd --ultra -22).
     with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(data) as reader:
-        out = bytearray()
-        while len(out) < cap and (piece := reader.read(4 << 20)):
-            out += piece
-        return bytes(out[:cap])
+        pieces, size = [], 0
+        while size < cap and (piece := reader.read(min(4 << 20, cap - size))):
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
 
 
 def _lz4(data: bytes, cap: int) -> bytes:
@@ -118,7 +119,7 @@ def is_bzimage(data: bytes) -> bool:
 def extract_vmlinux(data: bytes) -> bytes:
     """The vmlinux inside a bzImage. Raises BadImage.
 
-    The payload ends with its unpacked size in 4 bytes (in gzip's own trailer), which must agree.
+    The payload ends with its unpacked size in 4 bytes, which must agree.
     """
     if not is_bzimage(data):
         raise BadImage("no boot sector with a setup header")
@@ -134,7 +135,8 @@ def extract_vmlinux(data: bytes) -> bytes:
     if length < 8 or start + length > len(data):
         raise BadImage(f"its payload of {length} bytes at {start} lies beyond its {len(data)} bytes (truncated?)")
     payload = data[start : start + length]
-    vmlinux = decompress(payload)
+    # gzip's own trailer is the size; after every other compression the kernel's build appends it.
+    vmlinux = decompress(payload if payload.startswith(b"\x1f\x8b") else payload[:-4])
     (size,) = struct.unpack_from("<I", payload, length - 4)
     if len(vmlinux) != size:
         raise BadImage(f"its payload unpacks to {len(vmlinux)} bytes, its trailer says {size} (damaged?)")

@@ -193,6 +193,12 @@ static int spawn(const char **argv)
 	return error;
 }
 
+/* The kernel sets the state first and counts a moment later: before it counted, a count read now would change. */
+static bool attach_counted(void)
+{
+	return attach_seq < 0 || scx_enable_seq() != attach_seq;
+}
+
 /* attach_seq is what it was before the process started. */
 static void await_attach(uint64_t timeout_ns)
 {
@@ -211,7 +217,7 @@ static void await_attach(uint64_t timeout_ns)
 			run_abort(KTSTR_END_SCHED_LOST);
 			return;
 		}
-		if (scx_enabled() && scx_ops_name(name, sizeof(name))) {
+		if (scx_enabled() && attach_counted() && scx_ops_name(name, sizeof(name))) {
 			attach_seq = scx_enable_seq();
 			phase = ATTACHED;
 			send_event(KTSTR_SCHED_ATTACHED, 0, name);
