@@ -204,16 +204,22 @@ def _tasks(argv: Sequence[str]) -> int:
         sessions.current.reset(token)
 
 
-def _list() -> int:
+def _list(rest: Sequence[str]) -> int:
+    if rest:
+        raise InputError(
+            f"list {' '.join(rest)}: found arguments, expected none", fix="doit help TASK for its variables"
+        )
     project = find_project(current_dir(), os.environ)
     sys.stdout.write(listing(own_tasks(load_namespace(project))) + "\n")
     return EXIT_OK
 
 
-def _clean() -> int:
+def _clean(rest: Sequence[str]) -> int:
     """Remove the project's ``target`` results, and nothing else."""
     import shutil
 
+    if rest:
+        raise InputError(f"clean {' '.join(rest)}: found arguments, expected none", fix="doit clean")
     project = find_project(current_dir(), os.environ)
     if project.runs_root.exists():
         shutil.rmtree(project.runs_root)
@@ -244,9 +250,9 @@ def dispatch(argv: Sequence[str]) -> int:
     if first == "run":
         return dispatch(argv[1:])
     if first == "list":
-        return _list()
+        return _list(argv[1:])
     if first == "clean":
-        return _clean()
+        return _clean(argv[1:])
     if first in DOIT_COMMANDS:
         return _doit_command(argv)
     if all("=" in arg for arg in argv):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from ktstr.config.model import Config, SchedulerDecl
+from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
 from ktstr.tasks.session import Session
 
@@ -18,7 +22,7 @@ def doctor(run: Session) -> None:
     """``doit doctor``: what this host can do, each line with its fix."""
     from ktstr.host import doctor as doc
 
-    findings = doc.examine(run.project.root)
+    findings = doc.examine(run.project.runs_root, run.environ)
     run.report.append(doc.to_json(findings) if run.flag("json") else doc.to_text(findings))
     run.exit_codes.append(doc.exit_code(findings))
 
@@ -27,7 +31,6 @@ def show_thresholds(run: Session) -> None:
     """``doit show_thresholds test=NAME``: the merged thresholds, and where each came from."""
     from ktstr.checks import thresholds
     from ktstr.config.load import load
-    from ktstr.config.suggest import nearest
 
     config = load(run.project.config)
     names = run.words_of("test")
@@ -35,9 +38,22 @@ def show_thresholds(run: Session) -> None:
         raise InputError(f"test=: found {len(names)} names, expected one", fix="doit show_thresholds test=NAME")
     test = config.tests.get(names[0])
     if test is None:
-        hint = nearest(names[0], tuple(config.tests))
-        raise InputError(f"test={names[0]}: found no such test" + (f", nearest match {hint!r}" if hint else ""))
-    scheduler = config.schedulers[(run.words_of("scheduler") or ("eevdf",))[0]]
+        raise _unknown("test", names[0], config.tests)
+    scheduler = _named_scheduler(config, run.words_of("scheduler") or ("eevdf",))
     merged = thresholds.merge(scheduler.checks, test.checks)
     render = thresholds.to_json if run.flag("json") else thresholds.to_text
     run.report.append(render(test.name, scheduler.name, merged))
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> InputError:
+    hint = nearest(name, known)
+    return InputError(
+        f"{what}={name}: found no such {what}" + (f", nearest match {hint!r}" if hint else ""),
+        fix=f"declared: {', '.join(known)}",
+    )
+
+
+def _named_scheduler(config: Config, names: tuple[str, ...]) -> SchedulerDecl:
+    if len(names) != 1 or names[0] not in config.schedulers:
+        raise _unknown("scheduler", ",".join(names), config.schedulers)
+    return config.schedulers[names[0]]
