@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-WorkType: TypeAlias = Literal[
-    "SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit"
-]
+WorkType: TypeAlias = Literal["SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit"]
 SchedPolicy: TypeAlias = Literal["normal", "batch", "idle", "fifo", "rr"]
 
 

@@ -134,7 +134,7 @@ class Artifacts:
 
     def _tool_pin(self, name: str) -> Pin:
         pin = resolve_tool(name, self._lock, self._apt, update=self._updating(name))
-        if self._lock.tools.get(name) != pin:
+        if self._own_lock.tools.get(name) != pin:
             self._lock = self._lock.with_tool(name, pin)
             self._save_lock(self._own_lock.with_tool(name, pin))
         return pin
@@ -152,7 +152,7 @@ class Artifacts:
         spec = parse_spec(name if declared is None else declared.spec, folder)
         update = self._updating(name) or self._updating(str(spec))
         resolution = resolve(spec, self._lock, self.cache, self._apt, update=update)
-        if resolution.pin is not None and self._lock.kernels.get(str(spec)) != resolution.pin:
+        if resolution.pin is not None and self._own_lock.kernels.get(str(spec)) != resolution.pin:
             self._lock = self._lock.with_kernel(str(spec), resolution.pin)
             self._save_lock(self._own_lock.with_kernel(str(spec), resolution.pin))
         label = label_of(spec) if declared is None else name

@@ -17,6 +17,7 @@ from typing import Any
 
 from ktstr import __version__
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
+from ktstr.results.store import CellStore
 from ktstr.results.view import epoch
 from ktstr.tasks import session as sessions
 from ktstr.tasks.project import Project, current_dir, find_project
@@ -119,6 +120,7 @@ def _run_doit(session: Session, namespace: dict[str, Any]) -> None:
     session.progress.expect(cells)
     reporter = Reporter(session, session.progress)
     session.project.state.mkdir(parents=True, exist_ok=True)
+    CellStore(session.project.cells).sweep()
     jobs = session.number("jobs") or os.cpu_count() or 1
     config = {
         "BACKEND": {"ktstr": "ktstr.tasks.statedb:StateDB"},

@@ -45,7 +45,10 @@ def _missing(session: Session, cell: CellPlan) -> Outcome:
     cause = _cause(session, cell)
     if cause is not None:
         return Outcome(cell.name, "error", (cause.message,), False, None, exit_code=cause.exit_code)
-    return Outcome(cell.name, "not run", ("interrupted",) if session.signal else ("stopped early",), False, None)
+    if session.signal or session.number("maxfail") is not None:
+        why = "interrupted" if session.signal else "stopped by maxfail="
+        return Outcome(cell.name, "not run", (why,), False, None)
+    return Outcome(cell.name, "error", ("was never reached",), False, None, exit_code=EXIT_ENVIRONMENT)
 
 
 def _outcomes(session: Session) -> list[Outcome]:

@@ -15,6 +15,8 @@ from ktstr.vm.supervise import Ended
 
 _QUOTE = 300  # characters of somebody else's text in a reason
 _PANIC = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[[^\]\n]{0,16}\])? )?Kernel panic - not syncing: *(.*)$", re.MULTILINE)
+# Before a kernel has its exception handlers (arch/x86/kernel/head_64.S, early_fixup_exception).
+_EARLY_PANIC = re.compile(r"^PANIC: (early exception .*)$", re.MULTILINE)
 _NO_CHANNEL = re.compile(r"^ktstr: no channel\b.*$", re.MULTILINE)
 _TRIPLE_FAULT = re.compile(r"^Triple fault$", re.MULTILINE)  # QEMU's -d cpu_reset
 _NO_REASON = "no reason given"
@@ -42,14 +44,20 @@ def reason(ended: Ended, left: Left) -> tuple[ExitReason, str]:
         return "killed", "cancelled"
     if ended.stopped == "flood":
         return "channel_flood", f"the guest wrote more than is allowed to {_name(ended)}"
-    panic = _PANIC.search(left.console)
+    panic = panic_in(left.console)
     if panic is not None:
-        return "panic", f"kernel panic: {_quote(panic.group(1)) or _NO_REASON}"
+        return "panic", f"kernel panic: {_quote(panic) or _NO_REASON}"
     if ended.stopped == "timeout":
         return "host_timeout", _timeout(ended, left)
     if ended.status != 0:
         return "emulator_failed", _emulator(ended, left)
     return _guest_end(left)
+
+
+def panic_in(console: str) -> str | None:
+    """What the kernel said when it panicked; None when the console shows no panic."""
+    found = _PANIC.search(console) or _EARLY_PANIC.search(console)
+    return None if found is None else found.group(1)
 
 
 def _name(ended: Ended) -> str:

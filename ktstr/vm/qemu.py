@@ -10,7 +10,7 @@ from pathlib import Path
 from ktstr.errors import HostError, InputError
 from ktstr.host.deb import full_or_denied
 from ktstr.results.record import MachineEnd
-from ktstr.vm.ending import Left, reason
+from ktstr.vm.ending import Left, panic_in, reason
 from ktstr.vm.guest import read_channel
 from ktstr.vm.image import concatenate
 from ktstr.vm.machine import GuestSpec, MachineResult
@@ -117,7 +117,8 @@ def _prepare(spec: GuestSpec, workdir: Path) -> None:
 
 def _limits(workdir: Path, seconds: float) -> Limits:
     capped = ((CHANNEL, CHANNEL_CAP), (CONSOLE, CONSOLE_CAP), (_RESET_LOG, _RESET_LOG_CAP))
-    return Limits(seconds, tuple((workdir / name, cap) for name, cap in capped))
+    files = tuple((workdir / name, cap) for name, cap in capped)
+    return Limits(seconds, files, lambda: panic_in(_tail(workdir / CONSOLE)) is not None)
 
 
 def _left(workdir: Path) -> Left:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +24,24 @@ from ktstr.errors import HostError
 from ktstr.vm import tether
 from ktstr.vm.threads import VcpuTimes, peak_memory_kib
 
-Stop: TypeAlias = Literal["cancelled", "timeout", "flood"]
+Stop: TypeAlias = Literal["cancelled", "timeout", "flood", "dead"]
 
 TICK_MS = 100  # how often sizes, deadline and cancel are looked at; the end itself is noticed at once
 _SAMPLE_TICKS = 5
+DEAD_GRACE_S = 10.0  # for a guest that is dead to reset its machine
 _FILE_SLACK = 16 << 20  # bytes; the kernel's own limit, should a file grow fast between two looks
 
 
 @dataclass(frozen=True)
 class Limits:
-    """``seconds`` of host time, and how many bytes each watched file may grow to."""
+    """``seconds`` of host time, and how many bytes each watched file may grow to.
+
+    ``is_dead`` says that the guest will never end by itself; it then has ``DEAD_GRACE_S`` left.
+    """
 
     seconds: float
     files: tuple[tuple[Path, int], ...] = ()
+    is_dead: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ class _Watch:
         self.peak_kib: int | None = None
         self.times = VcpuTimes(process.pid, vcpu_threads)
         self._process, self._limits, self._deadline = process, limits, deadline
+        self._dead_at: float | None = None
 
     def until_end(self, cancel: threading.Event) -> Stop | None:
         """Block until the process has ended by itself (None) or has to be stopped."""
@@ -138,8 +144,15 @@ class _Watch:
                 return "flood"
             if tick % _SAMPLE_TICKS == 0:
                 self._sample()
+                if self._has_been_dead():
+                    return "dead"
             tick += 1
         return None
+
+    def _has_been_dead(self) -> bool:
+        if self._dead_at is None and self._limits.is_dead():
+            self._dead_at = time.monotonic()
+        return self._dead_at is not None and time.monotonic() - self._dead_at >= DEAD_GRACE_S
 
     def flooded_file(self) -> Path | None:
         """The first watched file that is larger than it may be."""

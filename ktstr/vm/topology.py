@@ -57,9 +57,7 @@ def _packages(cpus: Collection[GuestCpu], topology: Topology) -> str | None:
     members: dict[int, tuple[int, ...]] = {}
     for cpu in cpus:
         members[cpu.package] = (*members.get(cpu.package, ()), cpu.cpu)
-    return _compare(
-        "package", cpus, lambda c: members[c.package], lambda c: topology.node_cpus(topology.node_of(c))
-    )
+    return _compare("package", cpus, lambda c: members[c.package], lambda c: topology.node_cpus(topology.node_of(c)))
 
 
 def _distances(shown: tuple[tuple[int, ...], ...], topology: Topology) -> str | None:

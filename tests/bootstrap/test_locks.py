@@ -27,7 +27,7 @@ class Pin:
 def _pins(name: str) -> dict[str, Pin]:
     text = (ROOT / "bootstrap" / name).read_text()
     found = {
-        canonicalize_name(n): Pin(v, frozenset(re.findall(r"sha256:(\w+)", h))) for n, v, h in _ENTRY.findall(text)
+        str(canonicalize_name(n)): Pin(v, frozenset(re.findall(r"sha256:(\w+)", h))) for n, v, h in _ENTRY.findall(text)
     }
     assert len(found) == len(re.findall(r"^\S+==", text, re.M))
     return found

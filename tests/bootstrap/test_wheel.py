@@ -20,8 +20,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stale = source / "build/lib/ktstr/removed_long_ago.py"
     stale.parent.mkdir(parents=True)
     stale.write_text("")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder]
-    done = subprocess.run([*command, source], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        str(folder),
+    ]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (made,) = folder.glob("ktstr-*.whl")
     return made

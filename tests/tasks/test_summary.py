@@ -1,0 +1,28 @@
+"""After a run: what failed=1 remembers, and the command that repeats a cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ktstr.config.model import CellKey
+from ktstr.tasks.summary import last_verdicts, reproduce
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null"])
+def test_damaged_memory_counts_as_no_memory(tmp_path: Path, content: str) -> None:
+    (tmp_path / "last.json").write_text(content)
+    assert last_verdicts(tmp_path) == {}
+
+
+def test_no_memory_before_the_first_run(tmp_path: Path) -> None:
+    assert last_verdicts(tmp_path) == {}
+
+
+def test_reproduce_pins_every_dimension_and_quotes_for_the_shell() -> None:
+    cell = SimpleNamespace(key=CellKey("t", "p", "./my kernel", "s", 7), accel="icount")
+    assert reproduce(cell) == (  # type: ignore[arg-type]
+        "doit test test=t preset=p 'kernel=./my kernel' scheduler=s accel=icount seed=7 rerun=1"
+    )

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ktstr.config.fields import RESERVED_KARGS
+from ktstr.config.topology import PRESETS, Topology
+from ktstr.errors import InputError
+from ktstr.vm.machine import GuestSpec
+from ktstr.vm.memory import memory_mib
+from ktstr.vm.qemu_args import PLACEHOLDERS, icount_shift, kernel_command_line, qemu_args
+
+
+def spec(label: str, *kernel_args: str, memory: int | None = None) -> GuestSpec:
+    topology = Topology.parse(label)
+    return GuestSpec(Path("/k"), (), topology, memory or memory_mib(topology), kernel_args)
+
+
+def option(args: tuple[str, ...], name: str) -> list[str]:
+    return [args[i + 1] for i, word in enumerate(args) if word == name]
+
+
+def test_each_node_is_a_package_and_each_of_its_llcs_a_die() -> None:
+    args = qemu_args(spec("2n4l3c2t"), "tcg", PLACEHOLDERS)
+    assert option(args, "-smp") == ["cpus=24,sockets=2,dies=2,cores=3,threads=2,maxcpus=24"]
+
+
+def test_one_node_needs_no_numa_options() -> None:
+    assert option(qemu_args(spec("1n2l2c1t"), "tcg", PLACEHOLDERS), "-numa") == []
+
+
+def test_nodes_share_the_memory_and_have_their_distances() -> None:
+    declared = replace(spec("2n2l1c1t", memory=1024), topology=Topology(2, 2, 1, 1, ((10, 31), (31, 10))))
+    args = qemu_args(declared, "tcg", PLACEHOLDERS)
+    assert option(args, "-m") == ["1024M"]
+    assert option(args, "-object") == [
+        "memory-backend-ram,id=node0,size=512M",
+        "memory-backend-ram,id=node1,size=512M",
+    ]
+    assert option(args, "-numa") == [
+        "node,nodeid=0,memdev=node0",
+        "cpu,node-id=0,socket-id=0",
+        "node,nodeid=1,memdev=node1",
+        "cpu,node-id=1,socket-id=1",
+        "dist,src=0,dst=1,val=31",
+        "dist,src=1,dst=0,val=31",
+    ]
+
+
+def test_memory_that_the_nodes_cannot_share_is_refused() -> None:
+    with pytest.raises(InputError, match="topology 2n2l1c1t: 513 MiB cannot be dealt evenly to 2 NUMA nodes"):
+        qemu_args(spec("2n2l1c1t", memory=513), "tcg", PLACEHOLDERS)
+
+
+def test_icount_fixes_all_that_changes_a_run() -> None:
+    args = qemu_args(spec("1n1l4c1t"), "icount", PLACEHOLDERS)
+    assert option(args, "-accel") == ["tcg,thread=single,tb-size=256"]
+    assert option(args, "-icount") == ["shift=3,sleep=off"]
+    assert option(args, "-seed") == ["1"]
+    assert option(args, "-rtc") == ["base=2024-01-01T00:00:00,clock=vm"]
+    assert {"-rdrand", "-rdseed"} <= set(option(args, "-cpu")[0].split(","))
+    assert {"nokaslr", "random.trust_cpu=off"} <= set(option(args, "-append")[0].split())
+    assert "virtio-serial-pci,ioeventfd=off" in option(args, "-device")
+
+
+def test_tcg_runs_a_thread_for_each_vcpu_in_real_time() -> None:
+    args = qemu_args(spec("1n1l4c1t"), "tcg", PLACEHOLDERS)
+    assert option(args, "-accel") == ["tcg,thread=multi,tb-size=256"]
+    assert option(args, "-icount") == []
+    assert "tsc_early_khz" not in option(args, "-append")[0]
+
+
+def test_nothing_goes_into_the_guest_while_it_runs() -> None:
+    args = qemu_args(spec("1n1l4c1t"), "icount", PLACEHOLDERS)
+    assert [word.partition(",")[0] for word in option(args, "-chardev")] == ["file", "file"]
+    assert not {"-monitor", "-qmp", "-mon", "-netdev", "-nic"} & set(args)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "shift"), [(1, 3), (4, 3), (6, 3), (7, 2), (9, 2), (12, 2), (13, 1), (16, 1), (24, 1), (25, 0), (64, 0)]
+)
+def test_an_instruction_is_shorter_on_larger_machines(cpus: int, shift: int) -> None:
+    assert icount_shift(cpus) == shift
+
+
+@given(st.integers(1, 512))
+def test_more_cpus_never_get_longer_instructions(cpus: int) -> None:
+    assert 0 <= icount_shift(cpus + 1) <= icount_shift(cpus) <= 3
+
+
+def test_a_comma_in_a_path_stays_part_of_it() -> None:
+    files = replace(PLACEHOLDERS, channel="/a,b/c", console="/d,e")
+    chardevs = option(qemu_args(spec("1n1l1c1t"), "tcg", files), "-chardev")
+    assert chardevs == ["file,id=console,path=/d,,e", "file,id=channel,path=/a,,b/c"]
+
+
+def test_the_users_kernel_arguments_come_last_and_in_order() -> None:
+    line = kernel_command_line(spec("1n1l1c1t", "sysctl.kernel.a=1", "mitigations=auto"), "icount")
+    assert line.endswith(" sysctl.kernel.a=1 mitigations=auto")
+    assert "console=ttyS0" in line.split()
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_KARGS))
+def test_what_ktstr_needs_is_not_the_users_to_set(name: str) -> None:
+    for arg in (name, f"{name}=1"):
+        with pytest.raises(InputError, match="ktstr sets .* itself"):
+            kernel_command_line(spec("1n1l1c1t", arg), "icount")
+
+
+@pytest.mark.parametrize("arg", ["", "a b", "a\nb", "a\0", "\x1b[31m"])
+def test_an_argument_that_is_not_one_word_is_refused(arg: str) -> None:
+    with pytest.raises(InputError, match="expected one printable word"):
+        kernel_command_line(spec("1n1l1c1t", arg), "icount")
+
+
+def test_a_line_longer_than_the_kernel_keeps_is_refused() -> None:
+    with pytest.raises(InputError, match="expected at most 2047"):
+        kernel_command_line(spec("1n1l1c1t", "a=" + "x" * 2000), "icount")
+
+
+@given(st.sampled_from(sorted(PRESETS.values())), st.sampled_from(["icount", "tcg"]))
+def test_every_preset_has_a_command_line_without_host_paths(label: str, accel: str) -> None:
+    args = qemu_args(spec(label), "icount" if accel == "icount" else "tcg", PLACEHOLDERS)
+    assert not [word for word in args if word.startswith("/") or "=/" in word.replace("rdinit=/init", "")]
+    sizes = dict(item.split("=") for item in option(args, "-smp")[0].split(","))
+    assert int(sizes["sockets"]) * int(sizes["dies"]) * int(sizes["cores"]) * int(sizes["threads"]) == int(sizes["cpus"])
