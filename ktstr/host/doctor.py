@@ -169,7 +169,8 @@ def cached(environ: Mapping[str, str]) -> tuple[Finding, ...]:
 
 def tool(name: str, cache: Path, inside: str) -> Finding:
     """A private tool, the newest of those cached. Its absence is no failure: it is fetched when first needed."""
-    found = sorted(cache.glob(f"tools/*/{inside}"), key=lambda path: path.lstat().st_mtime)
+    # An entry's name is a digest; what begins with a dot was never finished.
+    found = sorted(cache.glob(f"tools/[!.]*/{inside}"), key=lambda path: path.lstat().st_mtime)
     if found:
         return Finding(name, True, str(found[-1]))
     return Finding(name, None, "not fetched yet; the first test fetches it", "doit tools")

@@ -22,6 +22,7 @@ from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.deb import file_sha256, full_or_denied
+from ktstr.host.elf import system_folders
 from ktstr.kernels.build import ensure, lookup, metadata_path
 from ktstr.kernels.lock import Lock, Pin, read_lock, write_lock
 from ktstr.kernels.resolve import Resolution, resolve
@@ -36,7 +37,18 @@ from ktstr.vm import image as images
 from ktstr.vm.machine import Machine
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
-from ktstr.vm.tools import BpfTools, Tool, bpf_tool, ensure_bpf, ensure_qemu, qemu_tool, resolve_tool, tool_metadata
+from ktstr.vm.tools import (
+    BpfTools,
+    Tool,
+    bpf_tool,
+    ensure_bpf,
+    ensure_qemu,
+    lookup_bpf,
+    lookup_qemu,
+    qemu_tool,
+    resolve_tool,
+    tool_metadata,
+)
 
 if TYPE_CHECKING:
     from ktstr.tasks.plan import Step
@@ -113,14 +125,24 @@ class Artifacts:
         return {family: list(steps.values()) for family, steps in self._steps.items()}
 
     def _step(
-        self, family: str, name: str, target: Path, make: Callable[[], object], needs: Iterable[str] = ()
+        self,
+        family: str,
+        name: str,
+        target: Path,
+        make: Callable[[], object],
+        needs: Iterable[str] = (),
+        fresh: Callable[[], object] | None = None,
     ) -> None:
+        """Add a step once. ``fresh`` decides for targets that can be damaged; else the target's being there does."""
         from ktstr.tasks.plan import Step
 
         def act() -> None:
             make()
 
-        self._steps[family].setdefault(name, Step(name, target, act, target.is_file, tuple(needs)))
+        def is_fresh() -> bool:
+            return target.is_file() if fresh is None else fresh() is not None
+
+        self._steps[family].setdefault(name, Step(name, target, act, is_fresh, tuple(needs)))
 
     # Pins and the lock file
 
@@ -160,7 +182,13 @@ class Artifacts:
         entry = metadata.parent
         kargs = () if declared is None else declared.kargs
         kernel = Kernel(label, resolution, entry / "vmlinux", metadata, entry / "vmlinux.btf", kargs, self.cache)
-        self._step("kernel", label, metadata, lambda: ensure(resolution, self.cache, self._apt))
+        self._step(
+            "kernel",
+            label,
+            metadata,
+            lambda: ensure(resolution, self.cache, self._apt),
+            fresh=lambda: lookup(resolution, self.cache),
+        )
         return kernel
 
     def kernel(self, name: str) -> Kernel:
@@ -173,7 +201,11 @@ class Artifacts:
         accel = self._session.text("accel") or "auto"
         pin = self._tool_pin("qemu")
         self._step(
-            "tools", "qemu", tool_metadata("qemu", pin, self.cache), lambda: ensure_qemu(pin, self.cache, self._apt)
+            "tools",
+            "qemu",
+            tool_metadata("qemu", pin, self.cache),
+            lambda: ensure_qemu(pin, self.cache, self._apt),
+            fresh=lambda: lookup_qemu(pin, self.cache),
         )
         return QemuMachine(_planned_qemu(pin, self.cache), "icount" if accel == "auto" else accel)
 
@@ -181,7 +213,11 @@ class Artifacts:
         """The BPF tools as they are or will be in the cache."""
         pin = self._tool_pin("bpf")
         self._step(
-            "tools", "bpf", tool_metadata("bpf", pin, self.cache), lambda: ensure_bpf(pin, self.cache, self._apt)
+            "tools",
+            "bpf",
+            tool_metadata("bpf", pin, self.cache),
+            lambda: ensure_bpf(pin, self.cache, self._apt),
+            fresh=lambda: lookup_bpf(pin, self.cache),
         )
         return bpf_tool(bundle.Bundle("bpf", self.cache.entry("tools", pin.digest), pin.version, pin.digest))
 
@@ -232,7 +268,9 @@ class Artifacts:
         self._step("scheduler", name, out / "metadata.json", make, ("tools:bpf", f"kernel:{kernel.label}"))
         binary = out / scheduler_name(source)
         needs = ("agent", f"scheduler:{name}")
-        return self._image(name, _sha(agent_digest, inputs), agent, binary, needs, (tools.libbpf_a.parent,))
+        # This machine's libraries first: the bundle's C library is older than a loader compiled here may need.
+        folders = (*system_folders(), tools.libbpf_a.parent)
+        return self._image(name, _sha(agent_digest, inputs), agent, binary, needs, folders)
 
     def _image(
         self,

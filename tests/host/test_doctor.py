@@ -83,6 +83,13 @@ def test_a_cached_tool_is_found_and_its_class_measured(tmp_path: Path) -> None:
     assert found["cache size"].detail == "tools 3 MiB"
 
 
+def test_a_tool_whose_fetch_never_ended_is_not_there(tmp_path: Path) -> None:
+    binary = tmp_path / "cache/tools/.tmp-abc-1/usr/bin/qemu-system-x86_64"
+    binary.parent.mkdir(parents=True)
+    binary.touch()
+    assert _by_name(doctor.cached(_environ(tmp_path)))["qemu"].ok is None
+
+
 def test_a_cache_with_no_place_is_a_failure(tmp_path: Path) -> None:
     (found,) = doctor.cached({"PATH": os.environ["PATH"]})
     assert found.ok is False

@@ -115,8 +115,8 @@ def test_a_loader_path_that_climbs_is_refused(built: Path) -> None:
         (b"#!/bin/sh\nexit 0\n", r"is a script \(the guest has no shell\)"),
         (b"hello, I am text", "is no x86-64 program: first bytes are"),
         (b"", "is no x86-64 program: the file is empty"),
-        (b"\x7fELF\x02\x01" + bytes(12) + (183).to_bytes(2, "little") + bytes(60), "ELF machine number 183"),
-        (b"\x7fELF\x01\x01" + bytes(70), "a 32-bit ELF file"),
+        (b"\x7fELF\x02\x01" + bytes(12) + (183).to_bytes(2, "little") + bytes(60), "is no x86-64 program: ELF machine number 183"),
+        (b"\x7fELF\x01\x01" + bytes(70), "is no x86-64 program: a 32-bit ELF file"),
     ],
 )
 def test_what_is_no_program_for_the_guest_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
