@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ktstr import resources
 from ktstr.config.model import Config, SchedulerDecl, TestDecl
+from ktstr.config.suggest import nearest
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.host.apt import Apt
@@ -38,6 +39,7 @@ from ktstr.vm.machine import Machine
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
 from ktstr.vm.tools import (
+    RECIPES,
     BpfTools,
     Tool,
     bpf_tool,
@@ -149,6 +151,19 @@ class Artifacts:
     def _updating(self, name: str) -> bool:
         wanted = self._session.words_of("lock_update")
         return name in wanted or "all" in wanted
+
+    def check_updates(self) -> None:
+        """Refuse a ``lock_update=`` that names nothing of this plan."""
+        specs = (str(kernel.resolution.spec) for kernel in self._kernels.values())
+        known = ("all", *self._kernels, *specs, *RECIPES)
+        for name in self._session.words_of("lock_update"):
+            if name not in known:
+                hint = nearest(name, known)
+                raise InputError(
+                    f"lock_update={name}: found no kernel or tool of that name"
+                    + (f", nearest match {hint!r}" if hint else ""),
+                    fix=f"expected one of {', '.join(dict.fromkeys(known))}",
+                )
 
     def _save_lock(self, lock: Lock) -> None:
         self._own_lock = lock

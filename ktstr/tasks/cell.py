@@ -20,7 +20,7 @@ from ktstr.checks.thresholds import merge
 from ktstr.errors import EXIT_ENVIRONMENT, KtstrError
 from ktstr.results import sidecar as sidecars
 from ktstr.results.files import staging_name, write_atomic
-from ktstr.results.record import CellRecord, GuestRecord, MachineEnd
+from ktstr.results.record import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
 from ktstr.results.store import RECORD, CellStore, reusable
 from ktstr.schedulers.find import resolve_source
 from ktstr.tasks.plan import CellPlan
@@ -164,8 +164,8 @@ def _host() -> dict[str, Any]:
 
 def _keep(session: Session, cell: CellPlan, workdir: Path, record: CellRecord) -> Outcome | None:
     """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
-    if record.end.reason == "killed" and session.cancel.is_set():
-        return None
+    if session.cancel.is_set() and record.end.reason not in VERDICT_EXITS:
+        return None  # we ended it: that says nothing, whatever its machine left
     (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
     (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
     (workdir / "program.cpio").unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -29,6 +30,7 @@ from ktstr.tasks.usage import listing, task_help, unknown_task, usage
 from ktstr.tasks.variables import Value, read_variables
 
 PRECEDENCE = (EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_VERDICT, EXIT_OK)
+_ONE_PRESS_S = 0.5
 
 
 def running() -> bool:
@@ -89,11 +91,14 @@ def _plans(words: Sequence[str]) -> bool:
 
 def _on_signal(session: Session) -> Callable[[int, FrameType | None], None]:
     def handle(number: int, frame: FrameType | None) -> None:
-        if session.signal:
+        now = time.monotonic()
+        if session.signal and now - session.signalled > _ONE_PRESS_S:
             os._exit(128 + number)  # asked twice: leave now; children die with us
-        session.signal = number
+        if session.signal:
+            return  # timeout(1) and job runners send it to us and to our group
+        session.signal, session.signalled = number, now
         session.cancel.set()
-        sys.stderr.write("\ninterrupted: ending what runs\n")
+        os.write(2, b"\ninterrupted: ending what runs\n")  # sys.stderr may be in the middle of a write
         _end_children()
 
     return handle

@@ -216,6 +216,7 @@ def make_plan(session: Session) -> Plan:
     expansion = expand(config, _selection(session))
     artifacts = Artifacts(session, config)
     artifacts.resolve_kernels(_kernels_of(expansion))
+    artifacts.check_updates()
     machine = artifacts.machine()
     maker = _CellMaker(config, artifacts, machine)
     cells = _slice(session, [maker.make(key) for key in expansion.cells])

@@ -105,7 +105,7 @@ class Reporter:
     def add_failure(self, task: Any, fail: Any) -> None:
         """Unexpected failures only: the families record what users can act on themselves."""
         unmet = type(fail).__name__ == "UnmetDependency"
-        if task.name not in self._session.failures and not unmet:
+        if task.name not in self._session.failures and not unmet and fail.report:
             self.runtime_errors.append(f"{task.name}: {fail.get_msg()}")
 
     def add_success(self, task: Any) -> None:

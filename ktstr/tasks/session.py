@@ -52,6 +52,7 @@ class Session:
     plan: Plan | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     signal: int = 0
+    signalled: float = 0.0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, KtstrError] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)

@@ -127,4 +127,6 @@ def test_every_preset_has_a_command_line_without_host_paths(label: str, accel: s
     args = qemu_args(spec(label), "icount" if accel == "icount" else "tcg", PLACEHOLDERS)
     assert not [word for word in args if word.startswith("/") or "=/" in word.replace("rdinit=/init", "")]
     sizes = dict(item.split("=") for item in option(args, "-smp")[0].split(","))
-    assert int(sizes["sockets"]) * int(sizes["dies"]) * int(sizes["cores"]) * int(sizes["threads"]) == int(sizes["cpus"])
+    assert int(sizes["sockets"]) * int(sizes["dies"]) * int(sizes["cores"]) * int(sizes["threads"]) == int(
+        sizes["cpus"]
+    )

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ktstr.results.record import GuestRecord
+from ktstr.vm.channel import ChannelError
+from ktstr.vm.ending import Left, panic_in, reason
+from ktstr.vm.supervise import Ended
+
+EXITED = Ended(0, None, None, 12.0, None, None)
+KILLED = replace(EXITED, status=-9)
+NOTHING = Left("", "", "", GuestRecord(), None, 0)
+SPOKE = GuestRecord(kernel_release="7.2.0")
+DONE = replace(SPOKE, ended=True)
+PANIC = "[    0.5] x\n[   12.345678] Kernel panic - not syncing: Fatal exception\n[   12.4] Rebooting in 1 seconds..\n"
+RESET = "CPU Reset (CPU 0)\nEAX=0\nTriple fault\nCPU Reset (CPU 0)\n"
+
+
+@pytest.mark.parametrize(
+    ("ended", "left", "expected", "detail"),
+    [
+        (EXITED, replace(NOTHING, guest=DONE), "clean", ""),
+        (EXITED, replace(NOTHING, guest=replace(DONE, deadline_hit=True)), "virtual_deadline", "its own deadline"),
+        (replace(KILLED, stopped="cancelled"), replace(NOTHING, console=PANIC), "killed", "cancelled"),
+        (
+            replace(KILLED, stopped="flood", flooded=Path("/w/channel.bin")),
+            replace(NOTHING, console=PANIC),
+            "channel_flood",
+            "more than is allowed to channel.bin",
+        ),
+        (replace(KILLED, stopped="timeout"), NOTHING, "host_timeout", "still running after 12 s"),
+        (replace(KILLED, stopped="timeout"), replace(NOTHING, guest=DONE), "host_timeout", "guest had finished"),
+        (replace(KILLED, stopped="timeout"), replace(NOTHING, console=PANIC), "panic", "Fatal exception"),
+        (replace(KILLED, stopped="dead"), replace(NOTHING, console=PANIC), "panic", "kernel panic: Fatal exception"),
+        (EXITED, replace(NOTHING, console=PANIC, guest=DONE, reset_log=RESET), "panic", "Fatal exception"),
+        (EXITED, replace(NOTHING, reset_log=RESET), "triple_fault", "triple fault"),
+        (EXITED, replace(NOTHING, reset_log=RESET, guest=DONE), "clean", ""),
+        (replace(EXITED, status=1), replace(NOTHING, emulator="qemu: no kernel\n"), "emulator_failed",
+         "exited with 1: qemu: no kernel"),
+        (replace(EXITED, status=1), NOTHING, "emulator_failed", "it said nothing"),
+        (KILLED, NOTHING, "emulator_failed", "killed by SIGKILL (out of memory?)"),
+        (replace(EXITED, status=-6), NOTHING, "emulator_failed", "killed by SIGABRT"),
+        (EXITED, replace(NOTHING, channel_error=ChannelError("garbage", 40, "bad magic"), channel_bytes=60),
+         "channel_garbage", "bad magic at 40"),
+        (EXITED, replace(NOTHING, guest=DONE, channel_error=ChannelError("garbage", 40, "bad magic")),
+         "channel_garbage", "bad magic at 40"),
+        (EXITED, replace(NOTHING, channel_error=ChannelError("flood", 4, "more than 9")), "channel_flood", "more than 9"),
+        (EXITED, replace(NOTHING, guest=SPOKE, channel_error=ChannelError("truncated", 4, "truncated frame")),
+         "channel_lost", "its last message was cut short"),
+        (EXITED, replace(NOTHING, guest=SPOKE), "channel_lost", "its last messages are missing"),
+        (EXITED, replace(NOTHING, channel_error=ChannelError("truncated", 0, "truncated frame"), channel_bytes=9),
+         "channel_lost", "first message was not whole"),
+        (EXITED, replace(NOTHING, console="a\nktstr: no channel: no port ktstr.0\nb\n"), "channel_lost",
+         "no virtio port (ktstr: no channel: no port ktstr.0)"),
+        (EXITED, replace(NOTHING, console="one\ntwo\n\n"), "channel_lost", "never spoke; the console ends with: two"),
+        (EXITED, NOTHING, "channel_lost", "(nothing)"),
+    ],
+)  # fmt: skip
+def test_each_end_has_its_reason(ended: Ended, left: Left, expected: str, detail: str) -> None:
+    found = reason(ended, left)
+    assert found[0] == expected
+    assert detail in found[1]
+
+
+@pytest.mark.parametrize(
+    ("console", "expected"),
+    [
+        ("[    1.5] Kernel panic - not syncing: VFS: Unable to mount root fs", "VFS: Unable to mount root fs"),
+        ("[    1.5][    T1] Kernel panic - not syncing: x", "x"),
+        ("Kernel panic - not syncing: without a time", "without a time"),
+        ("[    1.5] Kernel panic - not syncing: ", ""),
+        ("PANIC: early exception 0x08 IP 286:10 error 0", "early exception 0x08 IP 286:10 error 0"),
+        ("worker says: Kernel panic - not syncing: no", None),
+        ("[    1.5] ---[ end Kernel panic - not syncing: x ]---", None),
+        ("", None),
+    ],
+)
+def test_only_the_kernels_own_line_is_a_panic(console: str, expected: str | None) -> None:
+    assert panic_in(console) == expected
+
+
+def test_what_a_guest_says_is_quoted_on_one_line_of_bounded_length() -> None:
+    noise = "[    1.0] Kernel panic - not syncing: \x1b[31m" + "x" * 100_000
+    detail = reason(EXITED, replace(NOTHING, console=noise))[1]
+    assert detail.isprintable()
+    assert len(detail) < 400
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=300), st.integers(-70, 255))
+def test_any_text_gives_one_printable_sentence(console: str, emulator: str, log: str, status: int) -> None:
+    left = replace(NOTHING, console=console, emulator=emulator, reset_log=log)
+    assert reason(replace(EXITED, status=status), left)[1].isprintable()
