@@ -1,0 +1,51 @@
+"""The README and the guide tell the truth: every YAML block loads, every variable and task they name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ktstr.config.load import load
+from ktstr.tasks.table import TASKS
+from ktstr.tasks.variables import VARIABLES
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+# What a snippet may name and a reader already has.
+AROUND = {
+    "schedulers": "schedulers:\n  scx_ktstr: {path: scx_ktstr}\n",
+    "tests": "tests:\n  any: {cgroups: [{name: a}]}\n",
+}
+
+
+def blocks() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            found.append((page.name, block))
+    return found
+
+
+@pytest.mark.parametrize(("page", "block"), blocks())
+def test_every_yaml_block_loads(page: str, block: str, tmp_path: Path) -> None:
+    around = "".join(text for section, text in AROUND.items() if not re.search(rf"^{section}:", block, re.MULTILINE))
+    path = tmp_path / "ktstr.yaml"
+    path.write_text('kernels: {default: "deb:forky/cloud-amd64"}\n' + around + block, encoding="utf-8")
+    assert load(path).tests
+
+
+def test_there_are_blocks_to_check() -> None:
+    assert len(blocks()) >= 3
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_names_a_task_and_variables_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    commands = re.findall(r"^    (?:\./)?doit (.*?)(?:\s{2,}#.*|\s+#.*|\s+\|.*)?$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        for word in command.replace("'", "").split():
+            name, equals, _ = word.partition("=")
+            assert name in (VARIABLES if equals else {*TASKS, "list", "help", "clean"}), f"{page.name}: doit {command}"
