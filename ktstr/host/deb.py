@@ -39,12 +39,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def full_or_denied(err: OSError, path: Path) -> HostError:
-    """What to tell the user when ``path`` cannot be written."""
+def full_or_denied(err: OSError, path: Path, setting: str = "KTSTR_CACHE_DIR") -> HostError:
+    """What to tell the user when ``path`` cannot be written; ``setting`` moves what lies there elsewhere."""
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HostError(f"{path}: the disk is full", fix="free some space, or set KTSTR_CACHE_DIR to a larger disk")
+        return HostError(f"{path}: the disk is full", fix=f"free some space, or set {setting} to a larger disk")
     reason = err.strerror or str(err)
-    return HostError(f"{path}: cannot be written: {reason}", fix="make it writable, or set KTSTR_CACHE_DIR")
+    return HostError(f"{path}: cannot be written: {reason}", fix=f"make it writable, or set {setting}")
 
 
 def verify(package: DebPackage, file: Path) -> None:

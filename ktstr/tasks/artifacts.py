@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.deb import file_sha256, full_or_denied
-from ktstr.host.elf import system_folders
+from ktstr.host.elf import find_library, system_folders
+from ktstr.host.flock import locked
 from ktstr.kernels.build import ensure, lookup, metadata_path
 from ktstr.kernels.lock import Lock, Pin, read_lock, write_lock
 from ktstr.kernels.resolve import Resolution, resolve
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from ktstr.tasks.plan import Step
     from ktstr.tasks.session import Session
 
+# The libraries that a scheduler built by schedulers.build links to, and what those need.
+RUNTIME = ("libc.so.6", "ld-linux-x86-64.so.2", "libm.so.6", "libelf.so.1", "libz.so.1", "libzstd.so.1")
 FAMILIES = ("tools", "agent", "kernel", "scheduler", "image")
 
 
@@ -70,6 +73,7 @@ class Kernel:
     btf: Path
     kargs: tuple[str, ...]
     cache: Cache
+    task: str
 
     @property
     def identity(self) -> str:
@@ -85,7 +89,7 @@ class Kernel:
 class Image:
     """A guest image of the plan. ``binary`` is the scheduler's file name in it, None for the kernel's own."""
 
-    name: str
+    task: str
     digest: str
     path: Path
     binary: str | None
@@ -121,7 +125,6 @@ class Artifacts:
         self._kernels: dict[str, Kernel] = {}
         self._images: dict[tuple[str, str], Image] = {}
         self._agent: tuple[Path, str] | None = None
-        self.notes: list[str] = []
 
     def steps(self) -> dict[str, list[Step]]:
         return {family: list(steps.values()) for family, steps in self._steps.items()}
@@ -134,9 +137,18 @@ class Artifacts:
         make: Callable[[], object],
         needs: Iterable[str] = (),
         fresh: Callable[[], object] | None = None,
-    ) -> None:
-        """Add a step once. ``fresh`` decides for targets that can be damaged; else the target's being there does."""
+    ) -> str:
+        """Add the step that makes ``target``, once, and give its task's name.
+
+        Two names for one target are one step; one name for two targets gets a part of the second's
+        place. ``fresh`` decides for targets that can be damaged; else the target's being there does.
+        """
         from ktstr.tasks.plan import Step
+
+        steps = self._steps[family]
+        for known in steps.values():
+            if known.target == target:
+                return known.task(family)
 
         def act() -> None:
             make()
@@ -144,7 +156,9 @@ class Artifacts:
         def is_fresh() -> bool:
             return target.is_file() if fresh is None else fresh() is not None
 
-        self._steps[family].setdefault(name, Step(name, target, act, is_fresh, tuple(needs)))
+        free = name if name not in steps else f"{name}-{_sha(str(target))[:8]}"
+        steps[free] = Step(free, target, act, is_fresh, tuple(needs))
+        return steps[free].task(family)
 
     # Pins and the lock file
 
@@ -165,15 +179,18 @@ class Artifacts:
                     fix=f"expected one of {', '.join(dict.fromkeys(known))}",
                 )
 
-    def _save_lock(self, lock: Lock) -> None:
-        self._own_lock = lock
-        write_lock(self._session.project.lock, lock)
+    def _save(self, change: Callable[[Lock], Lock]) -> None:
+        """Change the project's lock file; what another run pinned meanwhile stays."""
+        path = self._session.project.lock
+        with locked(self._session.project.runs_root / ".locks" / f"{path.name}.lock"):
+            self._own_lock = change(read_lock(path))
+            write_lock(path, self._own_lock)
 
     def _tool_pin(self, name: str) -> Pin:
         pin = resolve_tool(name, self._lock, self._apt, update=self._updating(name))
         if self._own_lock.tools.get(name) != pin:
             self._lock = self._lock.with_tool(name, pin)
-            self._save_lock(self._own_lock.with_tool(name, pin))
+            self._save(lambda lock: lock.with_tool(name, pin))
         return pin
 
     # Kernels
@@ -189,22 +206,22 @@ class Artifacts:
         spec = parse_spec(name if declared is None else declared.spec, folder)
         update = self._updating(name) or self._updating(str(spec))
         resolution = resolve(spec, self._lock, self.cache, self._apt, update=update)
-        if resolution.pin is not None and self._own_lock.kernels.get(str(spec)) != resolution.pin:
-            self._lock = self._lock.with_kernel(str(spec), resolution.pin)
-            self._save_lock(self._own_lock.with_kernel(str(spec), resolution.pin))
+        pin = resolution.pin
+        if pin is not None and self._own_lock.kernels.get(str(spec)) != pin:
+            self._lock = self._lock.with_kernel(str(spec), pin)
+            self._save(lambda lock: lock.with_kernel(str(spec), pin))
         label = label_of(spec) if declared is None else name
         metadata = metadata_path(resolution, self.cache)
         entry = metadata.parent
         kargs = () if declared is None else declared.kargs
-        kernel = Kernel(label, resolution, entry / "vmlinux", metadata, entry / "vmlinux.btf", kargs, self.cache)
-        self._step(
+        task = self._step(
             "kernel",
             label,
             metadata,
             lambda: ensure(resolution, self.cache, self._apt),
             fresh=lambda: lookup(resolution, self.cache),
         )
-        return kernel
+        return Kernel(label, resolution, entry / "vmlinux", metadata, entry / "vmlinux.btf", kargs, self.cache, task)
 
     def kernel(self, name: str) -> Kernel:
         return self._kernels[name]
@@ -242,7 +259,7 @@ class Artifacts:
         """The agent's path and the digest of what it is made from."""
         if self._agent is None:
             folder, cc = resources.c_dir(), agents.compiler(self._session.environ)
-            digest = agents.inputs_digest(folder, agents.compiler_version(cc))
+            digest = agents.inputs_digest(folder, agents.toolchain_identity(cc))
             path = self.cache.entry("agents", digest) / "agent"
             self._step("agent", "", path, lambda: agents.build(folder, cc, path))
             self._agent = (path, digest)
@@ -250,7 +267,7 @@ class Artifacts:
 
     def image(self, scheduler: SchedulerDecl, kernel: Kernel) -> Image:
         """The image for a scheduler on a kernel; one without a binary holds the agent alone."""
-        per_kernel = kernel.label if scheduler.source is not None else ""
+        per_kernel = kernel.identity if scheduler.source is not None else ""
         key = (str(scheduler.source or scheduler.path or ""), per_kernel)
         if key not in self._images:
             self._images[key] = self._make_image(scheduler, kernel)
@@ -280,12 +297,12 @@ class Artifacts:
         def make() -> object:
             return build_scheduler(source, kernel.btf, tools, out)
 
-        self._step("scheduler", name, out / "metadata.json", make, ("tools:bpf", f"kernel:{kernel.label}"))
+        task = self._step("scheduler", name, out / "metadata.json", make, ("tools:bpf", kernel.task))
         binary = out / scheduler_name(source)
-        needs = ("agent", f"scheduler:{name}")
         # This machine's libraries first: the bundle's C library is older than a loader compiled here may need.
         folders = (*system_folders(), tools.libbpf_a.parent)
-        return self._image(name, _sha(agent_digest, inputs), agent, binary, needs, folders)
+        digest = _sha(agent_digest, inputs, *_runtime(system_folders()))
+        return self._image(name, digest, agent, binary, ("agent", task), folders)
 
     def _image(
         self,
@@ -296,6 +313,7 @@ class Artifacts:
         needs: tuple[str, ...],
         folders: tuple[Path, ...] = (),
     ) -> Image:
+        digest = _sha(f"format {images.FORMAT}", digest)
         path = self.cache.entry("images", digest) / "image.cpio"
 
         def make() -> None:
@@ -304,11 +322,18 @@ class Artifacts:
                 parts += images.scheduler_part(binary, folders)
             _write(path, parts)
 
-        self._step("image", name, path, make, needs)
-        return Image(name, digest, path, None if binary is None else binary.name)
+        task = self._step("image", name, path, make, needs)
+        return Image(task, digest, path, None if binary is None else binary.name)
 
     def memory_mib(self, test: TestDecl, topology: Topology) -> int:
         return memory_mib(topology, test.memory_mib)
+
+
+def _runtime(folders: Sequence[Path]) -> Iterator[str]:
+    """What this machine gives a loader compiled here: part of the image before the image is made."""
+    for name in RUNTIME:
+        found = find_library(name, folders)
+        yield f"{name} {'' if found is None else file_sha256(found)}"
 
 
 def _planned_qemu(pin: Pin, cache: Cache) -> Tool:
@@ -319,7 +344,7 @@ def _planned_qemu(pin: Pin, cache: Cache) -> Tool:
 def label_of(spec: Spec) -> str:
     """How an undeclared kernel is called in cell names: ``kernel_deb_forky_cloud_amd64``, ``kernel_path_NAME_HASH``."""
     if isinstance(spec, ImageSpec):
-        return f"kernel_path_{_plain(spec.path.name)}_{zlib.crc32(str(spec.path.resolve()).encode()):08x}"[:-2]
+        return f"kernel_path_{_plain(spec.path.name)}_{zlib.crc32(str(spec.path.resolve()).encode()) >> 8:06x}"
     return f"kernel_{_plain(str(spec))}"
 
 

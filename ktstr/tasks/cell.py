@@ -18,14 +18,16 @@ from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
 from ktstr.checks.thresholds import merge
 from ktstr.errors import EXIT_ENVIRONMENT, KtstrError
+from ktstr.host.deb import full_or_denied
 from ktstr.results import sidecar as sidecars
 from ktstr.results.files import staging_name, write_atomic
 from ktstr.results.record import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
 from ktstr.results.store import RECORD, CellStore, reusable
 from ktstr.schedulers.find import resolve_source
-from ktstr.tasks.plan import CellPlan
+from ktstr.tasks.plan import CellPlan, SkipPlan
 from ktstr.tasks.session import Outcome, Session
 from ktstr.vm.machine import GuestSpec
+from ktstr.vm.memory import HOST_OVERHEAD_MIB
 
 _COUNTER = itertools.count(1)
 CONSOLE, SCHED_LOG, COMMAND, SIDECAR, CHANNEL = "console.log", "sched.log", "command.txt", "sidecar.json", "channel.bin"
@@ -104,7 +106,7 @@ def run_cell(session: Session, cell: CellPlan) -> None:
 
 def _measure(session: Session, cell: CellPlan) -> Outcome | None:
     """Run the guest. None when the session was cancelled before or while it ran."""
-    with session.tokens.hold(cell.host_cpus, cell.memory_mib + 256, session.cancel) as held:
+    with session.tokens.hold(cell.host_cpus, cell.memory_mib + HOST_OVERHEAD_MIB, session.cancel) as held:
         if not held:
             return None
         session.progress.cell_started()
@@ -112,6 +114,8 @@ def _measure(session: Session, cell: CellPlan) -> Outcome | None:
         try:
             record = _boot(session, cell, workdir)
             return _keep(session, cell, workdir, record)
+        except OSError as err:
+            raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
         finally:
             shutil.rmtree(workdir, ignore_errors=True)
 
@@ -193,3 +197,26 @@ def _outcome(session: Session, cell: CellPlan, record: CellRecord, judgement: Ju
         write_atomic(path, data, staging_name(record.run_id))
     files = tuple(str(p) for name in (CONSOLE, SCHED_LOG, COMMAND) if (p := folder / name).exists())
     return Outcome(cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files)
+
+
+def skipped(session: Session, skip: SkipPlan) -> Outcome:
+    """The outcome of a cell that its test's constraints rule out, with its minimal sidecar."""
+    now = datetime.now(UTC)
+    works = [work.work_type for cgroup in skip.test.cgroups for work in cgroup.works]
+    named = sidecars.CellIdentity(
+        test=skip.key.test,
+        preset=skip.key.preset,
+        topology=skip.topology.label,
+        vcpus=0,
+        scheduler=skip.key.scheduler,
+        accel=skip.accel,
+        seed=skip.key.seed,
+        work_type="+".join(dict.fromkeys(works)),
+        cpu_budget=0,
+        kernel_version=skip.kernel.version(),
+        project_commit=session.commit(),
+        run_source=sidecars.run_source(session.environ),
+    )
+    stamp, run = now.isoformat(timespec="milliseconds"), sidecars.run_id(now, next(_COUNTER))
+    whole = sidecars.build_skip(named, skip.reason, timestamp=stamp, run=run, host=_host())
+    return Outcome(skip.name, "skip", (skip.reason,), False, None, whole)

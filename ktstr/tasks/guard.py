@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from doit.exceptions import TaskFailed  # type: ignore[import-untyped]
 
 from ktstr.errors import HostError, KtstrError
+from ktstr.host.deb import full_or_denied
 from ktstr.tasks.session import Session
 
 
@@ -22,6 +24,10 @@ def perform(run: Session, task: str, action: Callable[[], None]) -> Any:
         if not run.cancel.is_set():
             run.fail(task, err)
         return TaskFailed(str(err), report=False)
+    except OSError as err:
+        found = full_or_denied(err, Path(err.filename or run.project.runs_root))
+        run.fail(task, found)
+        return TaskFailed(str(found), report=False)
     except Exception as err:
         if os.environ.get("KTSTR_DEBUG"):
             raise

@@ -13,13 +13,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ktstr import __version__
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
-from ktstr.results.store import CellStore
-from ktstr.results.view import epoch
+from ktstr.host.deb import full_or_denied
 from ktstr.tasks import session as sessions
 from ktstr.tasks.project import Project, current_dir, find_project
 from ktstr.tasks.reporter import Progress
@@ -77,7 +77,7 @@ def own_tasks(namespace: dict[str, Any]) -> dict[str, str]:
 def _check_words(words: Sequence[str], known: dict[str, str]) -> None:
     for word in words:
         if word.split(":")[0] not in known:
-            raise unknown_task(word)
+            raise unknown_task(word, known)
 
 
 def _allowed(words: Sequence[str]) -> tuple[str, ...]:
@@ -115,18 +115,26 @@ def _end_children() -> None:
             continue
 
 
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise full_or_denied(err, path, "KTSTR_RUNS_ROOT") from None
+
+
 def _run_doit(session: Session, namespace: dict[str, Any]) -> None:
     from doit.cmd_base import ModuleTaskLoader  # type: ignore[import-untyped]
     from doit.doit_cmd import DoitMain  # type: ignore[import-untyped]
 
+    from ktstr.results.store import CellStore
     from ktstr.tasks.reporter import Reporter
 
     cells = len(session.plan.cells) if session.plan else 0
     session.progress.expect(cells)
     reporter = Reporter(session, session.progress)
-    session.project.state.mkdir(parents=True, exist_ok=True)
+    _make_folder(session.project.state)
     CellStore(session.project.cells).sweep()
-    jobs = session.number("jobs") or os.cpu_count() or 1
+    jobs = session.number("jobs") or usable_cpus()
     config = {
         "BACKEND": {"ktstr": "ktstr.tasks.statedb:StateDB"},
         "GLOBAL": {
@@ -159,32 +167,73 @@ def _report_failures(session: Session) -> None:
         sys.stderr.write(f"{task}: {error}\n")
 
 
+def _runs_cells(words: Sequence[str]) -> bool:
+    return any(word.split(":")[0] in ("test", "cell") for word in words)
+
+
+def _check_tasks(session: Session) -> None:
+    """Refuse ``family:name`` that the plan does not have, before anything runs."""
+    plan = session.plan
+    if plan is None:
+        return
+    known = {step.task(family) for family, steps in plan.steps.items() for step in steps}
+    known |= {f"cell:{cell.name}" for cell in plan.cells}
+    for word in session.words:
+        if ":" in word and word not in known:
+            raise unknown_task(word, known)
+
+
+def _finish(session: Session) -> None:
+    """The report, written whatever happened; what goes wrong here is one more failure."""
+    if _runs_cells(session.words) and session.plan is not None:
+        from ktstr.tasks.summary import finish_test
+
+        session.report.append(finish_test(session))
+    _report_failures(session)
+    sys.stdout.write("".join(session.report))
+    sys.stdout.flush()
+
+
 def _execute(session: Session, namespace: dict[str, Any]) -> int:
+    import psutil  # noqa: F401 -- the signal handler needs it, and must not import
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal(session))
     if _plans(session.words):
+        from ktstr.host.flock import refuse_remote
         from ktstr.tasks.plan import make_plan
 
-        session.plan = make_plan(session)
+        refuse_remote(session.project.runs_root)
+        try:
+            session.plan = make_plan(session)
+        except KtstrError:
+            if session.signal:
+                return exit_code(session)
+            raise
+        _check_tasks(session)
     if session.flag("dry_run"):
         from ktstr.tasks.summary import dry_run
 
         sys.stdout.write(dry_run(session))
         return EXIT_OK
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _on_signal(session))
     _run_doit(session, namespace)
-    _report_failures(session)
-    if "test" in session.words:
-        from ktstr.tasks.summary import finish_test
-
-        session.report.append(finish_test(session))
-    sys.stdout.write("".join(session.report))
-    sys.stdout.flush()
+    try:
+        _finish(session)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return exit_code(session)
 
 
+def usable_cpus() -> int:
+    """Host CPUs this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 def _session(project: Project, words: Sequence[str], values: dict[str, Value]) -> Session:
+    from ktstr.results.view import epoch
+
     jobs = values.get("jobs")
-    cpus = jobs if isinstance(jobs, int) else os.cpu_count() or 1
+    cpus = jobs if isinstance(jobs, int) else usable_cpus()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     return Session(
         project,
@@ -222,15 +271,14 @@ def _list(rest: Sequence[str]) -> int:
 
 
 def _clean(rest: Sequence[str]) -> int:
-    """Remove the project's ``target`` results, and nothing else."""
-    import shutil
+    """Remove the results ktstr made: run directories, store and state; nothing else that lies beside them."""
+    from ktstr.tasks.clean import remove_results
 
     if rest:
         raise InputError(f"clean {' '.join(rest)}: found arguments, expected none", fix="doit clean")
     project = find_project(current_dir(), os.environ)
-    if project.runs_root.exists():
-        shutil.rmtree(project.runs_root)
-        sys.stdout.write(f"removed {project.runs_root}\n")
+    for path in remove_results(project.runs_root):
+        sys.stdout.write(f"removed {path}\n")
     return EXIT_OK
 
 

@@ -10,9 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from doit.cmd_help import Help as DoitHelp  # type: ignore[import-untyped]
-from doit.cmd_list import List as DoitList  # type: ignore[import-untyped]
-from doit.cmd_run import Run as DoitRun  # type: ignore[import-untyped]
+from doit.doit_cmd import DoitMain  # type: ignore[import-untyped]
 
 from ktstr.tasks.project import find_root
 
@@ -25,31 +23,17 @@ def _take_over() -> None:
         raise SystemExit(main(sys.argv[1:]))
 
 
-class Run(DoitRun):  # type: ignore[misc]
-    """``doit [run]``."""
+def _ours(theirs: Any) -> Any:
+    """doit's command, with our look around first."""
 
-    name = "run"
-
-    def parse_execute(self, in_args: list[str]) -> Any:
+    def parse_execute(self: Any, in_args: list[str]) -> Any:
         _take_over()
-        return super().parse_execute(in_args)
+        return theirs.parse_execute(self, in_args)
+
+    name = theirs.get_name()
+    return type(theirs.__name__, (theirs,), {"name": name, "parse_execute": parse_execute, "__doc__": theirs.__doc__})
 
 
-class List(DoitList):  # type: ignore[misc]
-    """``doit list``."""
-
-    name = "list"
-
-    def parse_execute(self, in_args: list[str]) -> Any:
-        _take_over()
-        return super().parse_execute(in_args)
-
-
-class Help(DoitHelp):  # type: ignore[misc]
-    """``doit help``."""
-
-    name = "help"
-
-    def parse_execute(self, in_args: list[str]) -> Any:
-        _take_over()
-        return super().parse_execute(in_args)
+(Help, Run, List, Info, Clean, Forget, Ignore, DumpDB, Strace, TabCompletion, ResetDep) = (
+    _ours(command) for command in DoitMain.DOIT_CMDS
+)

@@ -10,13 +10,14 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
-from ktstr.config.select import Expansion, Selection, expand, parse_seeds
+from ktstr.config.select import Expansion, Selection, Skip, expand, parse_seeds
 from ktstr.config.topology import Topology
-from ktstr.errors import InputError
+from ktstr.errors import HostError, InputError
 from ktstr.scenarios.compile import Compiled, compile_test
 from ktstr.scenarios.encode import encode
 from ktstr.tasks.artifacts import Artifacts, Image, Kernel
@@ -36,6 +37,10 @@ class Step:
     make: Callable[[], None]
     fresh: Callable[[], bool]
     needs: tuple[str, ...] = ()
+
+    def task(self, family: str) -> str:
+        """The task's name in the graph."""
+        return f"{family}:{self.name}" if self.name else family
 
 
 @dataclass(frozen=True)
@@ -60,23 +65,32 @@ class CellPlan:
 
 
 @dataclass(frozen=True)
+class SkipPlan:
+    """A point that its test's constraints rule out, and why."""
+
+    name: str
+    key: CellKey
+    accel: str
+    test: TestDecl
+    topology: Topology
+    kernel: Kernel
+    reason: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All of one invocation: cells, the skipped ones with their reasons, and the build steps."""
+    """All of one invocation: cells, skipped points, cells that cannot be planned here, and build steps."""
 
     cells: tuple[CellPlan, ...]
-    skips: tuple[Outcome, ...]
+    skips: tuple[SkipPlan, ...]
+    broken: tuple[Outcome, ...]
     steps: dict[str, list[Step]]
     machine: Machine
     config: Config
-    notes: tuple[str, ...] = field(default_factory=tuple)
 
     def closure(self, names: Iterable[str]) -> list[str]:
         """The named steps and everything they need, nearest first."""
-        needs = {
-            (f"{base}:{step.name}" if step.name else base): step.needs
-            for base, steps in self.steps.items()
-            for step in steps
-        }
+        needs = {step.task(family): step.needs for family, steps in self.steps.items() for step in steps}
         found: dict[str, None] = {}
         todo = list(names)
         while todo:
@@ -135,6 +149,14 @@ class _CellMaker:
             self._arguments[common] = self._machine.command_line(spec)
         return self._arguments[common]
 
+    def try_make(self, key: CellKey) -> CellPlan | Outcome:
+        """The plan, or the error of a cell whose scheduler cannot be had on this host."""
+        try:
+            return self.make(key)
+        except HostError as err:
+            name = cell_name(key, self._artifacts.kernel(key.kernel), self._machine.accel)
+            return Outcome(name, "error", (str(err),), False, None, exit_code=err.exit_code)
+
     def make(self, key: CellKey) -> CellPlan:
         config = self._config
         test, scheduler, topology = config.tests[key.test], config.schedulers[key.scheduler], config.presets[key.preset]
@@ -161,13 +183,13 @@ class _CellMaker:
             host_cpus=_host_cpus(self._machine.accel, topology),
             kernel_args=arguments,
             input_digest=digest,
-            needs=("tools:qemu", f"kernel:{kernel.label}", f"image:{image.name}"),
+            needs=("tools:qemu", kernel.task, image.task),
         )
 
 
 def _host_cpus(accel: str, topology: Topology) -> int:
     """How many host CPUs the machine can use at once: counted instructions run in one thread."""
-    return 1 if accel == "icount" else min(topology.cpus, os.cpu_count() or 1)
+    return 1 if accel == "icount" else min(topology.cpus, len(os.sched_getaffinity(0)))
 
 
 def _kernel_args(kernel: Kernel, scheduler: SchedulerDecl, test: TestDecl) -> tuple[str, ...]:
@@ -182,12 +204,16 @@ def _only_failed(session: Session, cells: list[CellPlan]) -> list[CellPlan]:
     return [cell for cell in cells if last.get(cell.name) in FAILED]
 
 
-def _slice(session: Session, cells: list[CellPlan]) -> list[CellPlan]:
+T = TypeVar("T")
+
+
+def _slice(session: Session, items: list[T]) -> list[T]:
+    """The ``shard=i/n`` slice of the cells, or of the skipped points."""
     shard = session.text("shard")
     if shard is None:
-        return cells
+        return items
     i, n = (int(part) for part in shard.split("/"))
-    return cells[i - 1 :: n]
+    return items[i - 1 :: n]
 
 
 def _named(session: Session, cells: list[CellPlan]) -> list[CellPlan]:
@@ -201,16 +227,33 @@ def _named(session: Session, cells: list[CellPlan]) -> list[CellPlan]:
     return [cell for cell in cells if cell.name in names]
 
 
+def _nothing(session: Session, cells: int) -> InputError:
+    """The error for a selection that leaves no cell, naming what narrowed it."""
+    given = {"failed": session.flag("failed") and "1", "shard": session.text("shard")}
+    narrowed = [f"{name}={value}" for name, value in given.items() if value]
+    return InputError(
+        f"nothing was selected: {' '.join(narrowed) or 'the selection'} leaves none of {cells} cells",
+        fix="doit test dry_run=1 without a selection",
+    )
+
+
 def _kernels_of(expansion: Expansion) -> list[str]:
     keys = (*expansion.cells, *(skip.key for skip in expansion.skips))
     return list(dict.fromkeys(key.kernel for key in keys))
 
 
+def _skip(skip: Skip, config: Config, artifacts: Artifacts, accel: str) -> SkipPlan:
+    kernel = artifacts.kernel(skip.key.kernel)
+    test, topology = config.tests[skip.key.test], config.presets[skip.key.preset]
+    return SkipPlan(cell_name(skip.key, kernel, accel), skip.key, accel, test, topology, kernel, skip.reason)
+
+
 def make_plan(session: Session) -> Plan:
     """Resolve kernels, choose the machine and plan every selected cell.
 
-    Raises InputError for a selection that matches nothing or a bad declaration, and HostError
-    when a kernel or tool cannot be resolved.
+    Raises InputError for a selection that matches nothing or a bad declaration, and HostError when
+    a kernel or the machine cannot be resolved. A scheduler that this host cannot build makes its
+    own cells errors, and no others.
     """
     config = load_config(session.project)
     expansion = expand(config, _selection(session))
@@ -219,14 +262,12 @@ def make_plan(session: Session) -> Plan:
     artifacts.check_updates()
     machine = artifacts.machine()
     maker = _CellMaker(config, artifacts, machine)
-    cells = _slice(session, [maker.make(key) for key in expansion.cells])
+    made = [maker.try_make(key) for key in _slice(session, list(expansion.cells))]
+    cells = [cell for cell in made if isinstance(cell, CellPlan)]
     cells = _named(session, _only_failed(session, cells) if session.flag("failed") else cells)
-    skips = tuple(
-        Outcome(
-            cell_name(skip.key, artifacts.kernel(skip.key.kernel), machine.accel), "skip", (skip.reason,), False, None
-        )
-        for skip in expansion.skips
-    )
-    if not cells and not skips:
-        raise InputError("nothing was selected: no cell matches", fix="doit test dry_run=1 without a selection")
-    return Plan(tuple(cells), skips, artifacts.steps(), machine, config, tuple(artifacts.notes))
+    points = [] if session.flag("failed") else _slice(session, list(expansion.skips))
+    skips = tuple(_skip(skip, config, artifacts, machine.accel) for skip in points)
+    broken = tuple(cell for cell in made if isinstance(cell, Outcome))
+    if not cells and not skips and not broken:
+        raise _nothing(session, len(expansion.cells))
+    return Plan(tuple(cells), skips, broken, artifacts.steps(), machine, config)

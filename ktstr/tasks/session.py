@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ktstr.errors import KtstrError
-from ktstr.results.view import Epoch
 from ktstr.tasks.project import Project
 from ktstr.tasks.tokens import TokenPool
 from ktstr.tasks.variables import Value
 
 if TYPE_CHECKING:
+    from ktstr.results.view import Epoch
     from ktstr.tasks.plan import Plan
     from ktstr.tasks.reporter import Progress
 

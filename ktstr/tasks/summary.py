@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktstr.errors import EXIT_ENVIRONMENT, EXIT_OK, EXIT_VERDICT, HostError, InputError, KtstrError
+from ktstr.errors import EXIT_ENVIRONMENT, EXIT_OK, EXIT_VERDICT, HostError, KtstrError
 from ktstr.results import summary as render
+from ktstr.results.files import write_atomic
 from ktstr.tasks.session import Outcome, Session
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ def reproduce(cell: CellPlan) -> str:
         f"accel={cell.accel}",
         f"seed={cell.key.seed}",
     )
-    return "doit test " + " ".join(shlex.quote(pin) for pin in (*pins, "rerun=1"))
+    return f"{os.environ.get('KTSTR_CALLED_AS') or 'doit'} test " + " ".join(
+        shlex.quote(pin) for pin in (*pins, "rerun=1")
+    )
 
 
 def _cause(session: Session, cell: CellPlan) -> KtstrError | None:
@@ -52,9 +56,12 @@ def _missing(session: Session, cell: CellPlan) -> Outcome:
 
 
 def _outcomes(session: Session) -> list[Outcome]:
+    from ktstr.tasks.cell import skipped
+
     assert session.plan is not None
     ran = [session.outcomes.get(cell.name) or _missing(session, cell) for cell in session.plan.cells]
-    return [*ran, *session.plan.skips]
+    skips = [skipped(session, skip) for skip in session.plan.skips]
+    return [*ran, *session.plan.broken, *skips]
 
 
 def _remember(session: Session, outcomes: list[Outcome]) -> None:
@@ -66,9 +73,8 @@ def _remember(session: Session, outcomes: list[Outcome]) -> None:
     except (OSError, ValueError):
         last = {}
     last |= {o.name: o.verdict for o in outcomes if o.verdict != "not run"}
-    temp = path.with_name(f"last.json.tmp.{os.getpid()}")
-    temp.write_text(json.dumps(last, indent=1, sort_keys=True), encoding="utf-8")
-    temp.replace(path)
+    with suppress(HostError):
+        write_atomic(path, json.dumps(last, indent=1, sort_keys=True).encode(), f"tmp.{os.getpid()}")
 
 
 def last_verdicts(state: Path) -> dict[str, str]:
@@ -120,19 +126,26 @@ def _write_junit(session: Session, cells: list[render.CellSummary]) -> None:
         return
     path = session.project.stand / target
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-        temp.write_text(render.junit(cells), encoding="utf-8")
-        temp.replace(path)
-    except OSError as err:
-        raise HostError(f"junit={target}: {err.strerror}", fix="name a path that can be written") from None
+        write_atomic(path, render.junit(cells).encode(), f"tmp.{os.getpid()}")
+    except HostError as err:
+        session.fail(f"junit={target}", err)
+
+
+def _published(session: Session) -> list[Outcome]:
+    """The outcomes with their paths in the view. One that cannot be filled costs the view, not the report."""
+    from ktstr.tasks.publish import publish
+
+    outcomes = _outcomes(session)
+    try:
+        return publish(session, outcomes)
+    except KtstrError as err:
+        session.fail("test", err)
+        return outcomes
 
 
 def finish_test(session: Session) -> str:
     """Publish the view, remember the verdicts and give the report's text."""
-    from ktstr.tasks.publish import publish
-
-    outcomes = publish(session, _outcomes(session))
+    outcomes = _published(session)
     _remember(session, outcomes)
     session.exit_codes += [_code(session, outcome) for outcome in outcomes]
     loud = _all_skipped(session, outcomes)
@@ -144,12 +157,13 @@ def finish_test(session: Session) -> str:
 
 
 def dry_run(session: Session) -> str:
-    """Each cell and why it would run, or that it is up to date."""
+    """Each cell and why it would run, or that it is up to date; one JSON object with ``json=1``."""
     from ktstr.tasks.cell import why
 
     assert session.plan is not None
-    if not session.plan.cells:
-        raise InputError("nothing was selected", fix="doit test dry_run=1 without a selection shows every cell")
-    lines = [f"{cell.name}  {why(session, cell)}" for cell in session.plan.cells]
-    lines += [f"{skip.name}  skip: {'; '.join(skip.reasons)}" for skip in session.plan.skips]
-    return "\n".join(lines) + "\n"
+    rows = [(cell.name, why(session, cell)) for cell in session.plan.cells]
+    rows += [(cell.name, f"error: {'; '.join(cell.reasons)}") for cell in session.plan.broken]
+    rows += [(skip.name, f"skip: {skip.reason}") for skip in session.plan.skips]
+    if session.flag("json"):
+        return json.dumps({"cells": [{"name": n, "why": w} for n, w in rows]}, indent=2, ensure_ascii=False) + "\n"
+    return "".join(f"{name}  {reason}\n" for name, reason in rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ktstr import __version__
 from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
@@ -24,15 +26,16 @@ def _wrap(head: str, text: str, column: int) -> list[str]:
     return [*lines, line.rstrip()]
 
 
-def listing(extra: dict[str, str] | None = None) -> str:
-    """Every task, grouped, one line each. ``extra``: tasks of the user's own dodo.py."""
+def listing(there: dict[str, str] | None = None) -> str:
+    """Every task, grouped, one line each. ``there``: the tasks of the project's dodo.py, when there is one."""
     groups: dict[str, list[TaskInfo]] = {}
     for info in TASKS.values():
-        groups.setdefault(info.group, []).append(info)
+        if there is None or info.name in there:
+            groups.setdefault(info.group, []).append(info)
     lines: list[str] = []
     for group, infos in groups.items():
         lines += [f"{group}:", *(line for i in infos for line in _wrap(f"  {i.name}", i.doc, 20))]
-    own = {name: doc for name, doc in (extra or {}).items() if name not in TASKS}
+    own = {name: doc for name, doc in (there or {}).items() if name not in TASKS}
     if own:
         lines += ["This project's own:", *(line for n, d in own.items() for line in _wrap(f"  {n}", d, 20))]
     return "\n".join(lines)
@@ -74,9 +77,9 @@ def task_help(name: str) -> str:
     return "\n".join(lines if info.variables else [*lines, "  takes no variables"])
 
 
-def unknown_task(name: str) -> InputError:
+def unknown_task(name: str, known: Iterable[str] = TASKS) -> InputError:
     """The error for a task nobody knows, with the nearest match."""
-    hint = nearest(name.split(":")[0], tuple(TASKS))
+    hint = nearest(name.split(":")[0], tuple(known))
     return InputError(
         f"{name}: found no task of that name" + (f", nearest match {hint!r}" if hint else ""), fix="doit list"
     )

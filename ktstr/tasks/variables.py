@@ -170,6 +170,12 @@ def _parse(var: Variable, given: Sequence[str], origin: str) -> Value:
     return _parse_one(var, given[0], origin)
 
 
+def _without_rivals(given: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> Mapping[str, str]:
+    """``seed`` and ``seeds`` say the same thing: one on the command line silences the other's environment."""
+    silenced = {VARIABLES[b].env for a, b in (("seed", "seeds"), ("seeds", "seed")) if a in given}
+    return {name: value for name, value in environ.items() if name not in silenced}
+
+
 def read_variables(
     given: Mapping[str, Sequence[str]], allowed: Sequence[str], tasks: str, environ: Mapping[str, str]
 ) -> dict[str, Value]:
@@ -178,6 +184,7 @@ def read_variables(
         if name not in allowed:
             raise _unknown(name, allowed, tasks)
     values: dict[str, Value] = {}
+    environ = _without_rivals(given, environ)
     for name in allowed:
         var = VARIABLES[name]
         if name in given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
+from ktstr.host.deb import file_sha256, full_or_denied
 
 FLAGS = (
     "-std=c11",
@@ -36,11 +38,26 @@ def compiler(environ: Mapping[str, str]) -> str:
 
 def compiler_version(cc: str) -> str:
     """What the compiler calls itself. Raises HostError when it does not run."""
+    return _ask(cc, "--version").partition("\n")[0]
+
+
+def toolchain_identity(cc: str) -> str:
+    """The compiler's version and the static C library it links, by hash: what makes the agent beside its sources.
+
+    Raises HostError when the compiler does not run or has no static C library.
+    """
+    libc = Path(_ask(cc, "-print-file-name=libc.a").strip())
+    if not libc.is_file():
+        raise HostError(f"{cc} has no static C library (libc.a)", fix="apt-get install libc6-dev")
+    return f"{compiler_version(cc)} {file_sha256(libc)}"
+
+
+def _ask(cc: str, option: str) -> str:
     try:
-        done = subprocess.run([cc, "--version"], capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run([cc, option], capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError) as err:
-        raise HostError(f"{cc} --version failed: {err}", fix="apt-get install --reinstall gcc") from None
-    return done.stdout.splitlines()[0] if done.stdout else ""
+        raise HostError(f"{cc} {option} failed: {err}", fix="apt-get install --reinstall gcc") from None
+    return done.stdout
 
 
 def sources(c_dir: Path) -> tuple[Path, ...]:
@@ -51,9 +68,9 @@ def sources(c_dir: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def inputs_digest(c_dir: Path, version: str) -> str:
-    """SHA-256 over sources, header, compiler version and flags."""
-    total = hashlib.sha256(repr((version, FLAGS)).encode())
+def inputs_digest(c_dir: Path, toolchain: str) -> str:
+    """SHA-256 over sources, header, toolchain and flags."""
+    total = hashlib.sha256(repr((toolchain, FLAGS)).encode())
     for path in sources(c_dir):
         data = path.read_bytes()
         total.update(f"{path.parent.name}/{path.name}:{len(data)}:".encode() + data)
@@ -61,21 +78,32 @@ def inputs_digest(c_dir: Path, version: str) -> str:
 
 
 def build(c_dir: Path, cc: str, out: Path) -> None:
-    """Compile the agent to ``out``, atomically. Raises InputError with the compiler's own words."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    """Compile the agent to ``out``, atomically.
+
+    Raises InputError with the compiler's own words, HostError when ``out`` cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise full_or_denied(err, out.parent) from err
     temp = out.with_name(f".{out.name}.tmp.{os.getpid()}")
     files = [str(path) for path in sources(c_dir) if path.suffix == ".c"]
     prefix = f"-ffile-prefix-map={c_dir}=."
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)],
             capture_output=True,
             text=True,
             check=False,
         )
+        if "No space left on device" in done.stderr:
+            raise full_or_denied(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out.parent)
         if done.returncode:
             tail = "\n".join(done.stderr.splitlines()[-20:])
             raise InputError(f"the guest agent does not compile:\n{tail}", fix=f"look at {c_dir / 'guest'}")
         temp.replace(out)
+    except OSError as err:
+        raise full_or_denied(err, out) from err
     finally:
         temp.unlink(missing_ok=True)

@@ -47,7 +47,7 @@ def reason(ended: Ended, left: Left) -> tuple[ExitReason, str]:
     panic = panic_in(left.console)
     if panic is not None:
         return "panic", f"kernel panic: {_quote(panic) or _NO_REASON}"
-    if ended.stopped == "timeout":
+    if ended.stopped is not None:
         return "host_timeout", _timeout(ended, left)
     if ended.status != 0:
         return "emulator_failed", _emulator(ended, left)

@@ -15,6 +15,7 @@ from ktstr.errors import InputError
 from ktstr.host.elf import BadElf, Dynamic, needed_libraries, read_dynamic, system_folders
 from ktstr.vm.cpio import MAX_DATA, Entry, archive, char_device, directory, regular
 
+FORMAT = 1  # raised when the same parts are packed in another way: part of every image's digest
 PROGRAM = "ktstr/program"
 SCHEDULER_BIN = "sched/bin"
 SCHEDULER_LIB = "sched/lib"

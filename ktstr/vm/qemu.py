@@ -112,7 +112,7 @@ def _prepare(spec: GuestSpec, workdir: Path) -> None:
     except OSError as err:
         if err.errno == errno.ENOENT and err.filename is not None:
             raise HostError(f"{err.filename}: is gone", fix="run the command again") from err
-        raise full_or_denied(err, workdir) from err
+        raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
 
 
 def _limits(workdir: Path, seconds: float) -> Limits:

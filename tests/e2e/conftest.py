@@ -106,7 +106,7 @@ def project(tmp_path: Path, lock: str) -> UserProject:
     return make_project(tmp_path, lock)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def slow() -> bool:
     """Whether the full numbers are asked for (``./doit check slow=1``)."""
     return bool(os.environ.get("KTSTR_CHECK_SLOW"))

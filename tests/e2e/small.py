@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from ktstr.host.cache import cache_root
 from tests.e2e.conftest import UserProject
 
 MARK = "E2E_RUN"  # in the environment of a run, and so in that of everything it starts
@@ -71,3 +72,11 @@ def half_written(project: UserProject) -> list[str]:
     cells = target / "ktstr" / ".cells"
     odd += [p for p in cells.glob("*") if not p.name.startswith(".") and not (p / "record.json").is_file()]
     return sorted(str(p.relative_to(target)) for p in odd)
+
+
+def private_cache(folder: Path, *shared: str) -> Path:
+    """A cache of a test's own, in which these kinds of entries are those of the real one."""
+    folder.mkdir(parents=True)
+    for kind in shared:
+        (folder / kind).symlink_to(cache_root(os.environ) / kind)
+    return folder

@@ -107,7 +107,7 @@ def test_the_users_kernel_arguments_come_last_and_in_order() -> None:
 @pytest.mark.parametrize("name", sorted(RESERVED_KARGS))
 def test_what_ktstr_needs_is_not_the_users_to_set(name: str) -> None:
     for arg in (name, f"{name}=1"):
-        with pytest.raises(InputError, match="ktstr sets .* itself"):
+        with pytest.raises(InputError, match=r"ktstr sets .* itself"):
             kernel_command_line(spec("1n1l1c1t", arg), "icount")
 
 

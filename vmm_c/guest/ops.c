@@ -79,10 +79,11 @@ static void sleep_ns(uint64_t ns)
 
 static void stop_workers(uint64_t timeout_ns)
 {
-	report_vcpus_send();
 	if (run_status() == KTSTR_END_DEADLINE && timeout_ns > LATE_STOP_NS)
 		timeout_ns = LATE_STOP_NS;
 	worker_stop_all(timeout_ns);
+	/* Not before: a CPU is charged for a task when that leaves it, and a lone spinner never did. */
+	report_vcpus_send();
 }
 
 static bool takes_down(enum ktstr_op kind)

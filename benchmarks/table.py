@@ -1,0 +1,2 @@
+class Row: pass
+def best(): pass
