@@ -33,7 +33,7 @@ def declaration() -> str:
     lines = ['kernels: {default: "deb:forky/cloud-amd64"}', "presets:"]
     lines += [f"  p{i}: {label}" for i, label in enumerate(PRESETS)]
     lines += ["tests:"]
-    lines += [f"  t{i}: {{duration: {100 + i}ms, cgroups: [{{name: all, workers: 8}}]}}" for i in range(TESTS)]
+    lines += [f"  t{i}: {{duration: {100 + i}ms, cgroups: [{{name: all, workers: 8}}], checks: {{not_starved: false}}}}" for i in range(TESTS)]
     lines += ["matrices:", f'  all: {{tests: "*", presets: "p[0-9]", seeds: 1..{SEEDS}}}']
     return "\n".join(lines) + "\n"
 

@@ -58,14 +58,3 @@ class Detail:
 def fold(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of the parts; Skip for no parts."""
     return max(verdicts, default=Verdict.SKIP)
-
-
-def outcome_of_bits(passed: bool, skipped: bool, inconclusive: bool) -> Verdict | None:
-    """Read a sidecar's three bits; None when more than one is set, which no writer may do."""
-    if passed + skipped + inconclusive > 1:
-        return None
-    if passed:
-        return Verdict.PASS
-    if skipped:
-        return Verdict.SKIP
-    return Verdict.INCONCLUSIVE if inconclusive else Verdict.FAIL

@@ -92,10 +92,10 @@ def _explain(what: str, output: str) -> KtstrError:
             f"{what}: the archive's signature is out of date here: {words}",
             fix="set this machine's clock; for a mirror that is behind, apt's Acquire::Check-Valid-Until",
         )
-    if "Hash Sum mismatch" in output:
-        return HostError(f"{what}: the mirror served another file than the one pinned: {words}", fix="try again")
     if re.search(r"404\s+Not Found|File not found", output):
         return Gone(f"{what}: the archive does not have it (any more): {words}")
+    if "Hash Sum mismatch" in output:
+        return HostError(f"{what}: the mirror served another file than the one pinned: {words}", fix="try again")
     if re.search(r"NO_PUBKEY|not signed|[Ss]ignature", output):
         return HostError(
             f"{what}: the signature cannot be verified: {words}", fix="apt-get install debian-archive-keyring"

@@ -20,7 +20,6 @@ from ktstr.errors import HostError
 from ktstr.host.deb import full_or_denied
 from ktstr.host.flock import locked
 
-READ_S = 10.0
 WRITE_S = 300.0
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~=@-]{0,199}")
 
@@ -67,10 +66,6 @@ class Cache:
 
     def lock_file(self, kind: str, key: str) -> Path:
         return self.root / ".locks" / f"{kind}-{check_key(key)}.lock"
-
-    def reading(self, kind: str, key: str, timeout_s: float = READ_S) -> AbstractContextManager[None]:
-        """Hold a shared lock on an entry: it is not replaced or removed meanwhile."""
-        return locked(self.lock_file(kind, key), exclusive=False, timeout_s=timeout_s)
 
     def writing(self, kind: str, key: str, timeout_s: float = WRITE_S) -> AbstractContextManager[None]:
         """Hold the exclusive lock on an entry. HostError names the holders on timeout."""

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ktstr.errors import HostError
-
 Buffer: TypeAlias = bytes | mmap.mmap
 
 ET_EXEC, ET_DYN = 2, 3
@@ -268,20 +266,3 @@ def needed_libraries(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Pat
                 found[name] = library
                 todo.append(library)
     return found, missing
-
-
-def library_closure(path: Path, folders: Sequence[Path] | None = None) -> dict[str, Path]:
-    """Every library a program needs, by name; its loader included. ``folders`` default to the system's.
-
-    Raises HostError naming the missing library and what needs it, or why ``path`` is no program.
-    """
-    try:
-        found, missing = needed_libraries(path, system_folders() if folders is None else folders)
-    except BadElf as err:
-        raise HostError(f"{path}: {err}") from None
-    except OSError as err:
-        raise HostError(f"{path}: {err.strerror}") from err
-    if missing:
-        name, needer = next(iter(missing.items()))
-        raise HostError(f"{needer}: needs the library {name}, which is not on this machine", fix=f"install {name}")
-    return found

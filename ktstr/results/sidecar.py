@@ -1,7 +1,8 @@
 """Sidecars (``*.ktstr.json``): one JSON object per cell, the fact that verdicts and reports rest on.
 
-Every top-level key is always written: null where nothing was measured, ``[]`` or ``{}`` where there was
-nothing to list. Keys and types: ``schemas/sidecar.schema.json``.
+Every top-level key but ``host_dilation`` is always written: null where nothing was measured, ``[]`` or
+``{}`` where there was nothing to list. ``host_dilation`` is left out when it was not measured. Keys and
+types: ``schemas/sidecar.schema.json``.
 """
 
 from __future__ import annotations

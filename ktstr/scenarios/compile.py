@@ -47,14 +47,6 @@ MAX_ARGS, MAX_ARG_BYTES = 64, 8192  # what the agent takes, the scheduler's path
 
 
 @dataclass(frozen=True)
-class WorkerSlot:
-    """One worker by its number in spawn order: its work, and its number within that work."""
-
-    work_index: int
-    number: int
-
-
-@dataclass(frozen=True)
 class Compiled:
     """A program, and the tables that give its numbers their names.
 
@@ -65,12 +57,6 @@ class Compiled:
     perturbations: Perturbations
     cgroup_names: tuple[str, ...]
     works: tuple[WorkGroup, ...]
-
-    @property
-    def workers(self) -> tuple[WorkerSlot, ...]:
-        """Every worker, by the index reports carry: the order of spawning."""
-        spawns = [op for op in self.program.ops if isinstance(op, Spawn)]
-        return tuple(WorkerSlot(op.work_index, number) for op in spawns for number in range(len(op.workers)))
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,13 @@ def load_built(outdir: Path, inputs: str) -> SchedulerBinary | None:
     return SchedulerBinary(path, digest, inputs, metadata) if whole else None
 
 
-def build(source: Path, kernel_btf: Path | None, tools: BpfTools, outdir: Path) -> SchedulerBinary:
+def build(
+    source: Path, kernel_btf: Path | None, tools: BpfTools, outdir: Path, inputs: str | None = None
+) -> SchedulerBinary:
     """Build the scheduler in ``source`` for the kernel whose raw BTF is ``kernel_btf``, into ``outdir``.
 
+    ``inputs`` is what the caller calls the inputs, recorded in place of their digest by this BTF;
+    ``load_built`` finds the result again by it.
     Nothing in ``outdir`` is touched unless the build succeeds. Raises InputError for
     sources that do not compile or a kernel without BTF or sched_ext, HostError for tools
     that are missing or break.
@@ -94,7 +98,8 @@ def build(source: Path, kernel_btf: Path | None, tools: BpfTools, outdir: Path) 
     name = scheduler_name(source)
     btf = _read_btf(kernel_btf)
     toolchain = find_toolchain(tools, os.environ)
-    inputs = inputs_digest(source, hashlib.sha256(btf).hexdigest(), toolchain)
+    if inputs is None:
+        inputs = inputs_digest(source, hashlib.sha256(btf).hexdigest(), toolchain)
     try:
         outdir.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{outdir.name}.", dir=outdir.parent) as temp:

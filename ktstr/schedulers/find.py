@@ -23,11 +23,6 @@ def resolve_source(decl: SchedulerDecl) -> ResolveSource:
     return "not_found" if decl.path is None else "path"
 
 
-def label(decl: SchedulerDecl) -> str:
-    """What errors call the scheduler: the built-in's name, the given path, else the declared name."""
-    return decl.builtin or (decl.name if decl.path is None else str(decl.path))
-
-
 def find_binary(decl: SchedulerDecl) -> Path | None:
     """The binary a ``path:`` names, checked; None for a built-in or one that is built.
 

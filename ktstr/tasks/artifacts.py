@@ -29,8 +29,8 @@ from ktstr.kernels.build import ensure, lookup, metadata_path
 from ktstr.kernels.lock import Lock, Pin, read_lock, write_lock
 from ktstr.kernels.resolve import Resolution, resolve
 from ktstr.kernels.spec import ImageSpec, Spec, parse_spec
+from ktstr.schedulers.build import METADATA, inputs_digest, load_built, scheduler_name
 from ktstr.schedulers.build import build as build_scheduler
-from ktstr.schedulers.build import inputs_digest, scheduler_name
 from ktstr.schedulers.find import find_binary
 from ktstr.schedulers.toolchain import find_toolchain
 from ktstr.vm import agent as agents
@@ -289,15 +289,22 @@ class Artifacts:
 
     def _built_image(self, scheduler: SchedulerDecl, kernel: Kernel, agent: Path, agent_digest: str) -> Image:
         assert scheduler.source is not None
-        source, tools = _source_folder(scheduler.source), self._bpf()
+        source, tools = source_folder(scheduler.source), self._bpf()
         inputs = inputs_digest(source, kernel.identity, find_toolchain(tools, self._session.environ))
         out = self.cache.entry("schedulers", inputs)
         name = f"{scheduler_name(source)}@{kernel.label}"
 
         def make() -> object:
-            return build_scheduler(source, kernel.btf, tools, out)
+            return build_scheduler(source, kernel.btf, tools, out, inputs)
 
-        task = self._step("scheduler", name, out / "metadata.json", make, ("tools:bpf", kernel.task))
+        task = self._step(
+            "scheduler",
+            name,
+            out / METADATA,
+            make,
+            ("tools:bpf", kernel.task),
+            fresh=lambda: load_built(out, inputs),
+        )
         binary = out / scheduler_name(source)
         # This machine's libraries first: the bundle's C library is older than a loader compiled here may need.
         folders = (*system_folders(), tools.libbpf_a.parent)
@@ -352,8 +359,16 @@ def _plain(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
-def _source_folder(declared: Path) -> Path:
-    """The folder a ``source:`` names. Raises InputError when there is none."""
+def source_folder(declared: Path) -> Path:
+    """The folder a ``source:`` names, else that of the scheduler of its name that comes with ktstr.
+
+    Raises InputError when there is neither.
+    """
     if declared.is_dir():
         return declared
-    raise InputError(f"scheduler source {declared}: found no such folder", fix="correct source: in ktstr.yaml")
+    try:
+        return resources.scheduler_source(declared.name)
+    except InputError as err:
+        raise InputError(
+            f"scheduler source {declared}: found no such folder; {err.message}", fix="correct source: in ktstr.yaml"
+        ) from None

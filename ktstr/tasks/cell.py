@@ -1,14 +1,14 @@
 """One cell: measure it unless a stored measurement stands, judge it, write its sidecar.
 
 The record (what was measured) is stored once; the verdict is computed from it, so a changed
-threshold is judged again without a boot. A cell never fails as a task.
+threshold is judged again without a boot. A cell never fails as a task: what the environment
+cannot do is an outcome too.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -55,7 +55,7 @@ def identity(session: Session, cell: CellPlan) -> sidecars.CellIdentity:
         project_commit=session.commit(),
         resolve_source=resolve_source(cell.scheduler),
         run_source=sidecars.run_source(session.environ),
-        perturbations=asdict(cell.compiled.perturbations),
+        perturbations=cell.compiled.perturbations.as_json(),
     )
 
 
@@ -93,15 +93,25 @@ def why(session: Session, cell: CellPlan) -> str:
 
 
 def run_cell(session: Session, cell: CellPlan) -> None:
-    """Measure if needed, judge, write the sidecar, and tell the session."""
+    """Measure if needed, judge, write the sidecar, and tell the session; errors come to it the same way."""
     limit = session.number("maxfail")
     if limit is not None and session.failed_cells() >= limit:
         return
-    found = None if session.flag("rerun") else stored(session, cell)
-    outcome = _measure(session, cell) if found is None else _outcome(session, cell, *found, ran=False)
+    try:
+        found = None if session.flag("rerun") else stored(session, cell)
+        outcome = _measure(session, cell) if found is None else _outcome(session, cell, *found, ran=False)
+    except (KtstrError, OSError) as err:
+        outcome = None if session.cancel.is_set() else _failed(session, cell, err)
     if outcome is not None:
         session.record(outcome)
         session.progress.cell_ended(outcome)
+
+
+def _failed(session: Session, cell: CellPlan, err: KtstrError | OSError) -> Outcome:
+    """The outcome of a cell that came to no result: nothing about it was stored."""
+    if isinstance(err, OSError):
+        err = full_or_denied(err, Path(err.filename or session.project.runs_root), "KTSTR_RUNS_ROOT")
+    return Outcome(cell.name, "error", (str(err),), False, None, exit_code=err.exit_code)
 
 
 def _measure(session: Session, cell: CellPlan) -> Outcome | None:
@@ -109,7 +119,7 @@ def _measure(session: Session, cell: CellPlan) -> Outcome | None:
     with session.tokens.hold(cell.host_cpus, cell.memory_mib + HOST_OVERHEAD_MIB, session.cancel) as held:
         if not held:
             return None
-        session.progress.cell_started()
+        session.progress.cell_started(cell.name)
         workdir = _store(session).begin(cell.input_digest)
         try:
             record = _boot(session, cell, workdir)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
-from ktstr.config.select import Expansion, Selection, Skip, expand, parse_seeds
+from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 from ktstr.scenarios.compile import Compiled, compile_test
@@ -101,7 +101,13 @@ class Plan:
         return list(found)
 
 
-def _selection(session: Session) -> Selection:
+def _kernel_word(session: Session, config: Config, word: str) -> str:
+    """A file where the user stands is a path, unless a declared kernel is meant: ``kernel=bzImage``."""
+    is_file = not match(word, config.kernels) and (session.project.stand / word).is_file()
+    return f"./{word}" if is_file and "/" not in word else word
+
+
+def _selection(session: Session, config: Config) -> Selection:
     seed = session.number("seed")
     try:
         seeds = parse_seeds(session.words_of("seeds")) or None
@@ -112,7 +118,7 @@ def _selection(session: Session) -> Selection:
     return Selection(
         test=session.words_of("test"),
         preset=session.words_of("preset"),
-        kernel=session.words_of("kernel"),
+        kernel=tuple(_kernel_word(session, config, word) for word in session.words_of("kernel")),
         scheduler=session.words_of("scheduler"),
         seeds=(seed,) if seed is not None else seeds,
     )
@@ -256,7 +262,7 @@ def make_plan(session: Session) -> Plan:
     own cells errors, and no others.
     """
     config = load_config(session.project)
-    expansion = expand(config, _selection(session))
+    expansion = expand(config, _selection(session, config))
     artifacts = Artifacts(session, config)
     artifacts.resolve_kernels(_kernels_of(expansion))
     artifacts.check_updates()

@@ -1,5 +1,6 @@
 """Progress on standard error: a live bar on a terminal, plain lines otherwise.
 
+``NO_COLOR`` and ``TERM=dumb`` ask for plain lines on a terminal too: not one escape code.
 Standard output is the report's alone.
 """
 
@@ -21,8 +22,10 @@ class Progress:
 
     def __init__(self, stream: TextIO) -> None:
         self._total, self._stream, self._started = 0, stream, time.monotonic()
-        self._done = self._running = self._failed = self._fresh = 0
-        self._live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._done = self._failed = self._fresh = 0
+        self._running: set[str] = set()
+        plain = os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("NO_COLOR")
+        self._live = stream.isatty() and not plain
         self._lock = threading.Lock()
 
     def expect(self, cells: int) -> None:
@@ -34,15 +37,15 @@ class Progress:
         with self._lock:
             self._line(text)
 
-    def cell_started(self) -> None:
+    def cell_started(self, name: str) -> None:
         with self._lock:
-            self._running += 1
+            self._running.add(name)
             self._bar()
 
     def cell_ended(self, outcome: Outcome) -> None:
         with self._lock:
             self._done += 1
-            self._running -= outcome.ran
+            self._running.discard(outcome.name)
             self._fresh += outcome.ran
             self._failed += outcome.verdict in ("fail", "inconclusive", "error")
             if outcome.ran or outcome.verdict not in ("pass", "skip"):
@@ -77,7 +80,7 @@ class Progress:
         if not self._live:
             return
         self._stream.write(
-            f"\r\x1b[K{self._done}/{self._total} done, {self._running} running, {self._failed} failed,"
+            f"\r\x1b[K{self._done}/{self._total} done, {len(self._running)} running, {self._failed} failed,"
             f" about {self._eta()} left"
         )
         self._stream.flush()

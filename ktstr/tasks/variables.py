@@ -122,7 +122,6 @@ VARIABLES: dict[str, Variable] = {
         _v("offline", flag, "flag", "never touch the network", False),
         Variable("lock_update", word, "list", "refresh these entries of ktstr.lock (a name, or all)", (), many=True),
         _v("slow", flag, "flag", "add the long sweeps", False),
-        _v("force", flag, "flag", "do not ask before removing things", False),
     )
 }
 

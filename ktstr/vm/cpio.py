@@ -22,7 +22,7 @@ _MAX_PATH = 4095  # the kernel's PATH_MAX, its NUL counted
 class Entry:
     """One name in an archive: ``path`` relative and normal, ``mode`` with its type bits.
 
-    ``data`` is a file's content or a link's target; ``device`` is (major, minor) of a node.
+    ``data`` is a file's content; ``device`` is (major, minor) of a node.
     """
 
     path: str
@@ -37,10 +37,6 @@ def directory(path: str, mode: int = 0o755) -> Entry:
 
 def regular(path: str, data: bytes, mode: int = 0o644) -> Entry:
     return Entry(path, stat.S_IFREG | mode, data)
-
-
-def symlink(path: str, target: str) -> Entry:
-    return Entry(path, stat.S_IFLNK | 0o777, target.encode())
 
 
 def char_device(path: str, major: int, minor: int, mode: int = 0o600) -> Entry:

@@ -5,7 +5,7 @@ A message that breaks a rule ends the decoding with a ChannelError; what came be
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -202,6 +202,9 @@ class GuestDecoder:
         if msg.status > lib.KTSTR_END_DEADLINE:
             raise _Bad(f"End message with unknown status {msg.status}")
         hit = msg.status == lib.KTSTR_END_DEADLINE
+        due = [n for n, worker in self._workers.items() if worker.migrations_due or worker.samples_due]
+        if due and not hit:  # the deadline guard ends for an agent that hangs, wherever that was
+            raise _Bad(f"End message before all that worker {due[0]} announced")
         self._base = replace(self._base, ended=True, deadline_hit=hit, end_ns=msg.at_ns)
 
 
@@ -264,7 +267,7 @@ def _exit_info(kind: int, code: int) -> str | None:
     if kind == lib.KTSTR_EXIT_TIMED_OUT:
         return "TimedOut"
     if kind == lib.KTSTR_EXIT_WAIT_FAILED:
-        return f"WaitFailed({os.strerror(code)})"
+        return f"WaitFailed({errno.errorcode.get(code, code)})"
     raise _Bad(f"worker exit of unknown kind {kind}")
 
 

@@ -7,7 +7,6 @@ base part: the agent as /init, and the folders it mounts on. Scheduler part: the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -73,14 +72,6 @@ def library_places(binary: Path, folders: Sequence[Path] = ()) -> dict[str, Path
 def library_path(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """The folders of ``LD_LIBRARY_PATH``; relative and empty items are passed over."""
     return tuple(Path(item) for item in environ.get("LD_LIBRARY_PATH", "").split(":") if item.startswith("/"))
-
-
-def digest(parts: Sequence[bytes]) -> str:
-    """SHA-256 of parts as the guest sees them, one after the other."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()
 
 
 def concatenate(parts: Sequence[Path], out: Path) -> None:

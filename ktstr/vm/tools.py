@@ -8,22 +8,15 @@ under ``icount`` depend on it. BPF needs bpftool 7.5 and libbpf 1.4: older ones 
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.host.deb import file_sha256
 from ktstr.kernels.lock import Lock, Pin
 from ktstr.vm import bundle
 from ktstr.vm.bundle import Bundle, Recipe
-
-BPFTOOL_MIN = (7, 5)
-LIBBPF_MIN = (1, 4)
 
 QEMU = Recipe(
     name="qemu",
@@ -72,21 +65,13 @@ class Tool:
 
 @dataclass(frozen=True)
 class BpfTools:
-    """What a BPF scheduler is compiled with: ``bpftool`` command, ``-I`` folder, static libbpf.
-
-    ``library`` is the shared libbpf, alone in its folder: the C library is the compiler's own.
-    """
+    """What a BPF scheduler is compiled with: ``bpftool`` command, ``-I`` folder, static libbpf."""
 
     bpftool: tuple[str, ...]
     include_dir: Path
     libbpf_a: Path
-    library: Path
     version: str
     digest: str
-
-    @property
-    def library_dir(self) -> Path:
-        return self.library.parent
 
 
 def resolve_tool(name: str, lock: Lock, apt: Apt, *, update: bool = False) -> Pin:
@@ -142,40 +127,6 @@ def bpf_tool(found: Bundle) -> BpfTools:
         bpftool=found.argv(BPF.programs[0]),
         include_dir=usr / "include",
         libbpf_a=usr / "lib/libbpf.a",
-        library=usr / "lib/x86_64-linux-gnu/libbpf.so.1",
         version=found.version,
         digest=found.digest,
     )
-
-
-def system_bpf(environ: Mapping[str, str], prefix: Path = Path("/usr")) -> BpfTools | None:
-    """The machine's own BPF tools below ``prefix`` when both are new enough, else None."""
-    program = shutil.which("bpftool", path=f"{environ.get('PATH', '')}:{prefix / 'sbin'}")
-    folder = prefix / "lib/x86_64-linux-gnu"
-    archive, shared = folder / "libbpf.a", folder / "libbpf.so.1"
-    if program is None or not archive.is_file() or not shared.is_file():
-        return None
-    version = _bpftool_version(program)
-    if version is None or version < BPFTOOL_MIN or _libbpf_version(prefix / "include") < LIBBPF_MIN:
-        return None
-    digest = "-".join(file_sha256(path) for path in (Path(program), archive))
-    return BpfTools((program,), prefix / "include", archive, shared, ".".join(map(str, version)), digest)
-
-
-def _bpftool_version(program: str) -> tuple[int, ...] | None:
-    """What ``bpftool version`` says; None when it does not run (a wrapper for another kernel, say)."""
-    try:
-        done = subprocess.run([program, "version"], capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        return None
-    match = re.search(r"bpftool v(\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
-    return tuple(int(part) for part in match.groups(default="0")) if match else None
-
-
-def _libbpf_version(include: Path) -> tuple[int, ...]:
-    try:
-        text = (include / "bpf/libbpf_version.h").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return (0, 0)
-    found = dict(re.findall(r"#define\s+LIBBPF_(MAJOR|MINOR)_VERSION\s+(\d+)", text))
-    return int(found.get("MAJOR", 0)), int(found.get("MINOR", 0))

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ktstr.checks.thresholds import TABLE, merge, to_json, to_text
 from ktstr.config.fields import CHECKS
 from ktstr.errors import InputError
 
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/show_thresholds.schema.json").read_text())
 ORDER = [
     "not_starved", "isolation", "max_gap_ms",
     "max_spread_pct", "max_throughput_cv", "min_work_rate",
@@ -93,3 +97,27 @@ def test_json_carries_value_unit_layer_and_judge() -> None:
         "note": None,
     }  # fmt: skip
     assert found["checks"]["isolation"]["value"] is None
+
+
+def _shown() -> dict[str, Any]:
+    layers = {"isolation": True, "max_fallback_rate": 10.5}, {"not_starved": False, "max_gap_ms": 9}
+    found: dict[str, Any] = json.loads(to_json("t", "s", merge(*layers)))
+    return found
+
+
+def test_json_is_what_the_schema_says() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["properties"]["checks"]["required"] == ORDER
+    assert Draft202012Validator(SCHEMA).is_valid(_shown())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("value", "9"), ("source", "kernel"), ("judged_by", None), ("meaning", ""), ("note", ""), ("other", 1)],
+)
+def test_the_schema_refuses_what_no_report_holds(key: str, value: object) -> None:
+    validator, found = Draft202012Validator(SCHEMA), _shown()
+    assert not validator.is_valid({name: part for name, part in found.items() if name != "scheduler"})
+    checks = found["checks"]
+    assert not validator.is_valid({**found, "checks": {**checks, "max_gap": checks["max_gap_ms"]}})
+    assert not validator.is_valid({**found, "checks": {**checks, "isolation": {**checks["isolation"], key: value}}})

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.checks.verdict import Verdict, fold, outcome_of_bits
+from ktstr.checks.verdict import Verdict, fold
 
 VERDICTS = st.sampled_from(list(Verdict))
 
@@ -36,11 +36,3 @@ def test_fold_ignores_order_and_repeats(lists: tuple[list[Verdict], list[Verdict
 def test_adding_a_part_never_makes_the_whole_better(parts: list[Verdict], extra: Verdict) -> None:
     assert fold([*parts, extra]) >= fold(parts)
     assert fold([*parts, Verdict.SKIP]) is fold(parts)
-
-
-def test_bits_name_one_verdict_and_no_bit_is_a_fail() -> None:
-    assert outcome_of_bits(True, False, False) is Verdict.PASS
-    assert outcome_of_bits(False, True, False) is Verdict.SKIP
-    assert outcome_of_bits(False, False, True) is Verdict.INCONCLUSIVE
-    assert outcome_of_bits(False, False, False) is Verdict.FAIL
-    assert outcome_of_bits(True, True, False) is None

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from ktstr.scenarios.perturb import LONG_DELAY_NS, LONG_OFFSET_NS, SMALL_OFFSET_NS, SplitMix64, perturb
 
 SECOND = 1_000_000_000
 SEEDS = st.integers(1, 2**64 - 1)
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text())
 
 
 def test_generator_gives_the_published_numbers() -> None:
@@ -77,10 +81,12 @@ def test_a_seed_means_the_same_again_and_another_seed_something_else(seed: int) 
     assert perturb(seed ^ 1 or 2, 2, 8, 6, SECOND).start_offsets_ns != first.start_offsets_ns
 
 
-def test_the_record_is_plain_json() -> None:
+def test_the_record_is_plain_json_and_what_the_sidecars_schema_says() -> None:
     made = perturb(2**64 - 1, 2, 3, 4, SECOND)
     record = made.as_json()
     assert json.loads(json.dumps(record)) == record
+    Draft202012Validator(SCHEMA["$defs"]["perturbations"]).validate(record)
+    assert set(record) == {field.name for field in fields(made)}
     assert record["seed"] == 2**64 - 1
     assert record["generator"] == "splitmix64/1"
     assert record["release_order"] == list(made.release_order)

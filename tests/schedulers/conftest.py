@@ -14,7 +14,7 @@ from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.lock import read_lock
 from ktstr.schedulers.build import SchedulerBinary, build
 from ktstr.schedulers.toolchain import find_clang
-from ktstr.vm.tools import BpfTools, ensure_bpf, system_bpf
+from ktstr.vm.tools import BpfTools, ensure_bpf
 
 ROOT = Path(__file__).parent.parent.parent
 SCX_KTSTR = ROOT / "schedulers" / "scx_ktstr"
@@ -22,10 +22,10 @@ SCX_KTSTR = ROOT / "schedulers" / "scx_ktstr"
 
 @pytest.fixture(scope="session")
 def tools() -> BpfTools:
-    """The machine's own BPF tools when they are new enough, else the pinned ones."""
+    """The BPF tools that the repository's lock pins."""
     cache = Cache(cache_root(os.environ))
     pin = read_lock(ROOT / "ktstr.lock").tools["bpf"]
-    return system_bpf(os.environ) or ensure_bpf(pin, cache, Apt(cache.apt))
+    return ensure_bpf(pin, cache, Apt(cache.apt))
 
 
 @pytest.fixture(scope="session")

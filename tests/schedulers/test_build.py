@@ -162,6 +162,14 @@ def test_built_is_found_again_until_anything_in_it_changes(tiny: Path, kernel_bt
     assert load_built(outdir, built.inputs) is None
 
 
+def test_a_name_given_to_the_inputs_is_the_one_recorded(
+    tiny: Path, kernel_btf: Path, tools: BpfTools, tmp_path: Path
+) -> None:
+    built = build(tiny, kernel_btf, tools, tmp_path / "out", inputs="of the graph")
+    assert json.loads(built.metadata.read_text())["inputs_digest"] == built.inputs == "of the graph"
+    assert load_built(tmp_path / "out", "of the graph") == built
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"binary": 3}', '{"binary": "../../bin/sh"}'])
 def test_metadata_that_is_missing_or_odd_means_not_built(tmp_path: Path, content: str | None) -> None:
     if content is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from ktstr.config.model import SchedulerDecl
 from ktstr.errors import InputError
-from ktstr.schedulers.find import check_binary, find_binary, label, resolve_source
+from ktstr.schedulers.find import check_binary, find_binary, resolve_source
 
 WHERE = "ktstr.yaml:7:11 schedulers.mine.path"
 
@@ -20,12 +20,11 @@ def _elf(path: Path, *, bits: int = 2, order: int = 1, kind: int = 3, machine: i
     return path
 
 
-def test_each_kind_of_declaration_has_its_word_and_label() -> None:
+def test_each_kind_of_declaration_has_its_word() -> None:
     eevdf = SchedulerDecl("eevdf", builtin="eevdf")
     given = SchedulerDecl("mine", path=Path("/opt/scx_mine"))
     built = SchedulerDecl("ours", source=Path("schedulers/ours"))
     assert [resolve_source(decl) for decl in (eevdf, given, built)] == ["not_found", "path", "auto_built"]
-    assert [label(decl) for decl in (eevdf, given, built)] == ["eevdf", "/opt/scx_mine", "ours"]
 
 
 def test_only_a_path_names_a_binary(tmp_path: Path) -> None:

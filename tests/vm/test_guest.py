@@ -74,7 +74,13 @@ def test_what_was_not_measured_is_none() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code", "text"),
-    [(1, 3, "Exited(3)"), (2, 9, "Signaled(9)"), (3, 0, "TimedOut"), (4, 10, "WaitFailed(No child processes)")],
+    [
+        (1, 3, "Exited(3)"),
+        (2, 9, "Signaled(9)"),
+        (3, 0, "TimedOut"),
+        (4, 10, "WaitFailed(ECHILD)"),
+        (4, -1, "WaitFailed(-1)"),
+    ],
 )
 def test_exit_info_of_a_worker_that_wrote_no_end(kind: int, code: int, text: str) -> None:
     record, error = decode_channel(f.stream([f.worker(completed=0, exit_kind=kind, exit_code=code)]))
@@ -88,6 +94,12 @@ def test_deadline_is_told_apart_from_other_ends() -> None:
     for status in (0, 1, 2):
         record, _ = decode_channel(f.stream([f.end(5, status)]))
         assert record.ended and not record.deadline_hit
+
+
+def test_the_guard_may_end_for_an_agent_that_hangs_amid_a_report() -> None:
+    record, error = decode_channel(f.stream([f.worker(1, samples=2), f.samples(1, 5), f.end(5, 3)]))
+    assert error is None and record.deadline_hit
+    assert record.workers[0].wake_latencies_ns == (5,)
 
 
 BROKEN = {
@@ -114,6 +126,8 @@ BROKEN = {
     "migration cpu": ([f.worker(1, migrations=1), f.migrations(1, (0, 0, 600))], "CPU number 600"),
     "end status": ([f.end(0, 4)], "unknown status 4"),
     "after end": ([f.end(), f.hello()], "after the End"),
+    "samples due": ([f.worker(1, samples=2), f.samples(1, 5), f.end()], "before all that worker 1 announced"),
+    "migrations due": ([f.worker(1, migrations=1), f.end()], "before all that worker 1 announced"),
     "type": ([(99, b"")], "unknown type 99"),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import InputError
-from ktstr.vm.image import base_part, cell_part, concatenate, digest, library_path, library_places, scheduler_part
+from ktstr.vm.image import base_part, cell_part, concatenate, library_path, library_places, scheduler_part
 from tests.vm.test_cpio import unpack
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
@@ -146,12 +146,6 @@ def test_the_same_inputs_give_the_same_bytes(built: Path, tmp_path: Path) -> Non
     copy.write_bytes((built / "needy").read_bytes())
     os.utime(copy, (1, 1))
     assert scheduler_part(copy, [built / "lib"]) == scheduler_part(built / "needy", [built / "lib"])
-
-
-def test_a_digest_is_that_of_the_parts_in_order() -> None:
-    # sha256sum of "abc"
-    assert digest([b"a", b"bc"]) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert digest([b"bc", b"a"]) != digest([b"a", b"bc"])
 
 
 def test_parts_in_one_file_begin_at_four_bytes(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from ktstr.vm.tools import (
     lookup_qemu,
     qemu_tool,
     resolve_tool,
-    system_bpf,
     tool_metadata,
 )
 
@@ -57,40 +56,6 @@ def test_the_pinned_qemu_has_its_own_c_library_and_firmware() -> None:
     assert {"qemu-system-x86", "qemu-system-data", "seabios", "libc6", "libglib2.0-0"} <= names
 
 
-def _system(prefix: Path, bpftool: str, libbpf: tuple[int, int]) -> dict[str, str]:
-    """A /usr of our own with a bpftool that prints a version, and libbpf's files."""
-    for place in ("sbin", "include/bpf", "lib/x86_64-linux-gnu"):
-        (prefix / place).mkdir(parents=True)
-    program = prefix / "sbin/bpftool"
-    program.write_text(f"#!/bin/sh\n{bpftool}\n")
-    program.chmod(0o755)
-    for name in ("libbpf.a", "libbpf.so.1"):
-        (prefix / "lib/x86_64-linux-gnu" / name).write_bytes(b"x")
-    text = f"#define LIBBPF_MAJOR_VERSION {libbpf[0]}\n#define LIBBPF_MINOR_VERSION {libbpf[1]}\n"
-    (prefix / "include/bpf/libbpf_version.h").write_text(text)
-    return {"PATH": str(prefix / "nothing")}
-
-
-@pytest.mark.parametrize(
-    ("bpftool", "libbpf", "enough"),
-    [
-        ("echo bpftool v7.5.0", (1, 4), True),
-        ("echo bpftool v10.0", (2, 0), True),
-        ("echo bpftool v7.4.9", (1, 4), False),
-        ("echo bpftool v7.5.0", (1, 3), False),
-        ("echo WARNING: bpftool not found for kernel; exit 2", (1, 4), False),
-    ],
-)
-def test_the_systems_bpf_tools_serve_only_when_both_are_new_enough(
-    tmp_path: Path, bpftool: str, libbpf: tuple[int, int], enough: bool
-) -> None:
-    found = system_bpf(_system(tmp_path, bpftool, libbpf), tmp_path)
-    assert (found is not None) == enough
-    if found is not None:
-        assert found.bpftool == (str(tmp_path / "sbin/bpftool"),)
-        assert found.library_dir == tmp_path / "lib/x86_64-linux-gnu"
-
-
 @pytest.mark.network
 def test_the_pinned_bpf_tools_come_from_the_real_archive_and_run(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
@@ -100,7 +65,6 @@ def test_the_pinned_bpf_tools_come_from_the_real_archive_and_run(tmp_path: Path)
     header = (tools.include_dir / "bpf/libbpf_version.h").read_text()
     assert "LIBBPF_MAJOR_VERSION 1" in header and "LIBBPF_MINOR_VERSION 4" in header
     assert tools.libbpf_a.read_bytes().startswith(b"!<arch>\n")
-    assert [path.name for path in tools.library_dir.iterdir()] == ["libbpf.so.1"]
 
 
 @pytest.mark.network
