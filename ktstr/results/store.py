@@ -22,6 +22,7 @@ from ktstr.results.record import VERDICT_EXITS, CellRecord
 
 VERSION = 1
 RECORD = "record.json"
+ERRORS = ".errors"
 _DIGEST = re.compile(r"[0-9a-f]{16,128}")
 REAL_TIME = frozenset({"tcg", "kvm"})
 
@@ -83,15 +84,19 @@ class CellStore:
     def commit(self, digest: str, workdir: Path, record: CellRecord) -> Path:
         """Put ``workdir`` in the store with its record, in place of what was there. Gives the folder.
 
+        What an earlier run without a result left under ``.errors/`` goes.
+
         Raises HostError when the disk is full; the store then still has what it had.
         """
         write_atomic(workdir / RECORD, dump_record(record), f"tmp.{os.getpid()}")
-        return self._put(workdir, self.folder(digest))
+        folder = self._put(workdir, self.folder(digest))
+        shutil.rmtree(self._root / ERRORS / folder.name, ignore_errors=True)
+        return folder
 
     def set_aside(self, digest: str, workdir: Path) -> Path:
         """Keep the files of a run that is no result (console, log) where the user can look: ``.errors/``."""
-        (self._root / ".errors").mkdir(parents=True, exist_ok=True)
-        return self._put(workdir, self._root / ".errors" / self.folder(digest).name)
+        (self._root / ERRORS).mkdir(parents=True, exist_ok=True)
+        return self._put(workdir, self._root / ERRORS / self.folder(digest).name)
 
     def sweep(self) -> None:
         """Remove what killed runs left behind. Folders of live processes stay."""

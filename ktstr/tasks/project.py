@@ -49,10 +49,10 @@ def is_ktstr_dodo(path: Path) -> bool:
 
 
 def find_root(stand: Path) -> Path | None:
-    """The nearest folder upwards with a ktstr ``dodo.py``, or None."""
+    """The nearest folder upwards that has a ``dodo.py``, if that is one of ours, else None."""
     for folder in (stand, *stand.parents):
-        if is_ktstr_dodo(folder / "dodo.py"):
-            return folder
+        if (folder / "dodo.py").is_file():
+            return folder if is_ktstr_dodo(folder / "dodo.py") else None
     return None
 
 

@@ -19,12 +19,12 @@ def test_root_is_found_from_a_sub_directory(tmp_path: Path) -> None:
     assert find_root(deep) == tmp_path
 
 
-def test_foreign_dodo_is_passed_over(tmp_path: Path) -> None:
+def test_nearer_foreign_dodo_is_somebody_elses_project(tmp_path: Path) -> None:
     (tmp_path / "dodo.py").write_text(OURS)
     inner = tmp_path / "other"
     inner.mkdir()
     (inner / "dodo.py").write_text("def task_x(): return {'actions': []}\n")
-    assert find_root(inner) == tmp_path
+    assert find_root(inner) is None
 
 
 def test_no_project_names_the_command_that_makes_one(tmp_path: Path) -> None:
