@@ -85,7 +85,6 @@ class CellStore:
         """Put ``workdir`` in the store with its record, in place of what was there. Gives the folder.
 
         What an earlier run without a result left under ``.errors/`` goes.
-
         Raises HostError when the disk is full; the store then still has what it had.
         """
         write_atomic(workdir / RECORD, dump_record(record), f"tmp.{os.getpid()}")

@@ -163,7 +163,7 @@ class TestSeedSeven:
             digests.append(guest_digest(measure(project, *CELL, under=(*one_core(), "nice", "-n", "10"))))
         with memory_cgroup(1024) as folder:
             if folder is None:
-                under = ("prlimit", f"--data={2 << 30}")
+                under: tuple[str, ...] = ("prlimit", f"--data={2 << 30}")
             else:
                 under = ("sh", "-c", f'echo $$ > {folder}/cgroup.procs; exec "$@"', "sh")
             digests.append(guest_digest(measure(project, *CELL, under=under)))

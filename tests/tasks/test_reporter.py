@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -20,8 +21,11 @@ class Terminal:
         self.stream: TextIO = os.fdopen(writer, "w", encoding="utf-8")
 
     def shown(self) -> str:
-        """All that was written so far; some was."""
-        return os.read(self._reader, 65536).decode()
+        """All that was written so far; the terminal may hand it over in parts."""
+        parts = []
+        while select.select([self._reader], [], [], 0.5)[0]:
+            parts.append(os.read(self._reader, 65536))
+        return b"".join(parts).decode()
 
     def close(self) -> None:
         self.stream.close()
