@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ktstr.errors import HostError
 from ktstr.host.flock import locked
@@ -34,6 +35,24 @@ class Epoch:
 
     token: str
     began_ns: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A sidecar that is as ``publish`` left it: where in its run directory, and what tells its cell from others.
+
+    ``own``: subdirectory and file name it would have alone; ``build`` makes its content anew, should it be needed.
+    """
+
+    path: str
+    own: tuple[str, str]
+    preset: str
+    input_digest: str
+    kernel_version: str | None
+    build: Callable[[], Mapping[str, Any]]
+
+
+Publishable: TypeAlias = Mapping[str, Any] | Standing
 
 
 def epoch(environ: Mapping[str, str], began_ns: int | None = None) -> Epoch:
@@ -58,69 +77,98 @@ def place(sidecar: Mapping[str, Any]) -> tuple[str, str]:
     return f"{sidecar['accel']}-s{sidecar['seed']}", file_name(identity)
 
 
-def _places(sidecars: Sequence[Mapping[str, Any]]) -> list[Path]:
+def _places(sidecars: Sequence[Publishable]) -> list[str]:
     """A place for each, in order. Different cells that share a name (two presets of one topology) get a
     subdirectory of their own from their digest."""
-    wanted = [place(sidecar) for sidecar in sidecars]
+    wanted = [s.own if isinstance(s, Standing) else place(s) for s in sidecars]
+    cells = [_cell(s) for s in sidecars]
     owner: dict[tuple[str, str], object] = {}
-    order = sorted(range(len(sidecars)), key=lambda i: (str(sidecars[i]["preset"]), str(sidecars[i]["input_digest"])))
-    for i in order:
-        owner.setdefault(wanted[i], _cell(sidecars[i]))
+    for i in sorted(range(len(sidecars)), key=lambda i: (str(cells[i][0]), str(cells[i][1]))):
+        owner.setdefault(wanted[i], cells[i])
     found = []
-    for sidecar, (subdir, name) in zip(sidecars, wanted, strict=True):
-        own = owner[subdir, name] == _cell(sidecar)
-        digest = str(sidecar["input_digest"] or "0" * 8)[:8]
-        found.append(Path(subdir if own else f"{subdir}-{digest}") / name)
+    for (subdir, name), cell in zip(wanted, cells, strict=True):
+        own = owner[subdir, name] == cell
+        found.append(f"{subdir}/{name}" if own else f"{subdir}-{str(cell[1] or '0' * 8)[:8]}/{name}")
     return found
 
 
-def _cell(sidecar: Mapping[str, Any]) -> tuple[object, object]:
+def _cell(sidecar: Publishable) -> tuple[object, object]:
+    if isinstance(sidecar, Standing):
+        return sidecar.preset, sidecar.input_digest
     return sidecar["preset"], sidecar["input_digest"]
 
 
-def _stale(folder: Path, before_ns: int) -> Iterator[Path]:
-    """Sidecars and their staging files in a run directory, last published before that time."""
+def _stale(folder: Path, before_ns: int, keep: frozenset[str]) -> Iterator[Path]:
+    """Sidecars and their staging files in a run directory, last published before that time, but for ``keep``."""
     subdirs = [p for p in folder.iterdir() if _SUBDIR.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
     for where in (folder, *subdirs):
-        for path in where.iterdir():
-            ours = is_sidecar(path) or ".ktstr.json.tmp." in path.name
-            if ours and path.is_file() and path.stat().st_mtime_ns < before_ns:
-                yield path
+        with os.scandir(where) as entries:
+            for entry in entries:
+                if entry.path in keep:
+                    continue
+                path = Path(entry.path)
+                ours = is_sidecar(path) or ".ktstr.json.tmp." in path.name
+                if ours and entry.is_file() and entry.stat().st_mtime_ns < before_ns:
+                    yield path
 
 
-def _pre_clear(folder: Path, session: Epoch) -> None:
-    """Once per token: remove what earlier sessions left, then record the token."""
+def _pre_clear(folder: Path, session: Epoch, keep: frozenset[str]) -> None:
+    """Once per token: remove what earlier sessions left, but for the paths to keep, then record the token."""
     mark = folder / EPOCH
     try:
         if mark.read_text(encoding="utf-8", errors="replace") == session.token:
             return
     except FileNotFoundError:
         pass
-    for path in list(_stale(folder, session.began_ns)):
+    for path in list(_stale(folder, session.began_ns, keep)):
         path.unlink(missing_ok=True)
     write_atomic(mark, session.token.encode(), staging_name("epoch"))
 
 
-def _write(path: Path, data: bytes, run_id: str) -> None:
-    """Write what is missing or different; what is the same is only marked as this session's."""
+def _write(path: str, sidecar: Publishable, now_ns: int) -> None:
+    """Write what is missing or different; what is the same is only marked as this session's.
+
+    The mark is the time: the kernel's own stamp may lie some milliseconds before a session's beginning.
+    """
+    if isinstance(sidecar, Standing) and sidecar.path == path:
+        with suppress(FileNotFoundError):
+            return os.utime(path, ns=(now_ns, now_ns))
+    whole = dict(sidecar.build() if isinstance(sidecar, Standing) else sidecar)
+    data = dump(whole)
+    if not _holds(Path(path), data):
+        write_atomic(Path(path), data, staging_name(str(whole["run_id"])))
+    os.utime(path, ns=(now_ns, now_ns))
+
+
+def _holds(path: Path, data: bytes) -> bool:
     try:
-        same = path.read_bytes() == data
+        return path.read_bytes() == data
     except (FileNotFoundError, NotADirectoryError):
-        same = False
-    if not same:
-        write_atomic(path, data, staging_name(run_id))
-    now = time.time_ns()  # the kernel's own stamp may lie some milliseconds before a session's beginning
-    os.utime(path, ns=(now, now))
+        return False
 
 
-def _write_all(folder: Path, sidecars: Sequence[Mapping[str, Any]]) -> list[Path]:
-    paths = [folder / place for place in _places(sidecars)]
+def _write_all(folder: Path, sidecars: Sequence[Publishable], paths: Sequence[str]) -> list[Path]:
+    now = time.time_ns()
     for path, sidecar in zip(paths, sidecars, strict=True):
-        _write(path, dump(dict(sidecar)), str(sidecar["run_id"]))
-    return paths
+        _write(path, sidecar, now)
+    if (mark := folder / EPOCH).exists():
+        os.utime(mark, ns=(now, now))
+    return [Path(path) for path in paths]
 
 
-def publish(root: Path, leaf: str, sidecars: Sequence[Mapping[str, Any]], session: Epoch) -> list[Path]:
+def _paths(folder: Path, sidecars: Sequence[Publishable]) -> list[str]:
+    return [f"{folder}/{place}" for place in _places(sidecars)]
+
+
+def stamp_ns(folder: Path) -> int | None:
+    """When a run directory was last published to: a sidecar nobody touched since bears that time."""
+    try:
+        return (folder / EPOCH).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def publish(root: Path, leaf: str, sidecars: Sequence[Publishable], session: Epoch) -> list[Path]:
     """Fill the run directory ``root/leaf``; gives each sidecar's path, in order.
 
     Under an exclusive lock ``root/.locks/{leaf}.lock``. Raises HostError when another process holds it for
@@ -130,15 +178,16 @@ def publish(root: Path, leaf: str, sidecars: Sequence[Mapping[str, Any]], sessio
     with locked(root / ".locks" / f"{leaf}.lock", timeout_s=LOCK_TIMEOUT_S):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _pre_clear(folder, session)
-            return _write_all(folder, sidecars)
+            paths = _paths(folder, sidecars)
+            _pre_clear(folder, session, frozenset(paths))
+            return _write_all(folder, sidecars, paths)
         except OSError as e:
             raise HostError(f"{folder}: cannot be filled: {e.strerror}", fix="make it writable") from e
 
 
-def publish_verbatim(folder: Path, sidecars: Sequence[Mapping[str, Any]]) -> list[Path]:
+def publish_verbatim(folder: Path, sidecars: Sequence[Publishable]) -> list[Path]:
     """Fill the directory KTSTR_SIDECAR_DIR names: no lock, and nothing is removed."""
     try:
-        return _write_all(folder, sidecars)
+        return _write_all(folder, sidecars, _paths(folder, sidecars))
     except OSError as e:
         raise HostError(f"{folder}: cannot be filled: {e.strerror}", fix="make it writable") from e

@@ -10,14 +10,14 @@ from __future__ import annotations
 import itertools
 import shutil
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
 from ktstr.checks.thresholds import merge
-from ktstr.errors import EXIT_ENVIRONMENT, KtstrError
+from ktstr.errors import EXIT_ENVIRONMENT, HostError, KtstrError
 from ktstr.host.deb import full_or_denied
 from ktstr.results import sidecar as sidecars
 from ktstr.results.files import staging_name, write_atomic
@@ -78,11 +78,32 @@ def stored(session: Session, cell: CellPlan) -> tuple[CellRecord, Judgement] | N
     return (record, judgement) if reusable(record, judgement.outcome, cell.accel) else None
 
 
+def _sidecar(session: Session, cell: CellPlan) -> dict[str, Any]:
+    """The sidecar of a stored measurement, made anew."""
+    record = _store(session).read(cell.input_digest)
+    if record is None:
+        raise HostError(f"{cell.name}: its stored result is gone", fix="run the command again")
+    return sidecars.build(identity(session, cell), record, judged(cell, record))
+
+
+def stands(session: Session, cell: CellPlan) -> bool:
+    """Whether an earlier run left nothing to do for this cell; tells the session its outcome if so."""
+    limit = session.number("maxfail")
+    if session.flag("rerun") or (limit is not None and session.failed_cells() >= limit):
+        return False
+    outcome = session.remembered().find(cell, partial(_sidecar, session, cell))
+    if outcome is None:
+        return False
+    session.record(outcome)
+    session.progress.cell_ended(outcome)
+    return True
+
+
 def why(session: Session, cell: CellPlan) -> str:
     """Why the cell would run, for ``dry_run=1``."""
     if session.flag("rerun"):
         return "run: rerun=1"
-    if stored(session, cell) is not None:
+    if session.remembered().find(cell, dict) is not None or stored(session, cell) is not None:
         return "up to date"
     path = _store(session).folder(cell.input_digest) / RECORD
     return (
@@ -206,7 +227,10 @@ def _outcome(session: Session, cell: CellPlan, record: CellRecord, judgement: Ju
     if not path.exists() or path.read_bytes() != data:
         write_atomic(path, data, staging_name(record.run_id))
     files = tuple(str(p) for name in (CONSOLE, SCHED_LOG, COMMAND) if (p := folder / name).exists())
-    return Outcome(cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files)
+    return Outcome(
+        cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files,
+        lasting=reusable(record, judgement.outcome, cell.accel),
+    )  # fmt: skip
 
 
 def skipped(session: Session, skip: SkipPlan) -> Outcome:

@@ -112,14 +112,16 @@ def task_cell() -> Iterator[Task]:
     run = session()
     if run.plan is None:
         return
-    from ktstr.tasks.cell import run_cell
+    from ktstr.tasks.cell import run_cell, stands
 
+    asked = any(word.partition(":")[0] in ("test", "cell") for word in run.words)
     for cell in run.plan.cells:
         yield {
             "basename": "cell",
             "name": cell.name,
             "actions": [_guarded(run, f"cell:{cell.name}", partial(run_cell, run, cell))],
             "task_dep": list(cell.needs),
+            "uptodate": [asked and stands(run, cell)],
             "io": {"capture": False},
         }
 

@@ -11,16 +11,17 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
 from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 from ktstr.scenarios.compile import Compiled, compile_test
-from ktstr.scenarios.encode import encode
 from ktstr.tasks.artifacts import Artifacts, Image, Kernel
+from ktstr.tasks.remembered import Remembered
 from ktstr.tasks.session import Outcome, Session
 from ktstr.tasks.settings import load_config
 from ktstr.vm.machine import GuestSpec, Machine
@@ -45,23 +46,35 @@ class Step:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One cell: everything its run and its judgement need, and the digest of its inputs."""
+    """One cell: everything its run and its judgement need, and the digest of its inputs.
+
+    ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed.
+    """
 
     name: str
     key: CellKey
+    input_digest: str
     accel: str
     test: TestDecl
     scheduler: SchedulerDecl
     topology: Topology
-    compiled: Compiled
-    program: bytes
     kernel: Kernel
     image: Image
     memory_mib: int
     host_cpus: int
     kernel_args: tuple[str, ...]
-    input_digest: str
     needs: tuple[str, ...]
+    basis: str
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        """The scenario; not made for a cell that has nothing to do."""
+        return compile_test(self.test, self.topology, self.scheduler, self.key.seed, self.image.binary)
+
+    @cached_property
+    def program(self) -> bytes:
+        """What the agent reads."""
+        return _encoded(self.compiled)
 
 
 @dataclass(frozen=True)
@@ -142,18 +155,24 @@ def input_digest(kernel: Kernel, image: Image, program: bytes, machine: Machine,
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def _encoded(compiled: Compiled) -> bytes:
+    from ktstr.scenarios.encode import encode  # parses the C header, which a run with nothing to do does not need
+
+    return encode(compiled.program)
+
+
+_Shared: TypeAlias = tuple[
+    str, TestDecl, SchedulerDecl, Topology, Kernel, Image, int, int, tuple[str, ...], tuple[str, ...], str
+]
+
+
 class _CellMaker:
-    """Turns cell keys into plans, sharing what many cells have in common."""
+    """Turns cell keys into plans, sharing what the seeds of one point have in common."""
 
-    def __init__(self, config: Config, artifacts: Artifacts, machine: Machine) -> None:
+    def __init__(self, config: Config, artifacts: Artifacts, machine: Machine, remembered: Remembered) -> None:
         self._config, self._artifacts, self._machine = config, artifacts, machine
-        self._arguments: dict[tuple[object, ...], tuple[str, ...]] = {}
-
-    def _command(self, spec: GuestSpec) -> tuple[str, ...]:
-        common = (spec.topology, spec.memory_mib, spec.kernel_args)
-        if common not in self._arguments:
-            self._arguments[common] = self._machine.command_line(spec)
-        return self._arguments[common]
+        self._remembered = remembered
+        self._points: dict[tuple[str, ...], tuple[_Shared, tuple[str, ...]]] = {}
 
     def try_make(self, key: CellKey) -> CellPlan | Outcome:
         """The plan, or the error of a cell whose scheduler cannot be had on this host."""
@@ -164,33 +183,38 @@ class _CellMaker:
             return Outcome(name, "error", (str(err),), False, None, exit_code=err.exit_code)
 
     def make(self, key: CellKey) -> CellPlan:
-        config = self._config
+        point = (key.test, key.preset, key.kernel, key.scheduler)
+        if point not in self._points:
+            self._points[point] = self._point(key)
+        shared, command = self._points[point]
+        _, test, scheduler, topology, kernel, image, *_, basis = shared
+        name = cell_name(key, kernel, self._machine.accel)
+        digest = self._remembered.digest(name, basis)
+        if digest is None:
+            program = _encoded(compile_test(test, topology, scheduler, key.seed, image.binary))
+            digest = input_digest(kernel, image, program, self._machine, command)
+        return CellPlan(name, key, digest, *shared)
+
+    def _point(self, key: CellKey) -> tuple[_Shared, tuple[str, ...]]:
+        """All but key and digest of this point's cells, and their machine's command line."""
+        config, machine = self._config, self._machine
         test, scheduler, topology = config.tests[key.test], config.schedulers[key.scheduler], config.presets[key.preset]
         kernel = self._artifacts.kernel(key.kernel)
         image = self._artifacts.image(scheduler, kernel)
-        compiled = compile_test(test, topology, scheduler, key.seed, image.binary)
-        program = encode(compiled.program)
         memory = self._artifacts.memory_mib(test, topology)
         arguments = _kernel_args(kernel, scheduler, test)
-        spec = GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments)
-        digest = input_digest(kernel, image, program, self._machine, self._command(spec))
-        return CellPlan(
-            name=cell_name(key, kernel, self._machine.accel),
-            key=key,
-            accel=self._machine.accel,
-            test=test,
-            scheduler=scheduler,
-            topology=topology,
-            compiled=compiled,
-            program=program,
-            kernel=kernel,
-            image=image,
-            memory_mib=memory,
-            host_cpus=_host_cpus(self._machine.accel, topology),
-            kernel_args=arguments,
-            input_digest=digest,
-            needs=("tools:qemu", kernel.task, image.task),
-        )
+        cpus = _host_cpus(machine.accel, topology)
+        command = machine.command_line(GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments))
+        needs = ("tools:qemu", kernel.task, image.task)
+        decided = (
+            CELL_FORMAT, self._remembered.common, kernel.identity, kernel.label, image.digest, image.binary,
+            machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler, cpus, memory,
+            arguments,
+        )  # fmt: skip
+        basis = hashlib.sha256(repr(decided).encode()).hexdigest()
+        return (
+            machine.accel, test, scheduler, topology, kernel, image, memory, cpus, arguments, needs, basis
+        ), command  # fmt: skip
 
 
 def _host_cpus(accel: str, topology: Topology) -> int:
@@ -267,7 +291,7 @@ def make_plan(session: Session) -> Plan:
     artifacts.resolve_kernels(_kernels_of(expansion))
     artifacts.check_updates()
     machine = artifacts.machine()
-    maker = _CellMaker(config, artifacts, machine)
+    maker = _CellMaker(config, artifacts, machine, session.remembered())
     made = [maker.try_make(key) for key in _slice(session, list(expansion.cells))]
     cells = [cell for cell in made if isinstance(cell, CellPlan)]
     cells = _named(session, _only_failed(session, cells) if session.flag("failed") else cells)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ktstr.results import view
 from ktstr.tasks.session import Outcome, Session
 
 
-def _shown(session: Session, path: Path) -> str:
-    """The path from where the user stands, if that is shorter."""
-    relative = os.path.relpath(path, session.project.stand)
-    return relative if len(relative) < len(str(path)) else str(path)
+def _shown(session: Session) -> Callable[[str], str]:
+    """How to show a path under the runs root: from where the user stands, if that is shorter."""
+    root = str(session.project.runs_root)
+    near = os.path.relpath(root, session.project.stand)
+
+    def shown(path: str) -> str:
+        return near + path[len(root) :] if len(near) < len(root) and path.startswith(root + "/") else path
+
+    return shown
 
 
-def _publish_one(session: Session, kernel: str | None, sidecars: list[dict[str, Any]]) -> list[Path]:
+def _publish_one(session: Session, kernel: str | None, sidecars: list[view.Publishable]) -> list[Path]:
     verbatim = session.environ.get("KTSTR_SIDECAR_DIR")
     if verbatim:
         return view.publish_verbatim(session.project.stand / verbatim, sidecars)
@@ -25,19 +30,32 @@ def _publish_one(session: Session, kernel: str | None, sidecars: list[dict[str, 
     return view.publish(session.project.runs_root, leaf, sidecars, session.epoch)
 
 
+def _by_kernel(outcomes: list[Outcome]) -> dict[str | None, list[tuple[Outcome, view.Publishable]]]:
+    """What there is to publish, by the kernel that names its run directory."""
+    found: dict[str | None, list[tuple[Outcome, view.Publishable]]] = {}
+    for outcome in outcomes:
+        if outcome.standing is not None:
+            found.setdefault(outcome.standing.kernel_version, []).append((outcome, outcome.standing))
+        elif outcome.sidecar is not None:
+            found.setdefault(outcome.sidecar["kernel_version"], []).append((outcome, outcome.sidecar))
+    return found
+
+
 def publish(session: Session, outcomes: list[Outcome]) -> list[Outcome]:
     """Publish every sidecar, one run directory per kernel; gives the outcomes with their paths in it.
 
     Raises HostError when a run directory cannot be locked or written.
     """
-    by_kernel: dict[str | None, list[int]] = {}
-    for i, outcome in enumerate(outcomes):
-        if outcome.sidecar is not None:
-            by_kernel.setdefault(outcome.sidecar["kernel_version"], []).append(i)
-    published = list(outcomes)
-    for kernel, indexes in by_kernel.items():
-        sidecars = [outcomes[i].sidecar or {} for i in indexes]
-        for i, path in zip(indexes, _publish_one(session, kernel, sidecars), strict=True):
-            files = tuple(_shown(session, Path(name)) for name in outcomes[i].files)
-            published[i] = replace(outcomes[i], path=_shown(session, path), files=files)
-    return published
+    paths: dict[str, Path] = {}
+    for kernel, items in _by_kernel(outcomes).items():
+        made = _publish_one(session, kernel, [sidecar for _, sidecar in items])
+        paths |= {outcome.name: path for (outcome, _), path in zip(items, made, strict=True)}
+    plans = {cell.name: cell for cell in session.plan.cells} if session.plan else {}
+    session.remembered().keep(plans, outcomes, paths)
+    shown = _shown(session)
+    return [
+        replace(outcome, path=shown(str(paths[outcome.name])), files=tuple(map(shown, outcome.files)))
+        if outcome.name in paths
+        else outcome
+        for outcome in outcomes
+    ]

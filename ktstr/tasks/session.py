@@ -18,14 +18,19 @@ from ktstr.tasks.tokens import TokenPool
 from ktstr.tasks.variables import Value
 
 if TYPE_CHECKING:
-    from ktstr.results.view import Epoch
+    from ktstr.results.view import Epoch, Standing
     from ktstr.tasks.plan import Plan
+    from ktstr.tasks.remembered import Remembered
     from ktstr.tasks.reporter import Progress
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one planned cell. ``ran`` is False when a stored result was good."""
+    """What came of one planned cell. ``ran`` is False when a stored result was good.
+
+    ``lasting``: the same inputs need not run again. ``standing`` takes the place of ``sidecar`` when the
+    published one is as it was left.
+    """
 
     name: str
     verdict: str
@@ -36,6 +41,8 @@ class Outcome:
     path: str | None = None
     files: tuple[str, ...] = ()
     exit_code: int = 0
+    lasting: bool = False
+    standing: Standing | None = None
 
 
 @dataclass
@@ -60,6 +67,7 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _commit: list[str | None] = field(default_factory=list)
+    _remembered: list[Remembered] = field(default_factory=list)
 
     def commit(self) -> str | None:
         """The project's commit, asked once."""
@@ -69,6 +77,14 @@ class Session:
             if not self._commit:
                 self._commit.append(project_commit(self.project.root, self.environ))
             return self._commit[0]
+
+    def remembered(self) -> Remembered:
+        """What earlier runs judged, read once."""
+        from ktstr.tasks.remembered import Remembered
+
+        if not self._remembered:
+            self._remembered.append(Remembered(self))
+        return self._remembered[0]
 
     def flag(self, name: str) -> bool:
         return bool(self.values.get(name))

@@ -1,4 +1,8 @@
-"""The QEMU backend: TCG with a virtual clock (``icount``) or a thread per vCPU (``tcg``)."""
+"""The QEMU backend: TCG with a virtual clock (``icount``) or a thread per vCPU (``tcg``).
+
+What reads a guest's words (and parses the C header for it) is imported by the first guest: planning needs
+the command line only.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,21 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktstr.errors import HostError, InputError
 from ktstr.host.deb import full_or_denied
 from ktstr.results.record import MachineEnd
-from ktstr.vm.ending import Left, panic_in, reason
-from ktstr.vm.guest import read_channel
 from ktstr.vm.image import concatenate
 from ktstr.vm.machine import GuestSpec, MachineResult
-from ktstr.vm.protocol import lib
 from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
 from ktstr.vm.supervise import Ended, Limits, supervise
 from ktstr.vm.tools import Tool
 
+if TYPE_CHECKING:
+    from ktstr.vm.ending import Left
+
 CONSOLE, CHANNEL = "console.log", "channel.bin"
-CHANNEL_CAP: int = lib.KTSTR_MAX_CHANNEL_BYTES
 CONSOLE_CAP = 16 << 20
 PROGRAM = "qemu-system-x86_64"
 _INITRD, _OUTPUT, _RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
@@ -77,6 +81,8 @@ class QemuMachine:
                 output.unlink()
 
     def _result(self, ended: Ended, argv: tuple[str, ...], workdir: Path) -> MachineResult:
+        from ktstr.vm.ending import reason
+
         console, channel = workdir / CONSOLE, workdir / CHANNEL
         why, detail = reason(ended, _left(workdir))
         if why in ("channel_lost", "channel_garbage", "host_timeout") and _is_full(workdir):
@@ -115,15 +121,27 @@ def _prepare(spec: GuestSpec, workdir: Path) -> None:
         raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
 
 
+def _channel_cap() -> int:
+    from ktstr.vm.protocol import lib
+
+    cap: int = lib.KTSTR_MAX_CHANNEL_BYTES
+    return cap
+
+
 def _limits(workdir: Path, seconds: float) -> Limits:
-    capped = ((CHANNEL, CHANNEL_CAP), (CONSOLE, CONSOLE_CAP), (_RESET_LOG, _RESET_LOG_CAP))
+    from ktstr.vm.ending import panic_in
+
+    capped = ((CHANNEL, _channel_cap()), (CONSOLE, CONSOLE_CAP), (_RESET_LOG, _RESET_LOG_CAP))
     files = tuple((workdir / name, cap) for name, cap in capped)
     return Limits(seconds, files, lambda: panic_in(_tail(workdir / CONSOLE)) is not None)
 
 
 def _left(workdir: Path) -> Left:
+    from ktstr.vm.ending import Left
+    from ktstr.vm.guest import read_channel
+
     with (workdir / CHANNEL).open("rb") as file:
-        data = file.read(CHANNEL_CAP + 1)
+        data = file.read(_channel_cap() + 1)
     record, error = read_channel(data)
     return Left(
         console=_tail(workdir / CONSOLE),

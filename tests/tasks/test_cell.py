@@ -12,8 +12,6 @@ from ktstr.host.cache import Cache
 from ktstr.kernels.resolve import Resolution
 from ktstr.kernels.spec import DebSpec
 from ktstr.results.view import Epoch
-from ktstr.scenarios.compile import compile_test
-from ktstr.scenarios.encode import encode
 from ktstr.tasks.artifacts import Image, Kernel
 from ktstr.tasks.cell import identity, run_cell
 from ktstr.tasks.main import exit_code
@@ -31,14 +29,13 @@ def planned(folder: Path) -> CellPlan:
     """A cell whose kernel and image are not in the cache; whoever gets that far fails."""
     config = parse(TEXT, Path("ktstr.yaml"), validated=True)
     test, scheduler, topology = config.tests["pair"], config.schedulers["eevdf"], Topology.parse("1n1l1c1t")
-    compiled = compile_test(test, topology, scheduler, 7)
     resolution = Resolution(DebSpec("forky", "cloud-amd64"), "key", "7.2", "a" * 64, None)
     kernel = Kernel("default", resolution, folder, folder, folder, (), Cache(folder / "cache"), "kernel:default")
     return CellPlan(
         name=NAME, key=CellKey("pair", "one", "default", "eevdf", 7), accel="icount", test=test, scheduler=scheduler,
-        topology=topology, compiled=compiled, program=encode(compiled.program), kernel=kernel,
+        topology=topology, kernel=kernel,
         image=Image("image:agent-only", "b" * 64, folder / "image.cpio", None), memory_mib=64, host_cpus=1,
-        kernel_args=(), input_digest="c" * 64, needs=(),
+        kernel_args=(), input_digest="c" * 64, needs=(), basis="d" * 64,
     )  # fmt: skip
 
 
