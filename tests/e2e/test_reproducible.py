@@ -124,7 +124,7 @@ class Pinned:
         lock = read_lock(ROOT / "ktstr.lock")
         cc = agent.compiler(os.environ)
         self.compiler = agent.compiler_version(cc)
-        inputs = agent.inputs_digest(c_dir(), self.compiler)
+        inputs = agent.inputs_digest(c_dir(), agent.toolchain_identity(cc))
         binary = Cache(cache_root(os.environ)).entry("agents", inputs) / "agent"
         self.agent = hashlib.sha256(binary.read_bytes()).hexdigest()
         self.inputs = {
