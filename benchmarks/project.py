@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -24,9 +25,16 @@ def project(declaration: str) -> Iterator[Path]:
         yield folder
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Ours, with this checkout importable and compiled modules kept, as where ktstr is installed."""
+    ours = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder / ".pycache")}
+    return {**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}, **ours}
+
+
 def python(folder: Path, arguments: Sequence[str]) -> str:
     """Run this Python in ``folder``; its standard output. Raises RuntimeError with what it said."""
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
