@@ -1,7 +1,7 @@
 """The topology a guest's sysfs shows is the declared one, from ktstr.yaml to the stored record.
 
-Cost: six guests with a thread per vCPU, one of them with 64 vCPUs: about 90 s. Slow: every preset up to
-64 CPUs, about five minutes.
+Cost: six guests with a thread per vCPU, one of them with 64 vCPUs: one and a half to three minutes, as
+busy as the host is. Slow: every preset up to 64 CPUs, about five minutes.
 
 Expectations are worked out by hand: CPUs are numbered LLC by LLC, threads of one core side by side, and
 each NUMA node is a package.
