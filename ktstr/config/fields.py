@@ -151,8 +151,11 @@ SCHEDULER: Table = {
 }
 
 KERNEL: Table = {
-    "spec": Field("spec", "deb:SUITE/FLAVOUR, a version, or a path relative to this file", required=True),
+    "spec": Field("spec", "what kernel= takes; a path is relative to this file", required=True),
     "kargs": Field("kargs", "more kernel arguments"),
+    "kconfig": Field("texts", "how it is built: minimal, full or tree, then fragments: debug, rt, hz1000, ./FILE"),
+    "cc": Field("word", "the C compiler that builds it, as in make CC=gcc-12"),
+    "llvm": Field("word", "build it with LLVM, as in make LLVM=1 or LLVM=-19"),
 }
 
 PRESET: Table = {
@@ -188,7 +191,7 @@ CPUSET: dict[str, str] = {
 }
 
 TOP: Table = {
-    "kernels": Field("node", "kernels by name: a spec, or {spec, kargs}", required=True, shape="kernels"),
+    "kernels": Field("node", "kernels by name: a spec, or {spec, kargs, kconfig}; without it, looked for", shape="kernels"),
     "schedulers": Field("node", "schedulers by name; eevdf always exists", shape="schedulers"),
     "presets": Field("node", "topologies by name, beside the built-in ones", shape="presets"),
     "tests": Field("node", "tests by name", required=True, shape="tests"),

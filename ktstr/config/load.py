@@ -122,7 +122,8 @@ def _kernel(r: Reader, node: Node, name: str, path: str, base: Path) -> KernelDe
     values = r.table(node, path, fields.KERNEL)
     if "spec" not in values:
         return None
-    return KernelDecl(name, _spec(values["spec"], base), values.get("kargs", ()), r.where(node))
+    more: dict[str, Any] = {key: values[key] for key in ("kargs", "kconfig", "cc", "llvm") if key in values}
+    return KernelDecl(name, _spec(values["spec"], base), where=r.where(node), **more)
 
 
 def _spec(spec: str, base: Path) -> str:

@@ -55,11 +55,14 @@ class Cgroup:
 
 @dataclass(frozen=True)
 class KernelDecl:
-    """A named kernel: ``spec`` is what ``kernel=`` takes."""
+    """A named kernel: ``spec`` is what ``kernel=`` takes; ``kconfig``, ``cc`` and ``llvm`` say how it is built."""
 
     name: str
     spec: str
     kargs: tuple[str, ...] = ()
+    kconfig: tuple[str, ...] = ()
+    cc: str | None = None
+    llvm: str | None = None
     where: str = field(default="", compare=False)
 
 

@@ -44,7 +44,8 @@ class CellIdentity:
     """Which cell it is. ``topology`` is a label; ``sysctls`` are ``sysctl.key=value``, ``kargs`` verbatim.
 
     ``cpu_budget``: host CPUs the guest could use at once; 1 under icount. ``resolve_source``: how the
-    scheduler's binary was found (path, auto_built, not_found).
+    scheduler's binary was found (path, auto_built, not_found). ``kernel_label``: what the run calls the
+    kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its preemption model, as ``config_facts`` says it.
     """
 
     test: str
@@ -60,6 +61,9 @@ class CellIdentity:
     kargs: tuple[str, ...] = ()
     kernel_version: str | None = None
     kernel_commit: str | None = None
+    kernel_label: str | None = None
+    kernel_hz: int | None = None
+    kernel_preempt: str | None = None
     project_commit: str | None = None
     resolve_source: str | None = None
     payload: str | None = None
@@ -195,6 +199,9 @@ def _whole(
         "cleanup_duration_ms": None,
         "run_source": identity.run_source,
         "perf_delta_assertions": [],
+        "kernel_label": identity.kernel_label,
+        "kernel_hz": identity.kernel_hz,
+        "kernel_preempt": identity.kernel_preempt,
         "preset": identity.preset,
         "accel": identity.accel,
         "emulator": None,
