@@ -19,6 +19,7 @@ __all__ = [
     "task_doctor",
     "task_image",
     "task_kernel",
+    "task_locks",
     "task_scheduler",
     "task_show_thresholds",
     "task_stats_list",
@@ -146,3 +147,8 @@ def task_show_thresholds() -> Task:
 def task_doctor() -> Task:
     """what this host can do, and the fix for what it cannot"""
     return _report("doctor")
+
+
+def task_locks() -> Task:
+    """who holds which lock of ktstr on this host"""
+    return _report("locks")

@@ -10,10 +10,15 @@ import os
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ktstr.tasks.session import Outcome, Session
 
+if TYPE_CHECKING:
+    from ktstr.kernels.make import Progress as MakeProgress
+
+_LIVE_S, _PLAIN_S = 0.2, 15.0  # how often a long step says how far it is
 _WORTH_A_LINE = ("tools", "agent", "source", "kernel", "scheduler", "image")
 
 
@@ -36,6 +41,43 @@ class Progress:
         """Something other than a cell began: building, fetching."""
         with self._lock:
             self._line(text)
+
+    def fetching(self, what: str) -> Callable[[int, int | None], None]:
+        """Told of bytes done and, if known, in all, says so now and then."""
+        paced = self._paced()
+
+        def on_bytes(done: int, total: int | None) -> None:
+            of = f" of {total / 1e6:.1f}" if total else ""
+            paced(f"{what}: {done / 1e6:.1f}{of} MB")
+
+        return on_bytes
+
+    def building(self, what: str) -> Callable[[MakeProgress], None]:
+        """Told how far make is, says so now and then."""
+        paced = self._paced()
+
+        def on_step(progress: MakeProgress) -> None:
+            paced(f"{what}: {_steps(progress)}")
+
+        return on_step
+
+    def _paced(self) -> Callable[[str], None]:
+        last = time.monotonic()
+
+        def say(text: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last < (_LIVE_S if self._live else _PLAIN_S):
+                return
+            last = now
+            with self._lock:
+                if self._live:
+                    self._stream.write(f"\r\x1b[K{text[:100]}")
+                    self._stream.flush()
+                else:
+                    self._line(text)
+
+        return say
 
     def cell_started(self, name: str) -> None:
         with self._lock:
@@ -84,6 +126,14 @@ class Progress:
             f" about {self._eta()} left"
         )
         self._stream.flush()
+
+
+def _steps(progress: MakeProgress) -> str:
+    """``412 of about 1700 files, 2 min left: kernel/sched/core.o``."""
+    of = f" of about {progress.total}" if progress.total else ""
+    eta = progress.eta_s
+    left = "" if eta is None else f", {eta / 60:.0f} min left" if eta >= 90 else f", {eta:.0f} s left"
+    return f"{progress.done}{of} files{left}: {progress.last}"
 
 
 class Reporter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 
 from ktstr.config.model import Config, SchedulerDecl
@@ -25,6 +26,29 @@ def doctor(run: Session) -> None:
     findings = doc.examine(run.project.runs_root, run.environ)
     run.report.append(doc.to_json(findings) if run.flag("json") else doc.to_text(findings))
     run.exit_codes.append(doc.exit_code(findings))
+
+
+def locks(run: Session) -> None:
+    """``doit locks``: once, or with ``watch=`` until interrupted; then each look replaces the one before."""
+    from ktstr.host import locks as shown
+    from ktstr.host.cache import cache_root
+    from ktstr.host.reserve import lock_dir
+    from ktstr.host.topology import read_topology
+
+    every = run.values.get("watch")
+
+    def look() -> str:
+        rows = shown.survey(read_topology(), lock_dir(run.environ), cache_root(run.environ), run.project.runs_root)
+        return shown.to_json(rows, compact=every is not None) if run.flag("json") else shown.to_text(rows)
+
+    if not isinstance(every, float):
+        run.report.append(look())
+        return
+    clear = "\x1b[H\x1b[2J" if sys.stdout.isatty() and not run.flag("json") else ""
+    while not run.cancel.is_set():
+        sys.stdout.write(clear + look())
+        sys.stdout.flush()
+        run.cancel.wait(every)
 
 
 def show_thresholds(run: Session) -> None:

@@ -35,6 +35,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def count_or_none(text: str) -> int:
+    """A whole number, 0 included."""
+    if not text.isdecimal() or len(text) > 9:
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
 def seed(text: str) -> int:
     """A seed: a whole number below 2**64."""
     if not text.isdecimal() or int(text) >= 1 << 64:
@@ -100,7 +107,10 @@ def _many(name: str, kind: str, help: str) -> Variable:
 VARIABLES: dict[str, Variable] = {
     v.name: v
     for v in (
-        _many("kernel", "list", "kernels: a name from ktstr.yaml, deb:SUITE/FLAVOUR or the path of an image"),
+        _many("kernel", "list", "kernels: names from ktstr.yaml, versions, ranges, paths, git+URL#REF, deb:..., debsrc:..."),
+        _many("kconfig", "list", "how kernels are built: minimal, full or tree, then debug, rt, hz1000 or files"),
+        _v("CC", word, "word", "the compiler that builds kernels, as in make CC="),
+        _v("LLVM", word, "word", "build kernels with LLVM, as in make LLVM=1"),
         _many("test", "list", "tests, by glob or bare substring"),
         _many("preset", "list", "topologies, by glob or bare substring"),
         _many("scheduler", "list", "schedulers, by glob or bare substring"),
@@ -117,16 +127,29 @@ VARIABLES: dict[str, Variable] = {
         _v("junit", word, "path", "also write a JUnit XML file"),
         _v("json", flag, "flag", "print one JSON object instead of text", False),
         _v("verbose", flag, "flag", "show each cell's reasons and commands, passed ones too", False),
+        _v("bisect", flag, "flag", "exit as git bisect run wants: 0 good, 1 bad, 125 untestable, 128 stop", False),
         _v("no_skip", flag, "flag", "exit 3 when every cell was skipped", False),
         _v("allow_inconclusive", flag, "flag", "let Inconclusive cells exit 0", False),
         _v("offline", flag, "flag", "never touch the network", False),
         Variable("lock_update", word, "list", "refresh these entries of ktstr.lock (a name, or all)", (), many=True),
+        _v("version", word, "version", "the release to build: 6.14.2, 6.14, 6.15-rc3 or a range; default: newest stable"),
+        _v("source", word, "path", "the kernel tree to build"),
+        _v("git", word, "url", "the repository to build from, with ref="),
+        _v("ref", word, "ref", "its branch, tag or commit"),
+        _v("force", flag, "flag", "do it without asking; for a build: again, even when it is in the cache", False),
+        _v("clean", flag, "flag", "throw the objects of earlier builds away first", False),
+        _v("cpu_cap", count, "number", "build on at most this many CPUs"),
+        _v("keep", count_or_none, "number", "keep this many of the newest kernels"),
+        _v("corrupt_only", flag, "flag", "remove only what is damaged or unfinished", False),
+        _v("range", word, "range", "print the releases that A..B stands for, and nothing else"),
+        _v("watch", seconds, "duration", "show it again and again, this far apart, until interrupted"),
         _v("slow", flag, "flag", "add the long sweeps", False),
     )
 }
 
 SELECTION = ("kernel", "test", "preset", "scheduler", "seed", "seeds", "accel")
-RUNNING = ("jobs", "timeout", "rerun", "offline", "lock_update")
+BUILDING = ("kconfig", "CC", "LLVM")
+RUNNING = (*BUILDING, "jobs", "timeout", "rerun", "offline", "lock_update")
 TESTING = (
     "dry_run",
     "failed",
@@ -136,6 +159,7 @@ TESTING = (
     "json",
     "verbose",
     "no_skip",
+    "bisect",
     "allow_inconclusive",
 )
 

@@ -1,0 +1,55 @@
+"""The exit code for git bisect run: only a verdict is good or bad."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ktstr.errors import HostError
+from ktstr.results.view import epoch
+from ktstr.tasks.bisect import ABORT, BAD, GOOD, UNTESTABLE, exit_code
+from ktstr.tasks.plan import Plan
+from ktstr.tasks.project import Project
+from ktstr.tasks.reporter import Progress
+from ktstr.tasks.session import Outcome, Session
+from ktstr.tasks.tokens import TokenPool
+
+
+def session(*verdicts: str, planned: int | None = None, failed: str | None = None, signal: int = 0) -> Session:
+    """A session after its cells: one outcome per verdict, of ``planned`` cells."""
+    here = Path("/nowhere")
+    run = Session(
+        Project(here, here, here / "runs"), ("test",), {}, {}, Progress(io.StringIO()), TokenPool(1, 1), epoch({})
+    )
+    for i, verdict in enumerate(verdicts):
+        run.record(Outcome(f"cell{i}", verdict, (), True, 1.0))
+    cells = [None] * (len(verdicts) if planned is None else planned)
+    run.plan = cast(Plan, SimpleNamespace(cells=cells, broken=()))
+    if failed:
+        run.fail(failed, HostError("no"))
+    run.signal = signal
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        (session("pass", "pass"), GOOD),
+        (session("pass", "fail"), BAD),
+        (session("fail", "error"), BAD),
+        (session("pass", "inconclusive"), UNTESTABLE),
+        (session("pass", "error"), UNTESTABLE),
+        (session(), UNTESTABLE),
+        (session("pass", planned=2), UNTESTABLE),
+        (session(planned=1, failed="kernel:here"), UNTESTABLE),
+        (session(planned=1, failed="scheduler:x@here"), UNTESTABLE),
+        (session(planned=1, failed="tools:qemu"), ABORT),
+        (session("pass", planned=2, signal=2), 130),
+    ],
+)
+def test_only_a_verdict_is_good_or_bad(run: Any, code: int) -> None:
+    assert exit_code(run) == code
