@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent
 # In the checkout, in the wheel, and which files of it.
 RESOURCES = (
     ("vmm_c", "ktstr/_c", "**/*.[ch]"),
+    ("kconfig", "ktstr/_kconfig", "*.kconfig"),
     ("schemas", "ktstr/_schemas", "*.json"),
     ("schedulers", "ktstr/_schedulers", "**/*.[ch]"),
     (".", "ktstr/_lock", "ktstr.lock"),

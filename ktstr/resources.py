@@ -26,6 +26,11 @@ def c_dir() -> Path:
     return _folder("vmm_c", "_c")
 
 
+def kconfig_dir() -> Path:
+    """The folder of the kernel configuration fragments. Raises HostError when the installation lacks it."""
+    return _folder("kconfig", "_kconfig")
+
+
 def schema(name: str) -> Path:
     """The JSON Schema ``name``, e.g. "ktstr" or "sidecar". Raises HostError when there is none."""
     path = _folder("schemas", "_schemas") / f"{name}.schema.json"

@@ -191,7 +191,9 @@ CPUSET: dict[str, str] = {
 }
 
 TOP: Table = {
-    "kernels": Field("node", "kernels by name: a spec, or {spec, kargs, kconfig}; without it, looked for", shape="kernels"),
+    "kernels": Field(
+        "node", "kernels by name: a spec, or {spec, kargs, kconfig}; without it, looked for", shape="kernels"
+    ),
     "schedulers": Field("node", "schedulers by name; eevdf always exists", shape="schedulers"),
     "presets": Field("node", "topologies by name, beside the built-in ones", shape="presets"),
     "tests": Field("node", "tests by name", required=True, shape="tests"),

@@ -299,10 +299,13 @@ def _kernels(config: Config, patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+KERNEL_WORDS = ("default", "stable")  # specs that look like names
+
+
 def _kernel(config: Config, pattern: str) -> tuple[str, ...]:
     """Declared kernels, or the pattern itself when it can only be a spec (it has a digit, ``/``, ``:`` or ``~``)."""
     is_glob = bool(_GLOB.intersection(pattern))
-    is_spec = not is_glob and any(c.isdigit() or c in "/:~." for c in pattern)
+    is_spec = not is_glob and (pattern in KERNEL_WORDS or any(c.isdigit() or c in "/:~." for c in pattern))
     if pattern in config.kernels or not is_spec:
         return _met("kernel", pattern, match(pattern, config.kernels), config.kernels)
     return (pattern,)

@@ -7,11 +7,13 @@ writer of the same key.
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from ktstr.host.deb import full_or_denied
 from ktstr.host.flock import locked
 
 WRITE_S = 300.0
+READ_S = 10.0
+_SYNC_EACH = 64  # files; of a tree with more, the filesystem is flushed at once
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+~=@-]{0,199}")
 
 
@@ -71,6 +75,10 @@ class Cache:
         """Hold the exclusive lock on an entry. HostError names the holders on timeout."""
         return locked(self.lock_file(kind, key), exclusive=True, timeout_s=timeout_s)
 
+    def reading(self, kind: str, key: str, timeout_s: float = READ_S) -> AbstractContextManager[None]:
+        """Hold the shared lock on an entry: nobody replaces or removes it. HostError names the holders on timeout."""
+        return locked(self.lock_file(kind, key), exclusive=False, timeout_s=timeout_s)
+
     @contextmanager
     def storing(self, kind: str, key: str) -> Iterator[Path]:
         """A folder to fill; on a clean exit it becomes the entry, on an exception it vanishes.
@@ -105,17 +113,45 @@ def _sweep(final: Path) -> None:
 
 def _sync(folder: Path) -> None:
     """Flush every file and folder, so that a power cut cannot leave a complete-looking entry of holes."""
-    for path in (folder, *folder.rglob("*")):
-        if path.is_symlink():
-            continue
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    paths = [folder, *itertools.islice((p for p in folder.rglob("*") if not p.is_symlink()), _SYNC_EACH + 1)]
+    if len(paths) > _SYNC_EACH:
+        _flush(folder, _syncfs)
+        return
+    for path in paths:
+        _flush(path, os.fsync)
+
+
+def _flush(path: Path, flush: Callable[[int], None]) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flush(fd)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def _syncfs(fd: int) -> None:
+    """syncfs(2): one call for a kernel tree, where 80,000 fsyncs take 20 seconds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(fd) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes that a folder takes on disk; what is linked twice is counted once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for path in itertools.chain([folder], folder.rglob("*")):
         try:
-            os.fsync(fd)
-        except OSError as err:
-            if err.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-        finally:
-            os.close(fd)
+            stat = path.lstat()
+        except OSError:
+            continue
+        if (stat.st_dev, stat.st_ino) not in seen:
+            seen.add((stat.st_dev, stat.st_ino))
+            total += stat.st_blocks * 512
+    return total
 
 
 def _swap(temp: Path, final: Path) -> None:

@@ -1,28 +1,42 @@
-"""Making a kernel's cache entry from what its spec was resolved to."""
+"""Making a kernel's cache entry: from packages or an image, or by building it from sources."""
 
 from __future__ import annotations
 
 import shutil
+import threading
+import zlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt, Gone, gone
 from ktstr.host.cache import Cache
 from ktstr.host.deb import unpack
-from ktstr.kernels.cache import KIND, METADATA, lookup_entry, write_entry
+from ktstr.kernels.cache import KIND, METADATA, Corrupt, Made, lookup_entry, read_entry, write_entry
+from ktstr.kernels.compile import Built, CompileOptions, compile_kernel, write_compile_commands
 from ktstr.kernels.entry import KernelEntry
+from ktstr.kernels.fetch import fetched
 from ktstr.kernels.image import BadImage, KernelImage, load_image, read_image
-from ktstr.kernels.lock import Pin
+from ktstr.kernels.lock import GitPin, Pin, TarballPin
+from ktstr.kernels.make import Progress
+from ktstr.kernels.origin import Origin
+from ktstr.kernels.recipe import Recipe
 from ktstr.kernels.resolve import Resolution
-from ktstr.kernels.spec import DebSpec
+from ktstr.kernels.spec import DebSpec, GitSpec
+from ktstr.kernels.strip import strip_vmlinux
+from ktstr.kernels.tree import inspect_tree
 
+BUILDS = "builds"
 _IMAGES = ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz*", "lib/modules/*/vmlinuz*")
 _CONFIGS = ("boot/config-*", "usr/lib/modules/*/config", "lib/modules/*/config")
+BUILD_WAIT_S = 7200.0  # for another process that builds the same kernel
 
 
-def metadata_path(resolution: Resolution, cache: Cache) -> Path:
+def metadata_path(key: str, cache: Cache) -> Path:
     """Where the entry's ``metadata.json``, the graph's target, is or will be."""
-    return cache.entry(KIND, resolution.key) / METADATA
+    return cache.entry(KIND, key) / METADATA
 
 
 def lookup(resolution: Resolution, cache: Cache) -> KernelEntry | None:
@@ -31,7 +45,7 @@ def lookup(resolution: Resolution, cache: Cache) -> KernelEntry | None:
 
 
 def ensure(resolution: Resolution, cache: Cache, apt: Apt) -> KernelEntry:
-    """The entry, fetched and extracted when it is not in the cache or damaged.
+    """The entry of a prebuilt kernel, fetched and extracted when it is not in the cache or damaged.
 
     Of two processes that ask at once one does the work. Raises HostError when it cannot be had,
     and InputError when the spec's image is no kernel.
@@ -93,3 +107,161 @@ def _one(root: Path, patterns: tuple[str, ...]) -> Path | None:
             if path.is_file() and path.resolve().is_relative_to(real):
                 return path
     return None
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How to build. ``cpus``: where make may run; ``force``: also when it is in the cache; ``clean``: from nothing."""
+
+    cpus: tuple[int, ...]
+    on_progress: Callable[[Progress], None] | None = None
+    force: bool = False
+    clean: bool = False
+    cancel: threading.Event | None = None
+
+
+def lookup_built(recipe: Recipe, cache: Cache) -> KernelEntry | None:
+    """The recipe's entry when it is in the cache and whole."""
+    return lookup_entry(cache, recipe.key, recipe.identity)
+
+
+def build_kernel(recipe: Recipe, cache: Cache, shared: Cache, options: BuildOptions) -> KernelEntry:
+    """The recipe's entry in ``cache``, built when it is not there; its fetched sources and objects are in ``shared``.
+
+    Of two processes that ask at once one builds. Raises HostError when the build fails, the configuration loses an
+    option, the tree changes meanwhile or the disk is full; the cache is then as before, and what was compiled stays for
+    the next attempt.
+    """
+    place = object_folder(recipe, shared)
+    with ExitStack() as held:
+        held.enter_context(shared.writing(BUILDS, place.name, timeout_s=BUILD_WAIT_S))
+        if options.force:
+            _hold_unused(recipe, cache, held)
+        elif (found := lookup_built(recipe, cache)) is not None:
+            return found
+        _build(recipe, cache, shared, place, options, already_held=options.force)
+    found = lookup_built(recipe, cache)
+    if found is None:
+        raise HostError(f"{cache.entry(KIND, recipe.key)}: damaged right after it was made", fix="check the disk")
+    return found
+
+
+def _hold_unused(recipe: Recipe, cache: Cache, held: ExitStack) -> None:
+    """Take the entry's lock at once: replacing a kernel under a running machine is refused."""
+    try:
+        held.enter_context(cache.writing(KIND, recipe.key, timeout_s=0))
+    except HostError as err:
+        raise HostError(
+            f"{recipe.key}: locked by active test runs: {err.message}", fix="wait for them to end"
+        ) from None
+
+
+def object_folder(recipe: Recipe, cache: Cache) -> Path:
+    """Where make leaves its objects: one folder a recipe; for a tree one a configuration, so that make does only
+    what changed."""
+    tree = recipe.origin.tree
+    if tree is None:
+        return cache.entry(BUILDS, recipe.key)
+    return cache.entry(BUILDS, f"tree-{zlib.crc32(str(tree.path).encode()):08x}-kc{recipe.kconfig.digest[:8]}")
+
+
+def log_path(recipe: Recipe, cache: Cache) -> Path:
+    """The output of the recipe's last build."""
+    return cache.root / "logs" / f"{recipe.key}.log"
+
+
+def _build(
+    recipe: Recipe, cache: Cache, shared: Cache, place: Path, options: BuildOptions, *, already_held: bool
+) -> None:
+    source = fetched(recipe.origin, shared)
+    if source is None:
+        raise HostError(f"{recipe.origin.spec}: its sources are gone from the cache", fix="run the command again")
+    out = source if recipe.kconfig.base == "tree" else place
+    log = log_path(recipe, shared)
+    log.unlink(missing_ok=True)
+    built = compile_kernel(
+        source, out, recipe.kconfig, recipe.toolchain, _compile_options(recipe, shared, log, options)
+    )
+    if recipe.origin.tree is not None:
+        _check_unchanged(recipe.origin)
+        write_compile_commands(source, out, recipe.toolchain, log)
+    with ExitStack() as held:
+        if not already_held:
+            held.enter_context(cache.writing(KIND, recipe.key))
+        folder = held.enter_context(cache.storing(KIND, recipe.key))
+        _store(recipe, built, folder)
+    if recipe.origin.tree is None:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _compile_options(recipe: Recipe, shared: Cache, log: Path, options: BuildOptions) -> CompileOptions:
+    return CompileOptions(
+        jobs=max(1, len(options.cpus)),
+        log=log,
+        cpus=options.cpus,
+        on_progress=options.on_progress,
+        expected=_expected_steps(recipe, shared),
+        clean=options.clean,
+        cancel=options.cancel,
+    )
+
+
+def _expected_steps(recipe: Recipe, cache: Cache) -> int | None:
+    """How many files the newest kernel made that was configured from the same base; None before there was one."""
+    newest: tuple[str, int] | None = None
+    folder = cache.root / KIND
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            told = read_entry(path).told
+        except Corrupt:
+            continue
+        if told["kconfig"] is not None and told["kconfig"]["base"] == recipe.kconfig.base and told["steps"]:
+            newest = max(newest or ("", 0), (told["built_at"], told["steps"]))
+    return None if newest is None else newest[1]
+
+
+def _check_unchanged(origin: Origin) -> None:
+    """Refuse what was compiled from a tree that somebody edited meanwhile: it would be neither state."""
+    before = origin.tree
+    assert before is not None
+    after = inspect_tree(before.path)
+    if after.identity != before.identity:
+        was, now = (f"{(t.commit or 'no commit')[:12]}{'-dirty' if t.dirty else ''}" for t in (before, after))
+        raise HostError(
+            f"kernel {before.path}: changed during build (was {was}, now {now}), so what was built is neither state",
+            fix="run the command again, and leave the tree alone meanwhile",
+        )
+
+
+def _store(recipe: Recipe, built: Built, folder: Path) -> None:
+    stripped = folder / "stripped"
+    strip_vmlinux(built.vmlinux, stripped)
+    image = load_image(stripped)
+    stripped.unlink()
+    kconfig = {
+        "base": recipe.kconfig.base,
+        "fragments": list(recipe.kconfig.words[1:]),
+        "digest": recipe.kconfig.digest,
+    }
+    made = Made(
+        kernel_version=recipe.origin.version,
+        kconfig=kconfig,
+        toolchain={**recipe.toolchain.versions, "digest": recipe.toolchain.digest},
+        steps=built.steps,
+    )
+    write_entry(folder, recipe.key, recipe.identity, _told_source(recipe.origin), image, built.config, made)
+
+
+def _told_source(origin: Origin) -> dict[str, object]:
+    """The ``source`` of ``metadata.json``."""
+    pin, spec = origin.pin, origin.spec
+    if isinstance(pin, TarballPin):
+        return {"type": "tarball", "version": pin.version, "url": pin.url, "sha256": pin.sha256}
+    if isinstance(pin, GitPin):
+        assert isinstance(spec, GitSpec)
+        return {"type": "git", "url": spec.url, "ref": spec.ref, "commit": pin.commit}
+    if isinstance(pin, Pin):
+        packages = {package.name: package.sha256 for package in pin.packages}
+        return {"type": "debsrc", "package_version": pin.version, "packages": packages}
+    assert origin.tree is not None
+    return {"type": "local", "path": str(origin.tree.path), "commit": origin.tree.commit, "dirty": origin.tree.dirty}

@@ -1,4 +1,4 @@
-"""``ktstr.lock``: which packages a kernel spec or tool means, by version, place and hash.
+"""``ktstr.lock``: which packages, tarball or commit a kernel spec or tool means, by version, place and hash.
 
 JSON, sorted, one committable file. A name that is pinned needs no network to be resolved,
 and its files are trusted by their hash alone. Shape: ``schemas/lock.schema.json``.
@@ -10,16 +10,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from ktstr.errors import InputError
 from ktstr.host.deb import DebPackage, full_or_denied
 
 VERSION = 1
 MAX_BYTES = 4 << 20
+_RELEASE = r"\d{1,6}\.\d{1,6}(\.\d{1,6})?(-rc\d{1,6})?"
 _FIELDS = {
     "name": re.compile(r"[a-z0-9][a-z0-9+.-]{0,199}"),
     "version": re.compile(r"[A-Za-z0-9.+:~-]{1,200}"),
@@ -45,17 +46,64 @@ class Pin:
 
 
 @dataclass(frozen=True)
+class TarballPin:
+    """A release's tarball. ``sha256`` is the published sum, or of a candidate that of the first fetch."""
+
+    version: str
+    url: str
+    sha256: str
+
+    @property
+    def digest(self) -> str:
+        """The same wherever the tarball comes from."""
+        return self.sha256
+
+
+@dataclass(frozen=True)
+class GitPin:
+    """The commit that a branch or tag stood for: 40 hex digits."""
+
+    commit: str
+
+    @property
+    def version(self) -> str:
+        return self.commit[:12]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(f"git {self.commit}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RangePin:
+    """The releases that a range stood for, ascending."""
+
+    versions: tuple[str, ...]
+
+    @property
+    def version(self) -> str:
+        return f"{len(self.versions)} releases"
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(" ".join(self.versions).encode()).hexdigest()
+
+
+AnyPin: TypeAlias = Pin | TarballPin | GitPin | RangePin
+
+
+@dataclass(frozen=True)
 class Lock:
     """The pins of a project: canonical kernel specs and tool names to what they mean."""
 
-    kernels: Mapping[str, Pin] = field(default_factory=dict)
+    kernels: Mapping[str, AnyPin] = field(default_factory=dict)
     tools: Mapping[str, Pin] = field(default_factory=dict)
 
     def over(self, base: Lock) -> Lock:
         """These pins, and those of ``base`` for names not pinned here."""
         return Lock({**base.kernels, **self.kernels}, {**base.tools, **self.tools})
 
-    def with_kernel(self, spec: str, pin: Pin) -> Lock:
+    def with_kernel(self, spec: str, pin: AnyPin) -> Lock:
         return Lock({**self.kernels, spec: pin}, self.tools)
 
     def with_tool(self, name: str, pin: Pin) -> Lock:
@@ -90,21 +138,49 @@ def _package(path: Path, where: str, value: object) -> DebPackage:
     return DebPackage(**fields)
 
 
-def _pins(path: Path, section: str, value: object) -> dict[str, Pin]:
-    pins = {}
-    for name, raw in _object(path, section, value).items():
-        where = f"{section}[{name}]"
-        fields = _object(path, where, raw, ("version", "packages"))
-        if not isinstance(fields["version"], str) or not 0 < len(fields["version"]) <= 200:
-            raise _fail(path, f"{where}.version", fields["version"], "a version")
-        if not isinstance(fields["packages"], list) or not fields["packages"]:
-            raise _fail(path, f"{where}.packages", fields["packages"], "a list of packages")
-        packages = [_package(path, f"{where}.packages[{i}]", item) for i, item in enumerate(fields["packages"])]
-        names = [package.name for package in packages]
-        if len(set(names)) != len(names):
-            raise _fail(path, f"{where}.packages", names, "each package once")
-        pins[name] = Pin(fields["version"], tuple(packages))
-    return pins
+def _packages(path: Path, where: str, raw: object) -> Pin:
+    fields = _object(path, where, raw, ("version", "packages"))
+    if not isinstance(fields["version"], str) or not 0 < len(fields["version"]) <= 200:
+        raise _fail(path, f"{where}.version", fields["version"], "a version")
+    if not isinstance(fields["packages"], list) or not fields["packages"]:
+        raise _fail(path, f"{where}.packages", fields["packages"], "a list of packages")
+    packages = [_package(path, f"{where}.packages[{i}]", item) for i, item in enumerate(fields["packages"])]
+    names = [package.name for package in packages]
+    if len(set(names)) != len(names):
+        raise _fail(path, f"{where}.packages", names, "each package once")
+    return Pin(fields["version"], tuple(packages))
+
+
+def _text(path: Path, where: str, value: object, pattern: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise _fail(path, where, value, f"text like {pattern}")
+    return value
+
+
+def _kernel_pin(path: Path, where: str, raw: object) -> AnyPin:
+    """A pin of any shape, told apart by its keys."""
+    keys = set(raw) if isinstance(raw, dict) else set()
+    if "url" in keys:
+        fields = _object(path, where, raw, ("version", "url", "sha256"))
+        version = _text(path, f"{where}.version", fields["version"], _RELEASE)
+        url = _text(path, f"{where}.url", fields["url"], r"https?://[!-~]{1,500}")
+        return TarballPin(version, url, _text(path, f"{where}.sha256", fields["sha256"], r"[0-9a-f]{64}"))
+    if "commit" in keys:
+        fields = _object(path, where, raw, ("commit",))
+        return GitPin(_text(path, f"{where}.commit", fields["commit"], r"[0-9a-f]{40}"))
+    if "versions" in keys:
+        versions = _object(path, where, raw, ("versions",))["versions"]
+        if not isinstance(versions, list) or not 0 < len(versions) <= 500:
+            raise _fail(path, f"{where}.versions", versions, "a list of releases")
+        return RangePin(tuple(_text(path, f"{where}.versions[{i}]", v, _RELEASE) for i, v in enumerate(versions)))
+    return _packages(path, where, raw)
+
+
+P = TypeVar("P")
+
+
+def _pins(path: Path, section: str, value: object, read: Callable[[Path, str, object], P]) -> dict[str, P]:
+    return {name: read(path, f"{section}[{name}]", raw) for name, raw in _object(path, section, value).items()}
 
 
 def read_lock(path: Path) -> Lock:
@@ -125,10 +201,12 @@ def read_lock(path: Path) -> Lock:
     top = _object(path, "file", loaded, ("version", "kernels", "tools"))
     if top["version"] != VERSION or isinstance(top["version"], bool):
         raise _fail(path, "version", top["version"], f"{VERSION} (made by another ktstr?)")
-    return Lock(_pins(path, "kernels", top["kernels"]), _pins(path, "tools", top["tools"]))
+    return Lock(_pins(path, "kernels", top["kernels"], _kernel_pin), _pins(path, "tools", top["tools"], _packages))
 
 
-def _pin_object(pin: Pin) -> dict[str, object]:
+def _pin_object(pin: AnyPin) -> dict[str, object]:
+    if not isinstance(pin, Pin):
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(pin).items()}
     packages = sorted(pin.packages, key=lambda package: package.name)
     return {"version": pin.version, "packages": [vars(package) for package in packages]}
 

@@ -1,4 +1,4 @@
-"""From a kernel spec to what it means now: pinned packages, or a file by its hash.
+"""From a kernel spec to what it means now: pinned packages, sources, or a file by its hash.
 
 A pinned spec is resolved without the network. Knows nothing of tasks or the graph.
 """
@@ -6,6 +6,7 @@ A pinned spec is resolved without the network. Knows nothing of tasks or the gra
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ktstr.config.suggest import nearest
@@ -13,11 +14,28 @@ from ktstr.errors import HostError, InputError
 from ktstr.host.apt import ARCH, Apt
 from ktstr.host.cache import Cache
 from ktstr.host.deb import file_sha256
-from ktstr.kernels.cache import key_part, lookup_entry
+from ktstr.host.download import Missing, download
+from ktstr.kernels.cache import KIND, Corrupt, key_part, lookup_entry, read_entry
+from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.image import load_image
-from ktstr.kernels.lock import Lock, Pin
-from ktstr.kernels.spec import DebSpec, ImageSpec, Spec
+from ktstr.kernels.kernel_org import KernelOrg
+from ktstr.kernels.lock import AnyPin, GitPin, Lock, Pin, RangePin, TarballPin
+from ktstr.kernels.origin import Origin
+from ktstr.kernels.releases import expand_range, latest_stable
+from ktstr.kernels.spec import (
+    DebSourceSpec,
+    DebSpec,
+    GitSpec,
+    ImageSpec,
+    KeySpec,
+    RangeSpec,
+    Spec,
+    StableSpec,
+    VersionSpec,
+)
+from ktstr.kernels.version import Version, parse_version
 
+MAX_CANDIDATE = 1 << 30
 _VERSIONED = re.compile(r"linux-image-(?:unsigned-)?(\d.*)")
 
 
@@ -28,14 +46,22 @@ class Resolution:
     ``version`` is the package version, or the image's file name. ``pin`` belongs in the lock; None for an image.
     """
 
-    spec: Spec
+    spec: DebSpec | ImageSpec
     key: str
     version: str
     identity: str
     pin: Pin | None
 
 
-def resolve(spec: Spec, lock: Lock, cache: Cache, apt: Apt, *, update: bool = False) -> Resolution:
+@dataclass(frozen=True)
+class Resolved:
+    """Sources that a spec stands for, and the pins to remember: by canonical spec."""
+
+    origins: tuple[Origin, ...]
+    pins: Mapping[str, AnyPin]
+
+
+def resolve(spec: DebSpec | ImageSpec, lock: Lock, cache: Cache, apt: Apt, *, update: bool = False) -> Resolution:
     """Resolve ``spec``: from ``lock`` unless ``update`` or it is not there, else from the archive.
 
     Raises InputError for an unknown suite or flavour, or a file that is no kernel; HostError when
@@ -44,7 +70,7 @@ def resolve(spec: Spec, lock: Lock, cache: Cache, apt: Apt, *, update: bool = Fa
     if isinstance(spec, ImageSpec):
         return _resolve_image(spec, cache)
     pin = lock.kernels.get(str(spec))
-    return deb_resolution(spec, pin if pin is not None and not update else pin_deb(spec, apt))
+    return deb_resolution(spec, pin if isinstance(pin, Pin) and not update else pin_deb(spec, apt))
 
 
 def deb_resolution(spec: DebSpec, pin: Pin) -> Resolution:
@@ -97,3 +123,112 @@ def _flavours(apt: Apt, suite: str) -> tuple[str, ...]:
     """The flavours a suite has: names of ``linux-image-*`` without a version, debug or template packages."""
     names = (name.removeprefix("linux-image-") for name in apt.names(suite, "linux-image-"))
     return tuple(name for name in names if not re.search(r"\d+\.\d+|-dbg$|-template$", name) and "unsigned" not in name)
+
+
+def resolve_cached(spec: KeySpec, cache: Cache) -> KernelEntry:
+    """The entry with that key. Raises InputError when the cache has none, HostError when it is damaged."""
+    try:
+        return read_entry(cache.entry(KIND, spec.key))
+    except Corrupt as err:
+        if err.kind != "missing":
+            raise HostError(
+                f"kernel {spec}: its cache entry is damaged: {err}", fix="kernel_clean corrupt_only=1"
+            ) from None
+    folder = cache.root / KIND
+    keys = [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
+    near = nearest(spec.key, keys)
+    raise InputError(
+        f"kernel {spec}: not found in the cache" + (f", nearest key {near!r}" if near else ""), fix="doit kernel_list"
+    )
+
+
+def resolve_sources(
+    spec: Spec, lock: Lock, *, cache: Cache, apt: Apt, site: KernelOrg, update: bool = False
+) -> Resolved:
+    """The sources that a release, range, git or distribution source spec means.
+
+    From ``lock`` unless ``update`` or it is not there, else from the network. Raises InputError for what does not
+    exist, HostError when nobody can be asked.
+    """
+    pins: dict[str, AnyPin] = {}
+    members: tuple[Spec, ...] = (spec,)
+    if isinstance(spec, RangeSpec):
+        members = _members(spec, lock, site, update, pins)
+    origins = []
+    for member in members:
+        pin = None if update else lock.kernels.get(str(member))
+        if not isinstance(pin, _PINNED_AS[type(member)]):
+            pin = _pin(member, cache, apt, site)
+        pins[str(member)] = pin
+        origins.append(_origin(member, pin))
+    return Resolved(tuple(origins), pins)
+
+
+_PINNED_AS: Mapping[type[Spec], type[AnyPin]] = {
+    VersionSpec: TarballPin,
+    StableSpec: TarballPin,
+    GitSpec: GitPin,
+    DebSourceSpec: Pin,
+}
+
+
+def _members(
+    spec: RangeSpec, lock: Lock, site: KernelOrg, update: bool, pins: dict[str, AnyPin]
+) -> tuple[VersionSpec, ...]:
+    pin = None if update else lock.kernels.get(str(spec))
+    if not isinstance(pin, RangePin):
+        start, end = parse_version(spec.start), parse_version(spec.end)
+        assert start is not None and end is not None
+        pin = RangePin(tuple(map(str, expand_range(site.releases(), start, end))))
+    pins[str(spec)] = pin
+    return tuple(VersionSpec(version) for version in pin.versions)
+
+
+def _pin(spec: Spec, cache: Cache, apt: Apt, site: KernelOrg) -> AnyPin:
+    if isinstance(spec, GitSpec):
+        from ktstr.kernels.git import remote_commit
+
+        return GitPin(remote_commit(spec.url, spec.ref, offline=apt.offline))
+    if isinstance(spec, DebSourceSpec):
+        from ktstr.kernels.debsrc import pin_source
+
+        return pin_source(spec.version, apt)
+    if isinstance(spec, StableSpec):
+        return _pin_release(latest_stable(site.releases()), cache, site)
+    assert isinstance(spec, VersionSpec), spec
+    version = spec.parsed
+    return _pin_release(site.newest_of(version) if version.is_prefix else version, cache, site)
+
+
+def _pin_release(version: Version, cache: Cache, site: KernelOrg) -> TarballPin:
+    url = site.tarball(version)
+    if version.rc is None:
+        return TarballPin(str(version), url, site.published_sha256(version))
+    return TarballPin(str(version), url, _first_sight(version, url, cache, site))
+
+
+def _first_sight(version: Version, url: str, cache: Cache, site: KernelOrg) -> str:
+    """A candidate's sum is published nowhere: what is fetched now is what it will have to be ever after."""
+    target = cache.root / "sources" / f".candidate-{version}.tar.gz"
+    try:
+        with cache.writing("sources", f"candidate-{version}"):
+            return download(
+                url, target, None, environ=site.environ, offline=site.offline, limit_bytes=MAX_CANDIDATE,
+                connect_s=site.connect_s, stall_s=site.stall_s,
+            )  # fmt: skip
+    except Missing:
+        raise site.not_found(version) from None
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def _origin(spec: Spec, pin: AnyPin) -> Origin:
+    if isinstance(pin, GitPin):
+        assert isinstance(spec, GitSpec)
+        return Origin(
+            spec, f"{key_part(spec.ref)[:60].lstrip('.+=~-') or 'ref'}-git-{pin.commit[:7]}", None, pin.digest, pin
+        )
+    if isinstance(pin, TarballPin):
+        return Origin(spec, f"{pin.version}-tarball", pin.version, pin.digest, pin)
+    assert isinstance(pin, Pin), pin
+    return Origin(spec, f"{key_part(pin.version)}-debsrc", pin.version, pin.digest, pin)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +15,19 @@ from typing import TYPE_CHECKING
 
 from ktstr import resources
 from ktstr.config.model import Config, SchedulerDecl, TestDecl
-from ktstr.config.suggest import nearest
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.deb import file_sha256, full_or_denied
 from ktstr.host.elf import find_library, system_folders
-from ktstr.host.flock import locked
-from ktstr.kernels.build import ensure, lookup, metadata_path
-from ktstr.kernels.lock import Lock, Pin, read_lock, write_lock
-from ktstr.kernels.resolve import Resolution, resolve
-from ktstr.kernels.spec import ImageSpec, Spec, parse_spec
+from ktstr.kernels.lock import Pin
 from ktstr.schedulers.build import METADATA, inputs_digest, load_built, scheduler_name
 from ktstr.schedulers.build import build as build_scheduler
 from ktstr.schedulers.find import find_binary
 from ktstr.schedulers.toolchain import find_toolchain
+from ktstr.tasks.kernels import Kernel, Kernels
+from ktstr.tasks.pins import Pins
 from ktstr.vm import agent as agents
 from ktstr.vm import bundle
 from ktstr.vm import image as images
@@ -40,7 +35,6 @@ from ktstr.vm.machine import Machine
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
 from ktstr.vm.tools import (
-    RECIPES,
     BpfTools,
     Tool,
     bpf_tool,
@@ -49,7 +43,6 @@ from ktstr.vm.tools import (
     lookup_bpf,
     lookup_qemu,
     qemu_tool,
-    resolve_tool,
     tool_metadata,
 )
 
@@ -59,30 +52,7 @@ if TYPE_CHECKING:
 
 # The libraries that a scheduler built by schedulers.build links to, and what those need.
 RUNTIME = ("libc.so.6", "ld-linux-x86-64.so.2", "libm.so.6", "libelf.so.1", "libz.so.1", "libzstd.so.1")
-FAMILIES = ("tools", "agent", "kernel", "scheduler", "image")
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A kernel of the plan. ``identity`` names its content before it is fetched."""
-
-    label: str
-    resolution: Resolution
-    vmlinux: Path
-    metadata: Path
-    btf: Path
-    kargs: tuple[str, ...]
-    cache: Cache
-    task: str
-
-    @property
-    def identity(self) -> str:
-        return self.resolution.identity
-
-    def version(self) -> str | None:
-        """The release as the kernel prints it; None before it is in the cache."""
-        entry = lookup(self.resolution, self.cache)
-        return None if entry is None else entry.version
+FAMILIES = ("tools", "agent", "source", "kernel", "scheduler", "image")
 
 
 @dataclass(frozen=True)
@@ -118,11 +88,9 @@ class Artifacts:
         self._session, self._config = session, config
         self.cache = Cache(cache_root(session.environ))
         self._apt = Apt(self.cache.apt, session.flag("offline"), session.environ)
-        self._own_lock = read_lock(session.project.lock)
-        shipped = resources.default_lock()
-        self._lock = self._own_lock.over(read_lock(shipped) if shipped else Lock())
+        self._pins = Pins(session)
         self._steps: dict[str, dict[str, Step]] = {family: {} for family in FAMILIES}
-        self._kernels: dict[str, Kernel] = {}
+        self.kernels = Kernels(session, config, self.cache, self._apt, self._pins, self._step)
         self._images: dict[tuple[str, str], Image] = {}
         self._agent: tuple[Path, str] | None = None
 
@@ -160,78 +128,16 @@ class Artifacts:
         steps[free] = Step(free, target, act, is_fresh, tuple(needs))
         return steps[free].task(family)
 
-    # Pins and the lock file
-
-    def _updating(self, name: str) -> bool:
-        wanted = self._session.words_of("lock_update")
-        return name in wanted or "all" in wanted
-
     def check_updates(self) -> None:
         """Refuse a ``lock_update=`` that names nothing of this plan."""
-        specs = (str(kernel.resolution.spec) for kernel in self._kernels.values())
-        known = ("all", *self._kernels, *specs, *RECIPES)
-        for name in self._session.words_of("lock_update"):
-            if name not in known:
-                hint = nearest(name, known)
-                raise InputError(
-                    f"lock_update={name}: found no kernel or tool of that name"
-                    + (f", nearest match {hint!r}" if hint else ""),
-                    fix=f"expected one of {', '.join(dict.fromkeys(known))}",
-                )
-
-    def _save(self, change: Callable[[Lock], Lock]) -> None:
-        """Change the project's lock file; what another run pinned meanwhile stays."""
-        path = self._session.project.lock
-        with locked(self._session.project.runs_root / ".locks" / f"{path.name}.lock"):
-            self._own_lock = change(read_lock(path))
-            write_lock(path, self._own_lock)
-
-    def _tool_pin(self, name: str) -> Pin:
-        pin = resolve_tool(name, self._lock, self._apt, update=self._updating(name))
-        if self._own_lock.tools.get(name) != pin:
-            self._lock = self._lock.with_tool(name, pin)
-            self._save(lambda lock: lock.with_tool(name, pin))
-        return pin
-
-    # Kernels
-
-    def resolve_kernels(self, names: Iterable[str]) -> None:
-        """Resolve every kernel before any cell is planned; the lock remembers what was resolved."""
-        for name in names:
-            self._kernels[name] = self._resolve(name)
-
-    def _resolve(self, name: str) -> Kernel:
-        declared = self._config.kernels.get(name)
-        folder = self._session.project.stand if declared is None else self._config.path.parent
-        spec = parse_spec(name if declared is None else declared.spec, folder)
-        update = self._updating(name) or self._updating(str(spec))
-        resolution = resolve(spec, self._lock, self.cache, self._apt, update=update)
-        pin = resolution.pin
-        if pin is not None and self._own_lock.kernels.get(str(spec)) != pin:
-            self._lock = self._lock.with_kernel(str(spec), pin)
-            self._save(lambda lock: lock.with_kernel(str(spec), pin))
-        label = label_of(spec) if declared is None else name
-        metadata = metadata_path(resolution, self.cache)
-        entry = metadata.parent
-        kargs = () if declared is None else declared.kargs
-        task = self._step(
-            "kernel",
-            label,
-            metadata,
-            lambda: ensure(resolution, self.cache, self._apt),
-            fresh=lambda: lookup(resolution, self.cache),
-        )
-        return Kernel(label, resolution, entry / "vmlinux", metadata, entry / "vmlinux.btf", kargs, self.cache, task)
-
-    def kernel(self, name: str) -> Kernel:
-        return self._kernels[name]
+        self._pins.check_updates(self.kernels.names())
 
     # Tools and machine
 
     def machine(self) -> Machine:
         """The machine that ``accel=`` names; ``auto`` is icount until a hypervisor of our own runs here."""
         accel = self._session.text("accel") or "auto"
-        pin = self._tool_pin("qemu")
+        pin = self._pins.tool("qemu", self._apt)
         self._step(
             "tools",
             "qemu",
@@ -243,7 +149,7 @@ class Artifacts:
 
     def _bpf(self) -> BpfTools:
         """The BPF tools as they are or will be in the cache."""
-        pin = self._tool_pin("bpf")
+        pin = self._pins.tool("bpf", self._apt)
         self._step(
             "tools",
             "bpf",
@@ -346,17 +252,6 @@ def _runtime(folders: Sequence[Path]) -> Iterator[str]:
 def _planned_qemu(pin: Pin, cache: Cache) -> Tool:
     """QEMU as it is or will be in the cache: its digest is the pin's either way."""
     return qemu_tool(bundle.Bundle("qemu", cache.entry("tools", pin.digest), pin.version, pin.digest))
-
-
-def label_of(spec: Spec) -> str:
-    """How an undeclared kernel is called in cell names: ``kernel_deb_forky_cloud_amd64``, ``kernel_path_NAME_HASH``."""
-    if isinstance(spec, ImageSpec):
-        return f"kernel_path_{_plain(spec.path.name)}_{zlib.crc32(str(spec.path.resolve()).encode()) >> 8:06x}"
-    return f"kernel_{_plain(str(spec))}"
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def source_folder(declared: Path) -> Path:

@@ -39,21 +39,26 @@ def _store(session: Session) -> CellStore:
 
 def identity(session: Session, cell: CellPlan) -> sidecars.CellIdentity:
     """Which cell it is, as its sidecar says."""
+    kernel = cell.point.kernel.entry()
     return sidecars.CellIdentity(
         test=cell.key.test,
         preset=cell.key.preset,
-        topology=cell.topology.label,
-        vcpus=cell.topology.cpus,
+        topology=cell.point.topology.label,
+        vcpus=cell.point.topology.cpus,
         scheduler=cell.key.scheduler,
-        accel=cell.accel,
+        accel=cell.point.accel,
         seed=cell.key.seed,
         work_type=work_type_label(cell.compiled.works),
-        cpu_budget=cell.host_cpus,
-        sysctls=tuple(arg for arg in cell.kernel_args if arg.startswith("sysctl.")),
-        kargs=tuple(arg for arg in cell.kernel_args if not arg.startswith("sysctl.")),
-        kernel_version=cell.kernel.version(),
+        cpu_budget=cell.point.host_cpus,
+        sysctls=tuple(arg for arg in cell.point.kernel_args if arg.startswith("sysctl.")),
+        kargs=tuple(arg for arg in cell.point.kernel_args if not arg.startswith("sysctl.")),
+        kernel_version=None if kernel is None else kernel.version,
+        kernel_commit=cell.point.kernel.commit,
+        kernel_label=cell.point.kernel.label,
+        kernel_hz=None if kernel is None else kernel.hz,
+        kernel_preempt=None if kernel is None else kernel.preempt,
         project_commit=session.commit(),
-        resolve_source=resolve_source(cell.scheduler),
+        resolve_source=resolve_source(cell.point.scheduler),
         run_source=sidecars.run_source(session.environ),
         perturbations=cell.compiled.perturbations.as_json(),
     )
@@ -61,9 +66,9 @@ def identity(session: Session, cell: CellPlan) -> sidecars.CellIdentity:
 
 def judged(cell: CellPlan, record: CellRecord) -> Judgement:
     """The judgement of a record by this cell's thresholds."""
-    scheduler = None if cell.scheduler.builtin is not None else cell.key.scheduler
-    expected = Expected(cell.compiled.works, scheduler, cell.accel)
-    return judge(record, merge(cell.scheduler.checks, cell.test.checks), expected)
+    scheduler = None if cell.point.scheduler.builtin is not None else cell.key.scheduler
+    expected = Expected(cell.compiled.works, scheduler, cell.point.accel)
+    return judge(record, merge(cell.point.scheduler.checks, cell.point.test.checks), expected)
 
 
 def stored(session: Session, cell: CellPlan) -> tuple[CellRecord, Judgement] | None:
@@ -75,7 +80,7 @@ def stored(session: Session, cell: CellPlan) -> tuple[CellRecord, Judgement] | N
     if record is None:
         return None
     judgement = judged(cell, record)
-    return (record, judgement) if reusable(record, judgement.outcome, cell.accel) else None
+    return (record, judgement) if reusable(record, judgement.outcome, cell.point.accel) else None
 
 
 def _sidecar(session: Session, cell: CellPlan) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def _failed(session: Session, cell: CellPlan, err: KtstrError | OSError) -> Outc
 
 def _measure(session: Session, cell: CellPlan) -> Outcome | None:
     """Run the guest. None when the session was cancelled before or while it ran."""
-    with session.tokens.hold(cell.host_cpus, cell.memory_mib + HOST_OVERHEAD_MIB, session.cancel) as held:
+    with session.tokens.hold(cell.point.host_cpus, cell.point.memory_mib + HOST_OVERHEAD_MIB, session.cancel) as held:
         if not held:
             return None
         session.progress.cell_started(cell.name)
@@ -156,15 +161,19 @@ def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
     from ktstr.vm.image import cell_part
     from ktstr.vm.topology import differences
 
-    assert session.plan is not None
+    assert session.plan is not None and session.plan.machine is not None
     program = workdir / "program.cpio"
     program.write_bytes(cell_part(cell.program))
-    spec = GuestSpec(cell.kernel.vmlinux, (cell.image.path, program), cell.topology, cell.memory_mib, cell.kernel_args)
+    point = cell.point
+    spec = GuestSpec(
+        point.kernel.vmlinux, (point.image.path, program), point.topology, point.memory_mib, point.kernel_args
+    )
     timeout = session.values["timeout"]
     assert isinstance(timeout, float)
-    result = session.plan.machine.run(spec, workdir, timeout, session.cancel)
+    with cell.point.kernel.in_use():
+        result = session.plan.machine.run(spec, workdir, timeout, session.cancel)
     guest, broken = decode_channel(result.channel.read_bytes() if result.channel.exists() else b"")
-    end = _end(result.end, guest, broken, differences(guest, cell.topology))
+    end = _end(result.end, guest, broken, differences(guest, cell.point.topology))
     return _record(session, cell, guest, end)
 
 
@@ -229,7 +238,7 @@ def _outcome(session: Session, cell: CellPlan, record: CellRecord, judgement: Ju
     files = tuple(str(p) for name in (CONSOLE, SCHED_LOG, COMMAND) if (p := folder / name).exists())
     return Outcome(
         cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole, None, files,
-        lasting=reusable(record, judgement.outcome, cell.accel),
+        lasting=reusable(record, judgement.outcome, cell.point.accel),
     )  # fmt: skip
 
 
@@ -248,6 +257,7 @@ def skipped(session: Session, skip: SkipPlan) -> Outcome:
         work_type="+".join(dict.fromkeys(works)),
         cpu_budget=0,
         kernel_version=skip.kernel.version(),
+        kernel_label=skip.kernel.label,
         project_commit=session.commit(),
         run_source=sidecars.run_source(session.environ),
     )

@@ -19,9 +19,13 @@ __all__ = [
     "task_doctor",
     "task_image",
     "task_kernel",
+    "task_kernel_build",
+    "task_kernel_clean",
+    "task_kernel_list",
     "task_locks",
     "task_scheduler",
     "task_show_thresholds",
+    "task_source",
     "task_stats_list",
     "task_test",
     "task_tools",
@@ -92,9 +96,31 @@ def task_agent() -> Iterator[Task]:
     yield from _builds("agent")
 
 
+def task_source() -> Iterator[Task]:
+    """kernel sources, fetched and unpacked"""
+    yield from _builds("source")
+
+
 def task_kernel() -> Iterator[Task]:
     """kernels in the cache, ready to boot"""
     yield from _builds("kernel")
+
+
+def task_kernel_list() -> Task:
+    """what is in the kernel cache"""
+    return _report("kernel_list")
+
+
+def task_kernel_build() -> Task:
+    """fetch and build one kernel, or a range of releases"""
+    run = session()
+    names = [step.task("kernel") for step in run.plan.steps["kernel"]] if run.plan else []
+    return {"actions": None, "task_dep": names, "doc": TASKS["kernel_build"].doc}
+
+
+def task_kernel_clean() -> Task:
+    """remove kernels from the cache"""
+    return _report("kernel_clean")
 
 
 def task_scheduler() -> Iterator[Task]:
@@ -121,7 +147,7 @@ def task_cell() -> Iterator[Task]:
             "basename": "cell",
             "name": cell.name,
             "actions": [_guarded(run, f"cell:{cell.name}", partial(run_cell, run, cell))],
-            "task_dep": list(cell.needs),
+            "task_dep": list(cell.point.needs),
             "uptodate": [asked and stands(run, cell)],
             "io": {"capture": False},
         }

@@ -22,6 +22,8 @@ from ktstr import __version__
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
 from ktstr.host.deb import full_or_denied
 from ktstr.tasks import session as sessions
+from ktstr.tasks.bisect import ABORT
+from ktstr.tasks.bisect import exit_code as bisect_code
 from ktstr.tasks.project import Project, current_dir, find_project
 from ktstr.tasks.reporter import Progress
 from ktstr.tasks.session import Session
@@ -47,7 +49,7 @@ def split_arguments(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str]
         name, equals, value = arg.partition("=")
         if arg.startswith("-"):
             raise InputError(f"{arg}: found an option, expected name=value", fix="doit help TASK")
-        if equals and not name.startswith(("cell:", "kernel:")):
+        if equals and not name.startswith(("cell:", "kernel:", "source:")):
             given.setdefault(name, []).append(value)
         else:
             words.append(arg)
@@ -190,6 +192,10 @@ def _finish(session: Session) -> None:
         from ktstr.tasks.summary import finish_test
 
         session.report.append(finish_test(session))
+    if "kernel_build" in session.words and session.plan is not None:
+        from ktstr.tasks.kernel_reports import built
+
+        session.report.append(built(session))
     _report_failures(session)
     sys.stdout.write("".join(session.report))
     sys.stdout.flush()
@@ -212,7 +218,7 @@ def _execute(session: Session, namespace: dict[str, Any]) -> int:
                 return exit_code(session)
             raise
         _check_tasks(session)
-    if session.flag("dry_run"):
+    if session.flag("dry_run") and session.plan is not None:
         from ktstr.tasks.summary import dry_run
 
         sys.stdout.write(dry_run(session))
@@ -256,9 +262,15 @@ def _tasks(argv: Sequence[str]) -> int:
     session = _session(project, words, values)
     token = sessions.current.set(session)
     try:
-        return _execute(session, namespace)
+        code = _execute(session, namespace)
+    except KtstrError as err:
+        if not session.flag("bisect"):
+            raise
+        sys.stderr.write(f"doit: {err}\n")
+        return ABORT
     finally:
         sessions.current.reset(token)
+    return bisect_code(session) if session.flag("bisect") and not session.flag("dry_run") else code
 
 
 def _list(rest: Sequence[str]) -> int:

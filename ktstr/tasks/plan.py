@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
 from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 from ktstr.scenarios.compile import Compiled, compile_test
-from ktstr.tasks.artifacts import Artifacts, Image, Kernel
+from ktstr.tasks.artifacts import Artifacts, Image
+from ktstr.tasks.kernels import Kernel
 from ktstr.tasks.remembered import Remembered
 from ktstr.tasks.session import Outcome, Session
 from ktstr.tasks.settings import load_config
@@ -45,15 +46,12 @@ class Step:
 
 
 @dataclass(frozen=True)
-class CellPlan:
-    """One cell: everything its run and its judgement need, and the digest of its inputs.
+class Point:
+    """What the seeds of one test, topology, kernel and scheduler have in common.
 
     ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed.
     """
 
-    name: str
-    key: CellKey
-    input_digest: str
     accel: str
     test: TestDecl
     scheduler: SchedulerDecl
@@ -64,12 +62,23 @@ class CellPlan:
     host_cpus: int
     kernel_args: tuple[str, ...]
     needs: tuple[str, ...]
+    command: tuple[str, ...]
     basis: str
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell: its point, its seed and the digest of its inputs."""
+
+    name: str
+    key: CellKey
+    input_digest: str
+    point: Point
 
     @cached_property
     def compiled(self) -> Compiled:
         """The scenario; not made for a cell that has nothing to do."""
-        return compile_test(self.test, self.topology, self.scheduler, self.key.seed, self.image.binary)
+        return compile_point(self.point, self.key.seed)
 
     @cached_property
     def program(self) -> bytes:
@@ -98,7 +107,7 @@ class Plan:
     skips: tuple[SkipPlan, ...]
     broken: tuple[Outcome, ...]
     steps: dict[str, list[Step]]
-    machine: Machine
+    machine: Machine | None
     config: Config
 
     def closure(self, names: Iterable[str]) -> list[str]:
@@ -115,12 +124,22 @@ class Plan:
 
 
 def _kernel_word(session: Session, config: Config, word: str) -> str:
-    """A file where the user stands is a path, unless a declared kernel is meant: ``kernel=bzImage``."""
-    is_file = not match(word, config.kernels) and (session.project.stand / word).is_file()
-    return f"./{word}" if is_file and "/" not in word else word
+    """A file or folder where the user stands is a path, unless a declared kernel is meant: ``kernel=bzImage``."""
+    there = not match(word, config.kernels) and (session.project.stand / word).exists()
+    return f"./{word}" if there and "/" not in word else word
 
 
-def _selection(session: Session, config: Config) -> Selection:
+def _kernel_words(session: Session, config: Config, artifacts: Artifacts) -> tuple[str, ...]:
+    """The kernels asked for, ranges expanded; where none is asked for or declared, one is looked for."""
+    words = tuple(_kernel_word(session, config, word) for word in session.words_of("kernel"))
+    if words or config.kernels:
+        return artifacts.kernels.expand(words)
+    found = artifacts.kernels.discover()
+    session.progress.step(f"kernel {found.spec}: {found.why}")
+    return (found.spec,)
+
+
+def _selection(session: Session, kernels: tuple[str, ...]) -> Selection:
     seed = session.number("seed")
     try:
         seeds = parse_seeds(session.words_of("seeds")) or None
@@ -131,7 +150,7 @@ def _selection(session: Session, config: Config) -> Selection:
     return Selection(
         test=session.words_of("test"),
         preset=session.words_of("preset"),
-        kernel=tuple(_kernel_word(session, config, word) for word in session.words_of("kernel")),
+        kernel=kernels,
         scheduler=session.words_of("scheduler"),
         seeds=(seed,) if seed is not None else seeds,
     )
@@ -142,15 +161,15 @@ def cell_name(key: CellKey, kernel: Kernel, accel: str) -> str:
     return f"{key.test}/{key.preset}/{kernel.label}/{key.scheduler}/{accel}-s{key.seed}"
 
 
-def input_digest(kernel: Kernel, image: Image, program: bytes, machine: Machine, arguments: Sequence[str]) -> str:
+def input_digest(point: Point, program: bytes, machine: Machine) -> str:
     """SHA-256 over everything a run depends on; the accel and the program's seed are inside."""
     parts = {
         "format": CELL_FORMAT,
-        "kernel": kernel.identity,
-        "image": image.digest,
+        "kernel": point.kernel.identity,
+        "image": point.image.digest,
         "program": hashlib.sha256(program).hexdigest(),
         "machine": [machine.accel, machine.digest],
-        "command": list(arguments),
+        "command": list(point.command),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -161,9 +180,9 @@ def _encoded(compiled: Compiled) -> bytes:
     return encode(compiled.program)
 
 
-_Shared: TypeAlias = tuple[
-    str, TestDecl, SchedulerDecl, Topology, Kernel, Image, int, int, tuple[str, ...], tuple[str, ...], str
-]
+def compile_point(point: Point, seed: int) -> Compiled:
+    """The scenario of a point under a seed."""
+    return compile_test(point.test, point.topology, point.scheduler, seed, point.image.binary)
 
 
 class _CellMaker:
@@ -172,49 +191,58 @@ class _CellMaker:
     def __init__(self, config: Config, artifacts: Artifacts, machine: Machine, remembered: Remembered) -> None:
         self._config, self._artifacts, self._machine = config, artifacts, machine
         self._remembered = remembered
-        self._points: dict[tuple[str, ...], tuple[_Shared, tuple[str, ...]]] = {}
+        self._points: dict[tuple[str, ...], Point] = {}
 
     def try_make(self, key: CellKey) -> CellPlan | Outcome:
         """The plan, or the error of a cell whose scheduler cannot be had on this host."""
         try:
             return self.make(key)
         except HostError as err:
-            name = cell_name(key, self._artifacts.kernel(key.kernel), self._machine.accel)
+            name = cell_name(key, self._artifacts.kernels[key.kernel], self._machine.accel)
             return Outcome(name, "error", (str(err),), False, None, exit_code=err.exit_code)
 
     def make(self, key: CellKey) -> CellPlan:
-        point = (key.test, key.preset, key.kernel, key.scheduler)
-        if point not in self._points:
-            self._points[point] = self._point(key)
-        shared, command = self._points[point]
-        _, test, scheduler, topology, kernel, image, *_, basis = shared
-        name = cell_name(key, kernel, self._machine.accel)
-        digest = self._remembered.digest(name, basis)
-        if digest is None:
-            program = _encoded(compile_test(test, topology, scheduler, key.seed, image.binary))
-            digest = input_digest(kernel, image, program, self._machine, command)
-        return CellPlan(name, key, digest, *shared)
+        known = (key.test, key.preset, key.kernel, key.scheduler)
+        if known not in self._points:
+            self._points[known] = self._point(key)
+        point = self._points[known]
+        name = cell_name(key, point.kernel, point.accel)
+        digest = self._remembered.digest(name, point.basis)
+        if digest is not None:
+            return CellPlan(name, key, digest, point)
+        compiled = compile_point(point, key.seed)
+        plan = CellPlan(name, key, input_digest(point, _encoded(compiled), self._machine), point)
+        vars(plan)["compiled"] = compiled  # what the cached property would make again
+        return plan
 
-    def _point(self, key: CellKey) -> tuple[_Shared, tuple[str, ...]]:
-        """All but key and digest of this point's cells, and their machine's command line."""
+    def _point(self, key: CellKey) -> Point:
         config, machine = self._config, self._machine
         test, scheduler, topology = config.tests[key.test], config.schedulers[key.scheduler], config.presets[key.preset]
-        kernel = self._artifacts.kernel(key.kernel)
+        kernel = self._artifacts.kernels[key.kernel]
         image = self._artifacts.image(scheduler, kernel)
         memory = self._artifacts.memory_mib(test, topology)
         arguments = _kernel_args(kernel, scheduler, test)
         cpus = _host_cpus(machine.accel, topology)
         command = machine.command_line(GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments))
-        needs = ("tools:qemu", kernel.task, image.task)
         decided = (
-            CELL_FORMAT, self._remembered.common, kernel.identity, kernel.label, image.digest, image.binary,
-            machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler, cpus, memory,
-            arguments,
+            CELL_FORMAT, self._remembered.common, kernel.identity, kernel.label, kernel.commit, image.digest,
+            image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
+            cpus, memory, arguments,
         )  # fmt: skip
-        basis = hashlib.sha256(repr(decided).encode()).hexdigest()
-        return (
-            machine.accel, test, scheduler, topology, kernel, image, memory, cpus, arguments, needs, basis
-        ), command  # fmt: skip
+        return Point(
+            accel=machine.accel,
+            test=test,
+            scheduler=scheduler,
+            topology=topology,
+            kernel=kernel,
+            image=image,
+            memory_mib=memory,
+            host_cpus=cpus,
+            kernel_args=arguments,
+            needs=("tools:qemu", kernel.task, image.task),
+            command=command,
+            basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
+        )
 
 
 def _host_cpus(accel: str, topology: Topology) -> int:
@@ -273,7 +301,7 @@ def _kernels_of(expansion: Expansion) -> list[str]:
 
 
 def _skip(skip: Skip, config: Config, artifacts: Artifacts, accel: str) -> SkipPlan:
-    kernel = artifacts.kernel(skip.key.kernel)
+    kernel = artifacts.kernels[skip.key.kernel]
     test, topology = config.tests[skip.key.test], config.presets[skip.key.preset]
     return SkipPlan(cell_name(skip.key, kernel, accel), skip.key, accel, test, topology, kernel, skip.reason)
 
@@ -286,9 +314,11 @@ def make_plan(session: Session) -> Plan:
     own cells errors, and no others.
     """
     config = load_config(session.project)
-    expansion = expand(config, _selection(session, config))
     artifacts = Artifacts(session, config)
-    artifacts.resolve_kernels(_kernels_of(expansion))
+    if "kernel_build" in session.words:
+        return _kernels_only(session, config, artifacts)
+    expansion = expand(config, _selection(session, _kernel_words(session, config, artifacts)))
+    artifacts.kernels.resolve(_kernels_of(expansion))
     artifacts.check_updates()
     machine = artifacts.machine()
     maker = _CellMaker(config, artifacts, machine, session.remembered())
@@ -301,3 +331,29 @@ def make_plan(session: Session) -> Plan:
     if not cells and not skips and not broken:
         raise _nothing(session, len(expansion.cells))
     return Plan(tuple(cells), skips, broken, artifacts.steps(), machine, config)
+
+
+def _build_words(session: Session) -> tuple[str, ...]:
+    """The kernels that ``kernel_build`` names: one way of naming them at a time."""
+    ways = {name: session.text(name) for name in ("version", "source", "git")}
+    given = [f"{name}={value}" for name, value in ways.items() if value is not None]
+    given += [f"kernel={','.join(words)}"] if (words := session.words_of("kernel")) else []
+    if len(given) > 1:
+        raise InputError(f"kernel_build: found {' and '.join(given)}, expected one of them")
+    ref = session.text("ref")
+    if (ways["git"] is None) != (ref is None):
+        raise InputError("kernel_build: expected git= and ref= together", fix="doit kernel_build git=URL ref=BRANCH")
+    if ways["source"] is not None:
+        return (str(session.project.stand / Path(ways["source"]).expanduser()),)
+    if ways["git"] is not None:
+        return (f"git+{ways['git']}#{ref}",)
+    return words or (ways["version"] or "stable",)
+
+
+def _kernels_only(session: Session, config: Config, artifacts: Artifacts) -> Plan:
+    """The plan of ``kernel_build``: no cells, no machine."""
+    if session.words != ("kernel_build",):
+        raise InputError("kernel_build: found other tasks beside it, expected it alone")
+    artifacts.kernels.resolve(artifacts.kernels.expand(_build_words(session)))
+    artifacts.check_updates()
+    return Plan((), (), (), artifacts.steps(), None, config)

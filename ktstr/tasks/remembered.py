@@ -102,7 +102,7 @@ class Remembered:
     def find(self, cell: CellPlan, build: Callable[[], Mapping[str, Any]]) -> Outcome | None:
         """The outcome of a cell whose row stands, else None; ``build`` makes its sidecar anew."""
         row = self._rows.get(cell.name)
-        if row is None or row.digest != cell.input_digest or row.basis != cell.basis:
+        if row is None or row.digest != cell.input_digest or row.basis != cell.point.basis:
             return None
         folder, (root, stamp) = f"{self._cells}/{row.digest}", self._run(row.kernel)
         published = f"{root}/{row.place}"
@@ -134,7 +134,7 @@ class Remembered:
         files = [name.rpartition("/")[2] for name in outcome.files]
         place = str(path.relative_to(self._run(kernel)[0]))
         return Row(
-            cell.input_digest, cell.basis, [record.st_size, record.st_mtime_ns], size, outcome.verdict,
+            cell.input_digest, cell.point.basis, [record.st_size, record.st_mtime_ns], size, outcome.verdict,
             list(outcome.reasons), outcome.seconds or 0.0, files, kernel, place, list(view.place(sidecar)),
         )  # fmt: skip
 

@@ -42,13 +42,13 @@ class Progress:
         with self._lock:
             self._line(text)
 
-    def fetching(self, what: str) -> Callable[[int, int | None], None]:
-        """Told of bytes done and, if known, in all, says so now and then."""
+    def fetching(self, what: str) -> Callable[[str, int, int | None], None]:
+        """Told a step, its bytes done and, if known, in all, says so now and then."""
         paced = self._paced()
 
-        def on_bytes(done: int, total: int | None) -> None:
+        def on_bytes(step: str, done: int, total: int | None) -> None:
             of = f" of {total / 1e6:.1f}" if total else ""
-            paced(f"{what}: {done / 1e6:.1f}{of} MB")
+            paced(f"{what}: {step} {done / 1e6:.1f}{of} MB")
 
         return on_bytes
 

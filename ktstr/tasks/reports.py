@@ -28,6 +28,20 @@ def doctor(run: Session) -> None:
     run.exit_codes.append(doc.exit_code(findings))
 
 
+def kernel_list(run: Session) -> None:
+    """``doit kernel_list``: what is in the kernel cache."""
+    from ktstr.tasks import kernel_reports
+
+    kernel_reports.kernel_list(run)
+
+
+def kernel_clean(run: Session) -> None:
+    """``doit kernel_clean``: remove kernels from it."""
+    from ktstr.tasks import kernel_reports
+
+    kernel_reports.kernel_clean(run)
+
+
 def locks(run: Session) -> None:
     """``doit locks``: once, or with ``watch=`` until interrupted; then each look replaces the one before."""
     from ktstr.host import locks as shown

@@ -27,7 +27,7 @@ def reproduce(cell: CellPlan) -> str:
         f"preset={cell.key.preset}",
         f"kernel={cell.key.kernel}",
         f"scheduler={cell.key.scheduler}",
-        f"accel={cell.accel}",
+        f"accel={cell.point.accel}",
         f"seed={cell.key.seed}",
     )
     return f"{os.environ.get('KTSTR_CALLED_AS') or 'doit'} test " + " ".join(
@@ -38,7 +38,7 @@ def reproduce(cell: CellPlan) -> str:
 def _cause(session: Session, cell: CellPlan) -> KtstrError | None:
     """The failure that kept a cell from running, through everything it needs."""
     assert session.plan is not None
-    for need in session.plan.closure(cell.needs):
+    for need in session.plan.closure(cell.point.needs):
         if need in session.failures:
             return session.failures[need]
     return session.failures.get(f"cell:{cell.name}")

@@ -19,7 +19,20 @@ class TaskInfo:
 
 
 _GRAPH = (*SELECTION, *RUNNING)
-_BUILD = ("version", "source", "git", "ref", "kernel", *BUILDING, "force", "clean", "cpu_cap", "offline", "lock_update", "json")
+_BUILD = (
+    "version",
+    "source",
+    "git",
+    "ref",
+    "kernel",
+    *BUILDING,
+    "force",
+    "clean",
+    "cpu_cap",
+    "offline",
+    "lock_update",
+    "json",
+)
 
 TASKS: dict[str, TaskInfo] = {
     t.name: t
@@ -35,7 +48,10 @@ TASKS: dict[str, TaskInfo] = {
         TaskInfo("kernel_list", "Kernels", "what is in the kernel cache", ("json", "range", "offline", *BUILDING)),
         TaskInfo("kernel_build", "Kernels", "fetch and build one kernel, or a range of releases", _BUILD, True),
         TaskInfo(
-            "kernel_clean", "Kernels", "remove kernels from the cache", ("keep", "corrupt_only", "force", "dry_run", "json")
+            "kernel_clean",
+            "Kernels",
+            "remove kernels from the cache",
+            ("keep", "corrupt_only", "force", "dry_run", "json"),
         ),
         TaskInfo("stats_list", "Results", "run directories, newest first", ("json",)),
         TaskInfo("show_thresholds", "Results", "a test's merged thresholds", ("test", "scheduler", "json")),

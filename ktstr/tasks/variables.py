@@ -107,7 +107,11 @@ def _many(name: str, kind: str, help: str) -> Variable:
 VARIABLES: dict[str, Variable] = {
     v.name: v
     for v in (
-        _many("kernel", "list", "kernels: names from ktstr.yaml, versions, ranges, paths, git+URL#REF, deb:..., debsrc:..."),
+        _many(
+            "kernel",
+            "list",
+            "kernels: declared names, versions, ranges, paths, git+URL#REF, deb:..., debsrc:...",
+        ),
         _many("kconfig", "list", "how kernels are built: minimal, full or tree, then debug, rt, hz1000 or files"),
         _v("CC", word, "word", "the compiler that builds kernels, as in make CC="),
         _v("LLVM", word, "word", "build kernels with LLVM, as in make LLVM=1"),
@@ -132,7 +136,12 @@ VARIABLES: dict[str, Variable] = {
         _v("allow_inconclusive", flag, "flag", "let Inconclusive cells exit 0", False),
         _v("offline", flag, "flag", "never touch the network", False),
         Variable("lock_update", word, "list", "refresh these entries of ktstr.lock (a name, or all)", (), many=True),
-        _v("version", word, "version", "the release to build: 6.14.2, 6.14, 6.15-rc3 or a range; default: newest stable"),
+        _v(
+            "version",
+            word,
+            "version",
+            "the release to build: 6.14.2, 6.14, 6.15-rc3, a range; default: stable",
+        ),
         _v("source", word, "path", "the kernel tree to build"),
         _v("git", word, "url", "the repository to build from, with ref="),
         _v("ref", word, "ref", "its branch, tag or commit"),

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 # What a snippet may name and a reader already has.
 AROUND = {
+    "kernels": 'kernels: {default: "deb:forky/cloud-amd64"}\n',
     "schedulers": "schedulers:\n  scx_ktstr: {path: scx_ktstr}\n",
     "tests": "tests:\n  any: {cgroups: [{name: a}]}\n",
 }
@@ -32,7 +33,7 @@ def blocks() -> list[tuple[str, str]]:
 def test_every_yaml_block_loads(page: str, block: str, tmp_path: Path) -> None:
     around = "".join(text for section, text in AROUND.items() if not re.search(rf"^{section}:", block, re.MULTILINE))
     path = tmp_path / "ktstr.yaml"
-    path.write_text('kernels: {default: "deb:forky/cloud-amd64"}\n' + around + block, encoding="utf-8")
+    path.write_text(around + block, encoding="utf-8")
     assert load(path).tests
 
 

@@ -9,13 +9,13 @@ from ktstr.config.load import parse
 from ktstr.config.model import CellKey
 from ktstr.config.topology import Topology
 from ktstr.host.cache import Cache
-from ktstr.kernels.resolve import Resolution
 from ktstr.kernels.spec import DebSpec
 from ktstr.results.view import Epoch
-from ktstr.tasks.artifacts import Image, Kernel
+from ktstr.tasks.artifacts import Image
 from ktstr.tasks.cell import identity, run_cell
+from ktstr.tasks.kernels import Kernel
 from ktstr.tasks.main import exit_code
-from ktstr.tasks.plan import CellPlan
+from ktstr.tasks.plan import CellPlan, Point
 from ktstr.tasks.project import Project
 from ktstr.tasks.reporter import Progress
 from ktstr.tasks.session import Session
@@ -29,14 +29,14 @@ def planned(folder: Path) -> CellPlan:
     """A cell whose kernel and image are not in the cache; whoever gets that far fails."""
     config = parse(TEXT, Path("ktstr.yaml"), validated=True)
     test, scheduler, topology = config.tests["pair"], config.schedulers["eevdf"], Topology.parse("1n1l1c1t")
-    resolution = Resolution(DebSpec("forky", "cloud-amd64"), "key", "7.2", "a" * 64, None)
-    kernel = Kernel("default", resolution, folder, folder, folder, (), Cache(folder / "cache"), "kernel:default")
-    return CellPlan(
-        name=NAME, key=CellKey("pair", "one", "default", "eevdf", 7), accel="icount", test=test, scheduler=scheduler,
-        topology=topology, kernel=kernel,
+    spec, cache = DebSpec("forky", "cloud-amd64"), Cache(folder / "cache")
+    point = Point(
+        accel="icount", test=test, scheduler=scheduler, topology=topology,
+        kernel=Kernel("default", spec, "key", "a" * 64, cache, (), "kernel:default"),
         image=Image("image:agent-only", "b" * 64, folder / "image.cpio", None), memory_mib=64, host_cpus=1,
-        kernel_args=(), input_digest="c" * 64, needs=(), basis="d" * 64,
+        kernel_args=(), needs=(), command=(), basis="d" * 64,
     )  # fmt: skip
+    return CellPlan(NAME, CellKey("pair", "one", "default", "eevdf", 7), "c" * 64, point)
 
 
 def session(folder: Path, progress: Progress) -> Session:

@@ -1,0 +1,106 @@
+"""From a source tree to a bootable vmlinux: configure, verify, make."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.errors import HostError
+from ktstr.host.deb import full_or_denied
+from ktstr.kernels.kconfig import Kconfig, check_bootable, verify
+from ktstr.kernels.make import BuildFailed, Make, Progress
+from ktstr.kernels.toolchain import KernelToolchain
+
+STAMP = ".ktstr-configured"
+_BASE_TARGET = {"minimal": "tinyconfig", "full": "defconfig"}
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build left in its object folder. ``steps``: files made in this run, of all when it began from nothing."""
+
+    vmlinux: Path
+    config: str
+    release: str
+    steps: int | None
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """How a build runs. ``cpus``: where make may run, all when empty; ``expected``: files an earlier build made."""
+
+    jobs: int
+    log: Path
+    cpus: tuple[int, ...] = ()
+    on_progress: Callable[[Progress], None] | None = None
+    expected: int | None = None
+    clean: bool = False
+    cancel: threading.Event | None = None
+
+
+def compile_kernel(
+    source: Path, out: Path, kconfig: Kconfig, toolchain: KernelToolchain, options: CompileOptions
+) -> Built:
+    """Build ``vmlinux`` of ``source`` with objects in ``out``, going on where an interrupted build stopped.
+
+    With ``out == source`` the tree is built in place, with its own ``.config``, which is read and never written
+    by anything but make itself. Raises LostOptions for a configuration that lost something, BuildFailed when make
+    fails, HostError when the disk is full.
+    """
+    make = Make(source, out, toolchain, options.log, options.cpus, options.cancel)
+    in_place = out == source
+    if options.clean:
+        _clean(make, in_place)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        fresh = not in_place and _configure(make, kconfig)
+    except OSError as err:
+        raise full_or_denied(err, out) from err
+    if in_place:
+        check_bootable((source / ".config").read_text(encoding="utf-8", errors="replace"), source)
+    steps = make.run(
+        ["vmlinux"], jobs=options.jobs, expected=options.expected if fresh else None, on_progress=options.on_progress
+    )
+    config = (out / ".config").read_text(encoding="utf-8", errors="replace")
+    if not in_place:
+        verify(config, kconfig, source, toolchain.pahole)
+    release = (out / "include/config/kernel.release").read_text(encoding="utf-8", errors="replace").strip()
+    if not (out / "vmlinux").is_file():
+        raise HostError(f"{source}: make ended well and left no vmlinux in {out}", fix=f"read {options.log}")
+    return Built(out / "vmlinux", config, release, steps if fresh else None)
+
+
+def _clean(make: Make, in_place: bool) -> None:
+    """Throw objects away; a configuration of the user's own is kept."""
+    if in_place:
+        make.run(["clean"])
+    else:
+        shutil.rmtree(make.out, ignore_errors=True)
+
+
+def _configure(make: Make, kconfig: Kconfig) -> bool:
+    """Write ``.config`` unless an earlier run did; True when this build begins from nothing."""
+    stamp, config = make.out / STAMP, make.out / ".config"
+    with contextlib.suppress(OSError):
+        if stamp.read_text() == kconfig.digest and config.is_file():
+            return False
+    make.run([_BASE_TARGET[kconfig.base]])
+    with config.open("a", encoding="utf-8") as file:
+        file.write(kconfig.text)
+    make.run(["olddefconfig"])
+    verify(config.read_text(encoding="utf-8"), kconfig, make.source, make.toolchain.pahole)
+    stamp.write_text(kconfig.digest)
+    return True
+
+
+def write_compile_commands(source: Path, out: Path, toolchain: KernelToolchain, log: Path) -> str | None:
+    """``compile_commands.json`` beside the objects of a local tree, for editors. Gives why it could not be made."""
+    try:
+        Make(source, out, toolchain, log).run(["compile_commands.json"])
+    except BuildFailed as err:
+        return str(err)
+    return None

@@ -1,0 +1,190 @@
+"""The nested lab: a virtual machine with a real ``/dev/kvm``, in which this host's files are seen.
+
+QEMU emulates an AMD CPU with SVM, so that kvm-amd of a stock kernel runs in it. The host's root is
+exported read-only; what the command writes lands in memory and is gone with the lab, except in
+one shared folder. A panic of the lab's own kernel says nothing about what ran in it: the lab is
+started once more, and a second panic is an error of the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.errors import HostError, InputError
+from ktstr.host.apt import Apt
+from ktstr.host.cache import Cache
+from ktstr.host.deb import full_or_denied
+from ktstr.kernels.lock import Lock
+from ktstr.lab import kernel as lab_kernel
+from ktstr.lab.environ import in_lab
+from ktstr.lab.image import Request, build_init, initramfs
+from ktstr.lab.kernel import LabKernel
+from ktstr.lab.qemu import LabFiles, qemu_args
+from ktstr.lab.stream import following
+from ktstr.resources import c_dir
+from ktstr.vm import agent
+from ktstr.vm.ending import panic_in
+from ktstr.vm.supervise import Ended, Limits, supervise
+from ktstr.vm.tools import Tool, ensure_qemu, resolve_tool
+
+MEMORY_MIB = 4096
+ATTEMPTS = 2
+_OUTPUT_CAP = 256 << 20  # bytes; with the supervisor's slack also the most that one shared file may have
+_CONSOLE_CAP = 16 << 20
+_STATUS = re.compile(r"(exit|signal) (\d{1,3})\n")
+_TAIL = 64 << 10
+
+
+@dataclass(frozen=True)
+class LabResult:
+    """How a command ended in the lab.
+
+    ``status`` is its exit status, 128 plus the signal that killed it; ``output`` what it wrote, both
+    streams; ``panicked`` what the lab's kernel said when a first attempt died of a panic, else None.
+    """
+
+    status: int
+    output: bytes
+    panicked: str | None
+
+
+@dataclass(frozen=True)
+class Lab:
+    """All that a lab is started with."""
+
+    tool: Tool
+    kernel: LabKernel
+    init: bytes
+
+
+def run_in_lab(
+    command: Sequence[str],
+    *,
+    checkout: Path,
+    cache: Cache,
+    apt: Apt,
+    lock: Lock,
+    environ: Mapping[str, str],
+    timeout_s: float,
+    writable: Path | None = None,
+    sink: Callable[[bytes], None] = lambda _: None,
+    cancel: threading.Event | None = None,
+    memory_mib: int = MEMORY_MIB,
+) -> LabResult:
+    """Run ``command`` as root in the lab, in the folder ``checkout``; ``sink`` gets its output as it comes.
+
+    ``environ`` is its whole environment (see ``environ.passed_on``); ``writable`` a folder of the host that
+    it can write to, at the same path, files of up to 256 MiB. Blocks; the lab ends with this thread.
+    Raises InputError for a command or folder that cannot be, and in a lab; HostError when the lab does not
+    come up, panics twice, takes longer than ``timeout_s`` or is cancelled.
+    """
+    if in_lab(os.environ):
+        raise InputError("lab: this is the lab already", fix="run the command itself")
+    request = Request(tuple(command), _folder(checkout), environ, None if writable is None else _folder(writable))
+    with _scratch() as work:
+        lab = prepare(cache, apt, lock, work)
+        return run(lab, request, work, timeout_s, sink, cancel or threading.Event(), memory_mib)
+
+
+def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
+    """Fetch and build what is missing. Raises HostError."""
+    cc = agent.compiler(os.environ)
+    build_init(c_dir(), cc, work / "init")
+    tool = ensure_qemu(resolve_tool("qemu", lock, apt), cache, apt)
+    kernel = lab_kernel.ensure(lab_kernel.resolve(lock, apt), cache, apt)
+    return Lab(tool, kernel, (work / "init").read_bytes())
+
+
+def run(
+    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event,
+    memory_mib: int = MEMORY_MIB,
+) -> LabResult:  # fmt: skip
+    """Run a request with files in the folder ``work``. As ``run_in_lab``."""
+    panics: list[str] = []
+    files = LabFiles(work, lab.tool.data_dir, lab.kernel.vmlinux, request.shared)
+    files.initrd.write_bytes(initramfs(lab.init, lab.kernel, request))
+    for _ in range(ATTEMPTS):
+        ended, output = _attempt(lab, files, timeout_s, sink, cancel, memory_mib)
+        status = _status(files)
+        if status is not None:
+            return LabResult(status, output, panics[0] if panics else None)
+        if (panic := _panic(files)) is None:
+            raise _broken(ended, files, timeout_s)
+        panics.append(panic)
+        sink(f"\nlab: its own kernel panicked: {panic}; attempt {len(panics)} of {ATTEMPTS}\n".encode())
+    raise HostError(f"lab: its own kernel panicked {ATTEMPTS} times: {'; '.join(panics)}", fix="run the command again")
+
+
+def _attempt(
+    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event, memory_mib: int
+) -> tuple[Ended, bytes]:
+    for path in (files.output, files.status, files.console):
+        path.write_bytes(b"")
+    limits = Limits(
+        timeout_s,
+        ((files.output, _OUTPUT_CAP), (files.console, _CONSOLE_CAP)),
+        lambda: _panic(files) is not None,
+    )
+    argv = (*lab.tool.argv_prefix, *qemu_args(files, memory_mib))
+    with following(files.output, sink):
+        ended = supervise(argv, lab.tool.env, files.emulator, limits, cancel)
+    return ended, files.output.read_bytes()
+
+
+def _panic(files: LabFiles) -> str | None:
+    found = panic_in(_tail(files.console))
+    return None if found is None else found.strip()
+
+
+def _status(files: LabFiles) -> int | None:
+    """The command's status; None when the lab did not come so far. Raises HostError with the lab's own error."""
+    told = _tail(files.status)
+    if told.startswith("error "):
+        raise HostError(f"lab: {told.removeprefix('error ').strip()}", fix="run the command again")
+    match = _STATUS.fullmatch(told)
+    if match is None:
+        return None
+    return int(match.group(2)) + (128 if match.group(1) == "signal" else 0)
+
+
+def _broken(ended: Ended, files: LabFiles, timeout_s: float) -> HostError:
+    if ended.stopped == "timeout":
+        return HostError(f"lab: the command was still running after {timeout_s:.0f} s", fix="allow it more time")
+    if ended.stopped == "flood":
+        return HostError(f"lab: the command wrote more than {_OUTPUT_CAP >> 20} MiB", fix="write less")
+    if ended.stopped == "cancelled":
+        return HostError("lab: cancelled")
+    said = " / ".join((_tail(files.console) or _tail(files.emulator)).strip().splitlines()[-3:])
+    return HostError(f"lab: ended without a word (emulator: {ended.status}): {said}", fix="run the command again")
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            return file.read(_TAIL).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise InputError(f"lab: {path} is no folder")
+    return path.resolve()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="ktstr-lab-")
+    except OSError as err:
+        raise full_or_denied(err, Path(tempfile.gettempdir()), "TMPDIR") from err
+    with folder as name:
+        yield Path(name)
