@@ -22,6 +22,7 @@ __all__ = [
     "task_kernel_build",
     "task_kernel_clean",
     "task_kernel_list",
+    "task_lab",
     "task_locks",
     "task_scheduler",
     "task_show_thresholds",
@@ -178,3 +179,8 @@ def task_doctor() -> Task:
 def task_locks() -> Task:
     """who holds which lock of ktstr on this host"""
     return _report("locks")
+
+
+def task_lab() -> Task:
+    """run a command on a machine with a real KVM, emulated"""
+    return _report("lab")

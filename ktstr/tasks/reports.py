@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from ktstr.config.model import Config, SchedulerDecl
 from ktstr.config.suggest import nearest
-from ktstr.errors import InputError
+from ktstr.errors import EXIT_VERDICT, InputError
 from ktstr.tasks.session import Session
 
 
@@ -40,6 +40,40 @@ def kernel_clean(run: Session) -> None:
     from ktstr.tasks import kernel_reports
 
     kernel_reports.kernel_clean(run)
+
+
+def lab(run: Session) -> None:
+    """``doit lab command=...``: its output as it comes, and its exit status."""
+    from ktstr.host.apt import Apt
+    from ktstr.host.cache import Cache, cache_root
+    from ktstr.lab.environ import passed_on
+    from ktstr.lab.run import run_in_lab
+    from ktstr.tasks.pins import Pins
+
+    command, timeout = run.text("command"), run.values["timeout"]
+    if command is None:
+        raise InputError("lab: expected command=", fix="doit lab command='ls -l /dev/kvm'")
+    assert isinstance(timeout, float)
+
+    def sink(data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+
+    cache = Cache(cache_root(run.environ))
+    done = run_in_lab(
+        ["sh", "-c", command],
+        checkout=run.project.stand,
+        cache=cache,
+        apt=Apt(cache.apt, run.flag("offline"), run.environ),
+        lock=Pins(run).lock,
+        environ=passed_on(run.environ),
+        timeout_s=timeout,
+        sink=sink,
+        cancel=run.cancel,
+    )
+    if done.status != 0:
+        run.progress.step(f"lab: the command ended with status {done.status}")
+        run.exit_codes.append(EXIT_VERDICT)
 
 
 def locks(run: Session) -> None:

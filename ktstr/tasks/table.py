@@ -57,6 +57,9 @@ TASKS: dict[str, TaskInfo] = {
         TaskInfo("show_thresholds", "Results", "a test's merged thresholds", ("test", "scheduler", "json")),
         TaskInfo("doctor", "Host", "what this host can do, and the fix for what it cannot", ("json",)),
         TaskInfo("locks", "Host", "who holds which lock of ktstr on this host", ("json", "watch")),
+        TaskInfo(
+            "lab", "Host", "run a command on a machine with a real KVM, emulated", ("command", "timeout", "offline")
+        ),
         TaskInfo("check", "Project", "pass the project's own tests (slow=1 adds the sweeps)", ("slow", "jobs")),
     )
 }

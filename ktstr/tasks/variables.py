@@ -151,6 +151,7 @@ VARIABLES: dict[str, Variable] = {
         _v("keep", count_or_none, "number", "keep this many of the newest kernels"),
         _v("corrupt_only", flag, "flag", "remove only what is damaged or unfinished", False),
         _v("range", word, "range", "print the releases that A..B stands for, and nothing else"),
+        _v("command", word, "text", "what to run in the lab, as sh -c would"),
         _v("watch", seconds, "duration", "show it again and again, this far apart, until interrupted"),
         _v("slow", flag, "flag", "add the long sweeps", False),
     )
