@@ -20,6 +20,7 @@ from ktstr.host import probe_kvm
 from ktstr.host.apt import KEYRINGS
 from ktstr.host.cache import cache_root
 from ktstr.host.flock import refuse_remote
+from ktstr.kernels.toolchain import find_toolchain
 from ktstr.schedulers.toolchain import clang_version, find_clang
 from ktstr.vm import agent
 
@@ -54,7 +55,7 @@ def examine(results: Path, environ: Mapping[str, str] | None = None) -> tuple[Fi
     """
     environ = os.environ if environ is None else environ
     host = (python(), machine(), cpus(), memory(), kvm())
-    tools = (c_compiler(environ), static_libc(environ), bpf_compiler(environ), apt(environ))
+    tools = (c_compiler(environ), static_libc(environ), bpf_compiler(environ), kernel_builds(environ), apt(environ))
     return (*host, *tools, *cached(environ), folder("results", results, RESULTS_FREE_MIN, RESULTS_FIX))
 
 
@@ -141,6 +142,15 @@ def bpf_compiler(environ: Mapping[str, str]) -> Finding:
         return Finding("clang", True, clang_version(find_clang(environ.get("PATH", os.defpath))))
     except HostError as err:
         return Finding("clang", False, err.message, err.fix)
+
+
+def kernel_builds(environ: Mapping[str, str]) -> Finding:
+    """What kernels are built with; nothing but building one needs it."""
+    try:
+        tools = find_toolchain(environ)
+    except HostError as err:
+        return Finding("kernel builds", None, err.message, f"as root: {err.fix}")
+    return Finding("kernel builds", True, f"{tools.cc}, pahole {tools.pahole}")
 
 
 def apt(environ: Mapping[str, str], keyrings: Sequence[str] = KEYRINGS) -> Finding:

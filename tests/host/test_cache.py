@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import HostError
-from ktstr.host.cache import Cache, cache_root, check_key
+from ktstr.host.cache import Cache, cache_root, check_key, size_of
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,29 @@ def test_a_writer_that_waits_in_vain_names_the_holder(tmp_path: Path) -> None:
         with pytest.raises(HostError, match=f"pid={holder.pid} "), cache.writing("tools", "k", timeout_s=0.3):
             pass
         holder.stdin.close()
+
+
+def test_readers_share_an_entry_and_keep_a_writer_out(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    refused = pytest.raises(HostError, match=f"no exclusive lock within 0 s; held by:\n  pid={os.getpid()}")
+    with cache.reading("kernels", "k"), cache.reading("kernels", "k"), refused:
+        cache.writing("kernels", "k", timeout_s=0).__enter__()
+    with cache.writing("kernels", "k", timeout_s=0), pytest.raises(HostError, match="no shared lock"):
+        cache.reading("kernels", "k", timeout_s=0).__enter__()
+
+
+def test_a_folder_of_many_files_is_stored_too(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with cache.storing("sources", "k") as folder:
+        for number in range(200):
+            (folder / f"{number}").write_text("x")
+    assert len(list(cache.entry("sources", "k").iterdir())) == 200
+
+
+def test_size_counts_blocks_and_hard_links_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    one = size_of(tmp_path)
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert one >= 100_000
+    assert size_of(tmp_path) == one
+    assert size_of(tmp_path / "none") == 0

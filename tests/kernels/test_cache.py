@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktstr.host.cache import Cache, check_key
-from ktstr.kernels.cache import Corrupt, key_part, lookup_entry, read_entry, write_entry
+from ktstr.kernels.cache import Corrupt, Made, build_key, key_part, lookup_entry, read_entry, write_entry
 from ktstr.kernels.image import read_image
 from tests.kernels.images import CONFIG, vmlinux
 
@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_an_entry_reads_back(folder: Path) -> None:
-    entry, identity = read_entry(folder)
-    assert (entry.key, entry.version, entry.btf, entry.sched_ext, identity) == (
+    entry = read_entry(folder)
+    assert (entry.key, entry.version, entry.btf, entry.sched_ext, entry.identity) == (
         "image-1", "6.99.1-test", None, True, IDENTITY,
     )  # fmt: skip
     jsonschema.validate(json.loads(entry.metadata.read_text()), SCHEMA)
@@ -70,8 +70,14 @@ def test_a_missing_or_cut_vmlinux_is_image_missing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("version", 2),
+        ("version", 1),
+        ("version", 3),
         ("sched_ext", 1),
+        ("hz", "250"),
+        ("hz", True),
+        ("steps", 0),
+        ("kconfig", []),
+        ("toolchain", "gcc"),
         ("release", None),
         ("vmlinux", None),
         ("btf", {"size": 1}),
@@ -98,3 +104,29 @@ def test_any_version_makes_a_valid_key(text: str) -> None:
 def test_epochs_and_slashes_leave_the_key() -> None:
     assert key_part("1:6.12.95-1~bpo12+1") == "1_6.12.95-1~bpo12+1"
     assert key_part("../x/y") == "__x_y"
+
+
+def test_what_it_was_built_with_is_in_the_metadata_as_the_schema_says(tmp_path: Path) -> None:
+    digests = {"cc": "gcc 12", "ld": "ld 2.40", "pahole": "v1.24", "digest": "c" * 64}
+    made = Made("6.14.2", {"base": "minimal", "fragments": ["debug"], "digest": "b" * 64}, digests, 1906)
+    source = {"type": "tarball", "version": "6.14.2", "url": "https://host/linux-6.14.2.tar.xz", "sha256": "d" * 64}
+    config = "CONFIG_HZ=1000\nCONFIG_PREEMPT=y\nCONFIG_PREEMPT_DYNAMIC=y\n"
+    write_entry(tmp_path, "k", IDENTITY, source, read_image(vmlinux()), config, made)
+    entry = read_entry(tmp_path)
+    jsonschema.validate(dict(entry.told), SCHEMA)
+    assert (entry.hz, entry.preempt, entry.told["steps"], entry.told["kernel_version"]) == (
+        1000, "dynamic:full", 1906, "6.14.2",
+    )  # fmt: skip
+
+
+def test_built_keys_have_the_shapes_of_the_documentation() -> None:
+    kconfig, tools, own = "1234abcd" + "0" * 56, "5678ef01" + "0" * 56, "0badcafe" + "0" * 56
+    assert build_key("6.14.2-tarball", "x86_64", kconfig, tools) == "6.14.2-tarball-x86_64-kc1234abcd-tc5678ef01"
+    assert build_key("local-a1b2c3d", "x86_64", kconfig, tools, own) == (
+        "local-a1b2c3d-x86_64-cfg0badcafe-kc1234abcd-tc5678ef01"
+    )
+
+
+@given(st.text(max_size=300))
+def test_any_stem_makes_a_key_that_the_cache_takes(stem: str) -> None:
+    assert check_key(build_key(stem, "x86_64", "a" * 64, "b" * 64))
