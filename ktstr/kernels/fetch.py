@@ -14,7 +14,8 @@ from pathlib import Path
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.host.download import download
+from ktstr.host.deb import file_sha256
+from ktstr.host.download import Missing, download
 from ktstr.kernels.cache import key_part
 from ktstr.kernels.debsrc import fetch_source
 from ktstr.kernels.git import fetch_commit
@@ -24,8 +25,10 @@ from ktstr.kernels.origin import Origin
 from ktstr.kernels.spec import GitSpec
 from ktstr.kernels.tarball import OnBytes, extract
 from ktstr.kernels.tree import check_tree
+from ktstr.kernels.version import parse_version
 
 KIND = "sources"
+DOWNLOADS = "downloads"
 MARKER = "source.json"
 VERSION = 1
 TREE = "tree"
@@ -76,7 +79,7 @@ def fetch(origin: Origin, cache: Cache, apt: Apt, site: KernelOrg, *, on_progres
     with cache.writing(KIND, key, timeout_s=FETCH_S):
         if fetched(origin, cache) is None:
             with cache.storing(KIND, key) as folder:
-                _fill(origin, folder / TREE, apt, site, on_progress)
+                _fill(origin, folder / TREE, cache, apt, site, on_progress)
                 check_tree(folder / TREE, str(origin.spec))
                 _write_marker(origin, folder / MARKER)
     tree = fetched(origin, cache)
@@ -85,7 +88,9 @@ def fetch(origin: Origin, cache: Cache, apt: Apt, site: KernelOrg, *, on_progres
     return tree
 
 
-def _fill(origin: Origin, tree: Path, apt: Apt, site: KernelOrg, on_progress: OnProgress | None) -> None:
+def _fill(
+    origin: Origin, tree: Path, cache: Cache, apt: Apt, site: KernelOrg, on_progress: OnProgress | None
+) -> None:
     """Make ``tree``, and leave nothing else in its folder."""
     pin, spec = origin.pin, origin.spec
     if isinstance(pin, GitPin):
@@ -93,24 +98,36 @@ def _fill(origin: Origin, tree: Path, apt: Apt, site: KernelOrg, on_progress: On
         received = _step(on_progress, "download")
         fetch_commit(spec.url, spec.ref, pin.commit, tree, offline=apt.offline, on_bytes=received)
     elif isinstance(pin, TarballPin):
-        _tarball(pin, tree, site, on_progress)
+        _tarball(pin, tree, cache, site, on_progress)
     elif isinstance(pin, Pin):
         fetch_source(pin, apt, tree, name=str(spec), on_bytes=_step(on_progress, "extract"))
     else:
         raise AssertionError(f"{spec}: sources that are fetched are pinned to one version")
 
 
-def _tarball(pin: TarballPin, tree: Path, site: KernelOrg, on_progress: OnProgress | None) -> None:
-    archive = tree.with_name(pin.url.rpartition("/")[2][:STEM_MAX] or "archive")
-    download(
-        pin.url,
-        archive,
-        pin.sha256,
-        environ=site.environ,
-        offline=site.offline,
-        limit_bytes=MAX_TARBALL,
-        on_bytes=_step(on_progress, "download"),
-    )
+def download_path(url: str, cache: Cache) -> Path:
+    """Where a tarball is while it is fetched: a transfer that broke off goes on there another time."""
+    return cache.root / DOWNLOADS / (key_part(url.rpartition("/")[2])[:STEM_MAX] or "archive")
+
+
+def _tarball(pin: TarballPin, tree: Path, cache: Cache, site: KernelOrg, on_progress: OnProgress | None) -> None:
+    archive = download_path(pin.url, cache)
+    if not archive.is_file() or file_sha256(archive) != pin.sha256:
+        try:
+            download(
+                pin.url,
+                archive,
+                pin.sha256,
+                environ=site.environ,
+                offline=site.offline,
+                limit_bytes=MAX_TARBALL,
+                on_bytes=_step(on_progress, "download"),
+                connect_s=site.connect_s,
+                stall_s=site.stall_s,
+            )
+        except Missing:
+            version = parse_version(pin.version)
+            raise site.not_found(version) if version else AssertionError(pin) from None
     extract(archive, tree, on_bytes=_step(on_progress, "extract"))
     archive.unlink()
 

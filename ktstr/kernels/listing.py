@@ -17,7 +17,7 @@ from ktstr.kernels.kconfig import Kconfig, load_kconfig
 
 KconfigStatus: TypeAlias = Literal["matches", "stale", "untracked"]
 MATCHES: KconfigStatus = "matches"
-LEFTOVER_KINDS = (KIND, "sources", "builds")
+LEFTOVER_KINDS = (KIND, "sources", "builds", "downloads")
 _SERIES = re.compile(r"(\d+)\.(\d+)")
 
 

@@ -20,7 +20,8 @@ from ktstr.host.deb import DebPackage, full_or_denied
 
 VERSION = 1
 MAX_BYTES = 4 << 20
-_RELEASE = r"\d{1,6}\.\d{1,6}(\.\d{1,6})?(-rc\d{1,6})?"
+_NUMBER = r"(0|[1-9][0-9]{0,5})"  # as ktstr.kernels.version reads them
+_RELEASE = rf"{_NUMBER}(\.{_NUMBER}){{1,2}}(-rc{_NUMBER})?"
 _FIELDS = {
     "name": re.compile(r"[a-z0-9][a-z0-9+.-]{0,199}"),
     "version": re.compile(r"[A-Za-z0-9.+:~-]{1,200}"),
@@ -172,7 +173,10 @@ def _kernel_pin(path: Path, where: str, raw: object) -> AnyPin:
         versions = _object(path, where, raw, ("versions",))["versions"]
         if not isinstance(versions, list) or not 0 < len(versions) <= 500:
             raise _fail(path, f"{where}.versions", versions, "a list of releases")
-        return RangePin(tuple(_text(path, f"{where}.versions[{i}]", v, _RELEASE) for i, v in enumerate(versions)))
+        found = tuple(_text(path, f"{where}.versions[{i}]", item, _RELEASE) for i, item in enumerate(versions))
+        if len(set(found)) != len(found):
+            raise _fail(path, f"{where}.versions", versions, "each release once")
+        return RangePin(found)
     return _packages(path, where, raw)
 
 

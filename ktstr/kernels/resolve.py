@@ -23,6 +23,7 @@ from ktstr.kernels.lock import AnyPin, GitPin, Lock, Pin, RangePin, TarballPin
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.releases import expand_range, latest_stable
 from ktstr.kernels.spec import (
+    FORMS,
     DebSourceSpec,
     DebSpec,
     GitSpec,
@@ -81,6 +82,8 @@ def deb_resolution(spec: DebSpec, pin: Pin) -> Resolution:
 
 def _resolve_image(spec: ImageSpec, cache: Cache) -> Resolution:
     try:
+        if not spec.path.exists():
+            raise InputError(f"kernel {spec}: cannot be read: found nothing there", fix=f"expected {FORMS}")
         if not spec.path.is_file():
             load_image(spec.path)
         digest = file_sha256(spec.path)
@@ -208,18 +211,20 @@ def _pin_release(version: Version, cache: Cache, site: KernelOrg) -> TarballPin:
 
 
 def _first_sight(version: Version, url: str, cache: Cache, site: KernelOrg) -> str:
-    """A candidate's sum is published nowhere: what is fetched now is what it will have to be ever after."""
-    target = cache.root / "sources" / f".candidate-{version}.tar.gz"
+    """A candidate's sum is published nowhere: what is fetched now is what it will have to be ever after.
+
+    The tarball stays where ``fetch`` looks for it.
+    """
+    from ktstr.kernels.fetch import download_path
+
     try:
         with cache.writing("sources", f"candidate-{version}"):
             return download(
-                url, target, None, environ=site.environ, offline=site.offline, limit_bytes=MAX_CANDIDATE,
-                connect_s=site.connect_s, stall_s=site.stall_s,
+                url, download_path(url, cache), None, environ=site.environ, offline=site.offline,
+                limit_bytes=MAX_CANDIDATE, connect_s=site.connect_s, stall_s=site.stall_s,
             )  # fmt: skip
     except Missing:
         raise site.not_found(version) from None
-    finally:
-        target.unlink(missing_ok=True)
 
 
 def _origin(spec: Spec, pin: AnyPin) -> Origin:

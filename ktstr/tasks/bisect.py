@@ -6,11 +6,19 @@ stop the bisection. So only a verdict may give 1, and what is no fact about the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ktstr.tasks.session import Session
 
 GOOD, BAD, UNTESTABLE, ABORT = 0, 1, 125, 128
 # What these tasks make depends on the commit under test; of the others, nothing does.
 _OF_THE_COMMIT = ("source", "kernel", "scheduler", "image", "cell")
+
+
+def bisecting(argv: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether ``bisect=1`` was given, seen before anything is checked: a mistyped word is no bad commit."""
+    given = [arg.partition("=")[2] for arg in argv if arg.startswith("bisect=")]
+    return (given[-1] if given else environ.get("KTSTR_BISECT", "0")).lower() not in ("0", "false", "no", "off", "")
 
 
 def exit_code(session: Session) -> int:

@@ -60,7 +60,7 @@ def kernel_clean(run: Session) -> None:
     """Remove kernels; asks first, unless ``force=1``."""
     keep = run.number("keep")
     if keep is not None and run.flag("corrupt_only"):
-        raise InputError("kernel_clean: found keep= and corrupt_only=1, expected one of them")
+        raise InputError("found keep= and corrupt_only=1, expected one of them")
     cache = Cache(cache_root(run.environ))
     rows, beside = listing.read_cache(cache), listing.leftovers(cache)
     victims = cleaning.choose(rows, beside, keep=keep, corrupt_only=run.flag("corrupt_only"))
@@ -84,7 +84,7 @@ def _agreed(run: Session, victims: tuple[cleaning.Victim, ...]) -> bool:
     if run.flag("force"):
         return True
     if not sys.stdin.isatty():
-        raise InputError("kernel_clean: requires a terminal to ask on, or force=1", fix="doit kernel_clean force=1")
+        raise InputError("requires a terminal to ask on, or force=1", fix="doit kernel_clean force=1")
     for victim in victims:
         sys.stderr.write(f"{victim.path} ({victim.why})\n")
     sys.stderr.write(f"remove these {len(victims)}? [y/N] ")

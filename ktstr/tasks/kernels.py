@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ktstr.config.model import Config, KernelDecl
-from ktstr.errors import InputError
+from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.host.reserve import lock_dir, share
@@ -177,10 +177,15 @@ class Kernels:
     def _origins(self, spec: Spec, name: str = "") -> tuple[Origin, ...]:
         if isinstance(spec, TreeSpec):
             return (tree_origin(spec),)
-        found = resolve_sources(
-            spec, self._pins.lock, cache=self._cache, apt=self._apt, site=self._site,
-            update=self._pins.updating(name, str(spec)),
-        )  # fmt: skip
+        update = self._pins.updating(name, str(spec))
+        try:
+            found = resolve_sources(
+                spec, self._pins.lock, cache=self._cache, apt=self._apt, site=self._site, update=update
+            )
+        except HostError as err:
+            if str(spec) in err.message:
+                raise
+            raise HostError(f"kernel {spec}: {err.message}", fix=err.fix) from None
         self._pins.keep_kernels(found.pins)
         return found.origins
 

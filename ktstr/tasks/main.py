@@ -22,7 +22,7 @@ from ktstr import __version__
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
 from ktstr.host.deb import full_or_denied
 from ktstr.tasks import session as sessions
-from ktstr.tasks.bisect import ABORT
+from ktstr.tasks.bisect import ABORT, bisecting
 from ktstr.tasks.bisect import exit_code as bisect_code
 from ktstr.tasks.project import Project, current_dir, find_project
 from ktstr.tasks.reporter import Progress
@@ -263,11 +263,6 @@ def _tasks(argv: Sequence[str]) -> int:
     token = sessions.current.set(session)
     try:
         code = _execute(session, namespace)
-    except KtstrError as err:
-        if not session.flag("bisect"):
-            raise
-        sys.stderr.write(f"doit: {err}\n")
-        return ABORT
     finally:
         sessions.current.reset(token)
     return bisect_code(session) if session.flag("bisect") and not session.flag("dry_run") else code
@@ -330,12 +325,14 @@ def dispatch(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The whole program. Prints errors as the user should see them; never a traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     gc.set_threshold(100_000, 50, 50)  # a graph of thousands of tasks is garbage to nobody: a tenth of a no-op's time
+    failed = ABORT if bisecting(argv, os.environ) else None  # what stops a bisection instead of misleading it
     try:
-        return dispatch(list(sys.argv[1:] if argv is None else argv))
+        return dispatch(argv)
     except KtstrError as err:
         sys.stderr.write(f"doit: {err}\n")
-        return err.exit_code
+        return failed or err.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -345,14 +342,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("KTSTR_DEBUG"):
             raise
         sys.stderr.write(f"doit: {err.filename or 'the system'}: {err.strerror or err}\n")
-        return EXIT_ENVIRONMENT
+        return failed or EXIT_ENVIRONMENT
     except Exception as err:
         if os.environ.get("KTSTR_DEBUG"):
             traceback.print_exc()
         sys.stderr.write(
             f"doit: internal error: {type(err).__name__}: {err}\n  fix: KTSTR_DEBUG=1 shows where; please report it\n"
         )
-        return EXIT_ENVIRONMENT
+        return failed or EXIT_ENVIRONMENT
 
 
 if __name__ == "__main__":

@@ -14,12 +14,21 @@ from hypothesis import strategies as st
 
 from ktstr.errors import HostError, InputError
 from ktstr.host.deb import DebPackage
-from ktstr.kernels.lock import Lock, Pin, lock_text, read_lock, write_lock
+from ktstr.kernels.lock import GitPin, Lock, Pin, RangePin, TarballPin, lock_text, read_lock, write_lock
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "schemas/lock.schema.json").read_text())
 PACKAGE = DebPackage("a", "1:2~x", "amd64", "forky", "pool/main/a/a_2_amd64.deb", 10, "0" * 64)
-LOCK = Lock({"deb:forky/amd64": Pin("2", (PACKAGE,))}, {"qemu": Pin("10.0", (PACKAGE,))})
+LOCK = Lock(
+    {
+        "deb:forky/amd64": Pin("2", (PACKAGE,)),
+        "6.14": TarballPin("6.14.2", "https://kernel.example/linux-6.14.2.tar.xz", "a" * 64),
+        "6.15-rc3": TarballPin("6.15-rc3", "http://kernel.example/linux-6.15-rc3.tar.gz", "b" * 64),
+        "git+/r#main": GitPin("c" * 40),
+        "6.12..6.14": RangePin(("6.12.34", "6.13.12")),
+    },
+    {"qemu": Pin("10.0", (PACKAGE,))},
+)
 
 
 def test_a_written_lock_reads_back_and_fits_its_schema(tmp_path: Path) -> None:
@@ -52,7 +61,16 @@ def test_the_digest_is_over_sorted_names_and_hashes_only() -> None:
 def test_own_pins_go_before_those_that_come_with_ktstr() -> None:
     base = Lock({"deb:forky/amd64": Pin("1", (PACKAGE,)), "k": Pin("3", (PACKAGE,))})
     found = LOCK.over(base)
-    assert {name: pin.version for name, pin in found.kernels.items()} == {"deb:forky/amd64": "2", "k": "3"}
+    versions = {name: pin.version for name, pin in found.kernels.items() if name in base.kernels}
+    assert versions == {"deb:forky/amd64": "2", "k": "3"}
+    assert found.kernels["6.14"] == LOCK.kernels["6.14"]
+
+
+def test_the_digest_of_a_commit_or_tarball_is_that_of_the_sources_alone() -> None:
+    commit = "0123456789" * 4
+    assert GitPin(commit).digest == hashlib.sha256(b"git " + commit.encode()).hexdigest()
+    pins = [TarballPin("6.14.2", f"https://{host}/x.tar.xz", "d" * 64) for host in ("a.example", "b.example")]
+    assert {pin.digest for pin in pins} == {"d" * 64}
 
 
 def _changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
@@ -65,6 +83,7 @@ def _changed(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
 
 
 _FIRST = ("tools", "qemu", "packages", 0)
+_TARBALL = ("kernels", "6.14")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +100,16 @@ _FIRST = ("tools", "qemu", "packages", 0)
         (_changed((*_FIRST, "size"), True), r"packages\[0\]\.size: found true"),
         (_changed((*_FIRST, "size"), -1), r"packages\[0\]\.size"),
         (_changed((*_FIRST, "extra"), 1), "expected the keys"),
+        (_changed((*_TARBALL, "url"), "file:///etc/passwd"), r"kernels\[6\.14\]\.url"),
+        (_changed((*_TARBALL, "url"), "https://h/a b"), r"kernels\[6\.14\]\.url"),
+        (_changed((*_TARBALL, "version"), "../6"), r"kernels\[6\.14\]\.version"),
+        (_changed((*_TARBALL, "sha256"), "A" * 64), r"kernels\[6\.14\]\.sha256"),
+        (_changed((*_TARBALL, "commit"), "c" * 40), "expected the keys sha256, url, version"),
+        (_changed(("kernels", "git+/r#main", "commit"), "c" * 39), r"\.commit: found"),
+        (_changed(("kernels", "6.12..6.14", "versions"), []), r"\.versions: found \[\]"),
+        (_changed(("kernels", "6.12..6.14", "versions"), ["6.12", 7]), r"\.versions\[1\]: found 7"),
+        (_changed(("kernels", "6.12..6.14", "versions"), ["6.12", "6.12"]), "each release once"),
+        (_changed(("tools", "qemu"), {"commit": "c" * 40}), "expected the keys packages, version"),
     ],
 )
 def test_a_hostile_lock_is_refused_here_and_by_the_schema(tmp_path: Path, loaded: dict[str, Any], words: str) -> None:

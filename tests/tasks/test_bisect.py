@@ -11,7 +11,8 @@ import pytest
 
 from ktstr.errors import HostError
 from ktstr.results.view import epoch
-from ktstr.tasks.bisect import ABORT, BAD, GOOD, UNTESTABLE, exit_code
+from ktstr.tasks.bisect import ABORT, BAD, GOOD, UNTESTABLE, bisecting, exit_code
+from ktstr.tasks.main import main
 from ktstr.tasks.plan import Plan
 from ktstr.tasks.project import Project
 from ktstr.tasks.reporter import Progress
@@ -53,3 +54,15 @@ def session(*verdicts: str, planned: int | None = None, failed: str | None = Non
 )
 def test_only_a_verdict_is_good_or_bad(run: Any, code: int) -> None:
     assert exit_code(run) == code
+
+
+def test_it_is_seen_before_anything_is_checked() -> None:
+    assert bisecting(["test", "bisect=1"], {})
+    assert bisecting(["test"], {"KTSTR_BISECT": "1"})
+    assert not bisecting(["test", "bisect=0"], {"KTSTR_BISECT": "1"})
+    assert not bisecting(["test"], {})
+
+
+@pytest.mark.parametrize("mistake", ["kernle=6.12", "test=nosuch", "kernel=/nowhere"])
+def test_a_mistake_of_the_users_stops_a_bisection_instead_of_marking_a_commit(mistake: str) -> None:
+    assert main(["test", mistake, "bisect=1", "dry_run=1"]) == ABORT

@@ -23,7 +23,7 @@ def test_no_memory_before_the_first_run(tmp_path: Path) -> None:
 
 def test_reproduce_pins_every_dimension_and_quotes_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
-    cell = SimpleNamespace(key=CellKey("t", "p", "./my kernel", "s", 7), accel="icount")
+    cell = SimpleNamespace(key=CellKey("t", "p", "./my kernel", "s", 7), point=SimpleNamespace(accel="icount"))
     assert reproduce(cell) == (  # type: ignore[arg-type]
         "doit test test=t preset=p 'kernel=./my kernel' scheduler=s accel=icount seed=7 rerun=1"
     )
@@ -31,5 +31,5 @@ def test_reproduce_pins_every_dimension_and_quotes_for_the_shell(monkeypatch: py
 
 def test_reproduce_says_the_command_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KTSTR_CALLED_AS", "./doit")
-    cell = SimpleNamespace(key=CellKey("t", "p", "k", "s", 7), accel="icount")
+    cell = SimpleNamespace(key=CellKey("t", "p", "k", "s", 7), point=SimpleNamespace(accel="icount"))
     assert reproduce(cell).startswith("./doit test test=t ")  # type: ignore[arg-type]
