@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,12 @@ class Cache:
         return locked(self.lock_file(kind, key), exclusive=True, timeout_s=timeout_s)
 
     def reading(self, kind: str, key: str, timeout_s: float = READ_S) -> AbstractContextManager[None]:
-        """Hold the shared lock on an entry: nobody replaces or removes it. HostError names the holders on timeout."""
+        """Hold the shared lock on an entry: nobody replaces or removes it. HostError names the holders on timeout.
+
+        In a cache this user cannot write no lock can be made, and none is needed to keep himself from replacing it.
+        """
+        if not _writable(self.lock_file(kind, key)):
+            return nullcontext()
         return locked(self.lock_file(kind, key), exclusive=False, timeout_s=timeout_s)
 
     @contextmanager
@@ -100,6 +105,13 @@ class Cache:
             raise
         finally:
             shutil.rmtree(temp, ignore_errors=True)
+
+
+def _writable(path: Path) -> bool:
+    """Whether ``path`` can be opened for writing, or made in the nearest folder above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return os.access(path, os.W_OK)
 
 
 def _sweep(final: Path) -> None:
