@@ -142,8 +142,7 @@ class Kernels:
             )
         label = labels.label_of(spec) if declared is None else name
         if isinstance(spec, KeySpec):
-            entry = resolve_cached(spec, self._cache)
-            return self._kernel(decl, label, spec, (entry.key, entry.identity, self._cache), f"kernel:{label}")
+            return self._cached(decl, label, spec)
         if isinstance(spec, DebSpec | ImageSpec):
             return self._prebuilt(decl, label, spec)
         return self._built(decl, label, spec, folder)
@@ -159,6 +158,17 @@ class Kernels:
     ) -> Kernel:
         key, identity, cache = place
         return Kernel(label, spec, key, identity, cache, decl.kargs, task, commit)
+
+    def _cached(self, decl: KernelDecl, label: str, spec: KeySpec) -> Kernel:
+        entry = resolve_cached(spec, self._cache)
+        task = self._step(
+            "kernel",
+            label,
+            entry.metadata,
+            lambda: resolve_cached(spec, self._cache),
+            fresh=lambda: lookup_entry(self._cache, entry.key, entry.identity),
+        )
+        return self._kernel(decl, label, spec, (entry.key, entry.identity, self._cache), task)
 
     def _prebuilt(self, decl: KernelDecl, label: str, spec: DebSpec | ImageSpec) -> Kernel:
         update = self._pins.updating(decl.name, str(spec))

@@ -71,7 +71,7 @@ def test_a_distribution_kernel_becomes_an_entry_with_vmlinux_btf_and_config(apt:
     assert entry.digest == hashlib.sha256(vmlinux()).hexdigest()
     assert entry.btf is not None and entry.btf.read_bytes() == BTF
     assert (entry.metadata.parent / "config").read_text() == CONFIG
-    assert entry.metadata == metadata_path(found, cache)
+    assert entry.metadata == metadata_path(found.key, cache)
     jsonschema.validate(json.loads(entry.metadata.read_text()), SCHEMA)
     assert sorted(path.name for path in entry.metadata.parent.iterdir()) == [
         "config",

@@ -30,7 +30,7 @@ objects := $(patsubst $(src)/kernel/%.c,kernel/%.o,$(wildcard $(src)/kernel/*.c)
 vmlinux: $(objects) .config
 	@mkdir -p include/config && echo "6.99.0-toy" > include/config/kernel.release
 	@echo "  LD      vmlinux"
-	@cp "$$(cat $(src)/vmlinux.path)" vmlinux
+	@cp "$$(cat $(src)/vmlinux.path $(src)/vmlinux.tracked 2>/dev/null | head -n 1)" vmlinux
 	@chmod u+w vmlinux
 kernel/%.o: $(src)/kernel/%.c .config
 	@mkdir -p kernel
@@ -56,7 +56,10 @@ IGNORED = "*.o\nvmlinux\n.config*\ninclude/config/\ncompile_commands.json\nvmlin
 
 
 def toy_tree(path: Path, vmlinux: Path) -> pygit2.Repository:
-    """A repository with one commit of the toy tree."""
+    """A repository with one commit of the toy tree.
+
+    Where its vmlinux comes from is not in the commit; a commit of ``vmlinux.tracked`` says it to clones too.
+    """
     repository = make_repository(path)
     files = {"Makefile": MAKEFILE, "Kconfig": "config SMP\n\tbool\n", ".gitignore": IGNORED, **SOURCES}
     commit_files(repository, files)
