@@ -13,7 +13,7 @@ import pytest
 from tests.bootstrap.bare import BareRoot, bare_root, own, packages
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(3600)]
-ALL = "python3 python3-venv ca-certificates gcc libc6-dev clang-19"
+ALL = "python3 python3-venv ca-certificates gcc libc6-dev clang-19 make flex bison bc libelf-dev dwarves"
 WAIT_S = 600
 
 
@@ -109,4 +109,18 @@ def test_doit_test_boots_kernels_and_judges_two_schedulers(root: BareRoot) -> No
     assert 2 * schedulers.count("scx_ktstr") >= len(cells)
     again = root.run("./doit", "test", "json=1", network=False)
     assert again.returncode == 0, again.stderr
+    assert not any(cell["ran"] for cell in json.loads(again.stdout)["cells"])
+
+
+@pytest.mark.e2e
+def test_a_kernel_is_built_from_the_distributions_sources_once(root: BareRoot) -> None:
+    words = ("./doit", "test", "kernel=debsrc:6.12", "test=cgroup_steady", "preset=tiny-2llc", "json=1")
+    done = root.run(*words, timeout=3000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = json.loads(done.stdout)["cells"]
+    assert {cell["name"].split("/")[3] for cell in cells} == {"eevdf", "scx_ktstr"}
+    assert {cell["verdict"] for cell in cells} == {"pass"}
+    again = root.run(*words, network=False)
+    assert again.returncode == 0, again.stderr
+    assert "kernel:" not in again.stderr and "source:" not in again.stderr
     assert not any(cell["ran"] for cell in json.loads(again.stdout)["cells"])

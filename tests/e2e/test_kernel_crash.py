@@ -1,4 +1,7 @@
-"""kill -9 while a kernel is fetched, built and stored, at random moments. Costs 20 short builds and a boot: 45 s."""
+"""kill -9 while a kernel is fetched, built and stored, at random moments. Costs 20 short builds and a boot: 45 s.
+
+The slow one builds a real kernel: 10 minutes on two cores.
+"""
 
 from __future__ import annotations
 
@@ -101,5 +104,35 @@ def test_a_killed_build_leaves_a_cache_whose_valid_entries_are_whole(lab: Lab) -
     assert done.returncode == 0, done.stderr
     assert all(row.entry is not None for row in read_cache(Cache(lab.cache)))
     assert not [left for left in leftovers(Cache(lab.cache)) if left.temporary]
+    code, report = lab.test(f"kernel={row['key']}")
+    assert (code, report["cells"][0]["verdict"]) == (0, "pass")
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.timeout(3600)
+def test_a_real_kernel_killed_while_fetched_and_while_built_is_finished_by_the_next_run(lab: Lab) -> None:
+    chance = random.Random(SEED)
+    log = lab.cache / "logs"
+    for ready, delay in ((lambda: True, chance.uniform(2, 30)), (log.is_dir, chance.uniform(20, 120))):
+        run = subprocess.Popen(
+            lab.project.command("kernel_build", "version=debsrc:6.12"),
+            cwd=lab.project.path,
+            env=lab.project.environment(KTSTR_CACHE_DIR=str(lab.cache)),
+        )
+        while not ready():
+            assert run.poll() is None
+            time.sleep(0.1)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(delay)
+        run.kill()
+        run.wait()
+        check_valid_entries(lab)
+        check_cleaning(lab)
+    done = lab.doit("kernel_build", "version=debsrc:6.12", "json=1", timeout=3000)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["built"]
+    assert lab.doit("kernel_clean", "corrupt_only=1", "force=1").returncode == 0
+    check_valid_entries(lab)
     code, report = lab.test(f"kernel={row['key']}")
     assert (code, report["cells"][0]["verdict"]) == (0, "pass")
