@@ -113,14 +113,13 @@ def test_a_killed_build_leaves_a_cache_whose_valid_entries_are_whole(lab: Lab) -
 @pytest.mark.timeout(3600)
 def test_a_real_kernel_killed_while_fetched_and_while_built_is_finished_by_the_next_run(lab: Lab) -> None:
     chance = random.Random(SEED)
-    log = lab.cache / "logs"
-    for ready, delay in ((lambda: True, chance.uniform(2, 30)), (log.is_dir, chance.uniform(20, 120))):
+    for begun, delay in ((lab.cache, chance.uniform(2, 30)), (lab.cache / "logs", chance.uniform(20, 120))):
         run = subprocess.Popen(
             lab.project.command("kernel_build", "version=debsrc:6.12"),
             cwd=lab.project.path,
             env=lab.project.environment(KTSTR_CACHE_DIR=str(lab.cache)),
         )
-        while not ready():
+        while not begun.is_dir():
             assert run.poll() is None
             time.sleep(0.1)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -129,7 +128,7 @@ def test_a_real_kernel_killed_while_fetched_and_while_built_is_finished_by_the_n
         run.wait()
         check_valid_entries(lab)
         check_cleaning(lab)
-    done = lab.doit("kernel_build", "version=debsrc:6.12", "json=1", timeout=3000)
+    done = lab.doit("kernel_build", "version=debsrc:6.12", "json=1", timeout="3000")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["built"]
     assert lab.doit("kernel_clean", "corrupt_only=1", "force=1").returncode == 0
