@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,35 @@ def test_without_a_declared_kernel_one_is_found_and_the_run_says_which(lab: Lab)
     assert done.returncode == 0, done.stderr
     assert f"kernel {lab.project.path / 'linux'}: the tree ./linux" in done.stderr
     assert "one/one/kernel_path_linux_" in done.stdout
+
+
+def test_force_builds_again_but_never_under_a_running_machine(lab: Lab) -> None:
+    assert lab.doit("kernel_build", f"source={lab.tree}").returncode == 0
+    (key,) = lab.local()
+    with Cache(lab.cache).reading("kernels", key):
+        refused = lab.doit("kernel_build", f"source={lab.tree}", "force=1")
+    assert refused.returncode == 3
+    assert "locked by active test runs" in refused.stderr and f"pid={os.getpid()}" in refused.stderr
+    before = (lab.cache / "kernels" / key / "metadata.json").stat().st_ino
+    assert lab.doit("kernel_build", f"source={lab.tree}", "force=1", "clean=1").returncode == 0
+    assert (lab.cache / "kernels" / key / "metadata.json").stat().st_ino != before
+    (log,) = (lab.cache / "logs").iterdir()
+    assert log.read_text().count("  CC ") == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["version=6.14", "source=."], "found version=6.14 and source=., expected one of them"),
+        (["git=https://host/repo"], "expected git= and ref= together"),
+        (["cpu_cap=100000", "source=."], "exceeds the"),
+        (["source=/nowhere/linux"], "found nothing"),
+        (["version=v6.14"], "write 6.14"),
+        (["kconfig=debgu", "source=."], "nearest match 'debug'"),
+    ],
+)
+def test_what_kernel_build_cannot_mean_is_refused(lab: Lab, words: list[str], said: str) -> None:
+    tree = [word.replace("source=.", f"source={lab.tree}") for word in words]
+    done = lab.doit("kernel_build", *tree)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert said.replace("source=.", f"source={lab.tree}") in done.stderr
