@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ktstr.errors import HostError
 from ktstr.host.deb import full_or_denied
-from ktstr.kernels.kconfig import Kconfig, check_bootable, verify
+from ktstr.kernels.kconfig import Kconfig, LostOptions, check_bootable, verify
 from ktstr.kernels.make import BuildFailed, Make, Progress
 from ktstr.kernels.toolchain import KernelToolchain
 
@@ -83,18 +83,55 @@ def _clean(make: Make, in_place: bool) -> None:
 
 
 def _configure(make: Make, kconfig: Kconfig) -> bool:
-    """Write ``.config`` unless an earlier run did; True when this build begins from nothing."""
+    """Write ``.config`` unless it is the one that is wanted; True when this build begins from nothing."""
     stamp, config = make.out / STAMP, make.out / ".config"
-    with contextlib.suppress(OSError):
-        if stamp.read_text() == kconfig.digest and config.is_file():
-            return False
+    said = f"{kconfig.digest} {make.toolchain.digest}"
+    if _stands(stamp, said, make.source) and _holds(config, kconfig, make):
+        return False
+    fresh, before = not stamp.exists(), _read_with_time(config)
+    stamp.write_text("", encoding="utf-8")  # whoever is killed from here on leaves a configuration half made
     make.run([_BASE_TARGET[kconfig.base]])
     with config.open("a", encoding="utf-8") as file:
         file.write(kconfig.text)
     make.run(["olddefconfig"])
     verify(config.read_text(encoding="utf-8"), kconfig, make.source, make.toolchain.pahole)
-    stamp.write_text(kconfig.digest)
+    if before is not None and config.read_bytes() == before[0]:
+        os.utime(config, ns=(before[1], before[1]))  # as if it had not been written: nothing to make again
+    stamp.write_text(said, encoding="utf-8")
+    return fresh
+
+
+def _holds(config: Path, kconfig: Kconfig, make: Make) -> bool:
+    """Whether ``.config`` is there and nobody took an option out of it."""
+    try:
+        verify(config.read_text(encoding="utf-8"), kconfig, make.source, make.toolchain.pahole)
+    except (FileNotFoundError, UnicodeDecodeError, LostOptions):
+        return False
     return True
+
+
+def _read_with_time(path: Path) -> tuple[bytes, int] | None:
+    """A file's bytes and when it was written (ns); None when there is none."""
+    try:
+        return path.read_bytes(), path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _stands(stamp: Path, said: str, source: Path) -> bool:
+    """Whether the stamp says the same, and no Kconfig file of the tree was written after it."""
+    try:
+        written = stamp.stat().st_mtime_ns
+        if stamp.read_text(encoding="utf-8") != said:
+            return False
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
+    return not any(
+        Path(folder, name).lstat().st_mtime_ns >= written
+        for folder, _, names in os.walk(source)
+        for name in names
+        if name.startswith("Kconfig")
+    )
 
 
 def write_compile_commands(source: Path, out: Path, toolchain: KernelToolchain, log: Path) -> str | None:

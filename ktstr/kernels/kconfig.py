@@ -21,9 +21,24 @@ from ktstr.errors import HostError, InputError
 Base: TypeAlias = Literal["minimal", "full", "tree"]
 BASES: tuple[Base, ...] = get_args(Base)
 MAX_FRAGMENT = 1 << 20
-_SET = re.compile(r"(CONFIG_\w+)=(y|m|n|-?\d+|0[xX][0-9a-fA-F]+|\"[^\"]*\")")
+_SET = re.compile(r"(CONFIG_\w+)=(y|m|n|-?\d+|0[xX][0-9a-fA-F]+|\"(?:[^\"\\]|\\.)*\")")
 _UNSET = re.compile(r"# (CONFIG_\w+) is not set")
 _OPTIONAL = "If there:"
+_CONDITION = re.compile(r'\s+(?:depends on|(?:bool|tristate|int|hex|string|prompt) "(?:[^"\\]|\\.)*" if) ([^#]*)')
+# Options of which a kernel has one (the choices of kernel/Kconfig.hz, kernel/Kconfig.preempt, kernel/time/Kconfig,
+# lib/Kconfig.debug, arch/x86/Kconfig.debug, init/Kconfig): asking for one takes back what was asked before.
+CHOICES = tuple(
+    frozenset(f"CONFIG_{name}" for name in names.split())
+    for names in (
+        "HZ_100 HZ_250 HZ_300 HZ_1000",
+        "PREEMPT_NONE PREEMPT_VOLUNTARY PREEMPT PREEMPT_LAZY PREEMPT_RT",
+        "HZ_PERIODIC NO_HZ_IDLE NO_HZ_FULL",
+        "DEBUG_INFO_NONE DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT DEBUG_INFO_DWARF4 DEBUG_INFO_DWARF5",
+        "DEBUG_INFO_COMPRESSED_NONE DEBUG_INFO_COMPRESSED_ZLIB DEBUG_INFO_COMPRESSED_ZSTD",
+        "UNWINDER_ORC UNWINDER_FRAME_POINTER UNWINDER_GUESS",
+        "CC_OPTIMIZE_FOR_PERFORMANCE CC_OPTIMIZE_FOR_SIZE",
+    )
+)
 # What a guest cannot boot or report without, whoever configured the kernel.
 BOOTS = (
     "CONFIG_64BIT", "CONFIG_PVH", "CONFIG_ACPI", "CONFIG_PCI", "CONFIG_BLK_DEV_INITRD", "CONFIG_BINFMT_ELF",
@@ -72,7 +87,13 @@ class Kconfig:
     @cached_property
     def requests(self) -> Mapping[str, Request]:
         """Every option asked for, by symbol. Raises InputError for a line that is none."""
-        return {request.symbol: request for fragment in self.fragments for request in _requests(fragment)}
+        wanted: dict[str, Request] = {}
+        for fragment in self.fragments:
+            for request in _requests(fragment):
+                for symbol in _unseated(request):
+                    wanted.pop(symbol, None)
+                wanted[request.symbol] = request
+        return wanted
 
     @cached_property
     def digest(self) -> str:
@@ -85,6 +106,12 @@ class Kconfig:
         """The lines to append to a ``.config``."""
         lines = (_line(request.symbol, request.value) for request in self.requests.values())
         return "\n".join(lines) + "\n"
+
+
+def _unseated(request: Request) -> frozenset[str]:
+    """What an earlier line asked for and this one takes back: the same option, and others of its choice."""
+    chosen = next((choice for choice in CHOICES if request.symbol in choice and request.value == "y"), frozenset())
+    return chosen | {request.symbol}
 
 
 def _line(symbol: str, value: str | None) -> str:
@@ -184,7 +211,8 @@ def verify(config_text: str, kconfig: Kconfig, tree: Path, pahole: str | None) -
     if not lost:
         return
     lines = [
-        f"\n  {_line(request.symbol, request.value)} ({request.where}): {request.reason}"
+        f"\n  {_line(request.symbol, request.value)} ({request.where})"
+        + (f": {request.reason}" if request.reason else "")
         + (f"\n    {why}" if (why := _blame(request, final, tree, pahole)) else "")
         for request in lost
     ]
@@ -203,20 +231,26 @@ def _blame(request: Request, final: Mapping[str, str], tree: Path, pahole: str |
     """
     if request.value is None:
         by = selectors(tree, request.symbol, final)
-        return f"selected by {', '.join(by)}" if by else f"this kernel sets it to {final.get(request.symbol)}"
+        return f"selected by {', '.join(by)}" if by else f"this kernel sets it to {_value(request, final)}"
     if request.symbol in ("CONFIG_DEBUG_INFO_BTF", "CONFIG_SCHED_CLASS_EXT") and pahole is None:
         return "no pahole, no CONFIG_DEBUG_INFO_BTF; without BTF no CONFIG_SCHED_CLASS_EXT" if not known else "pahole"
     conditions = depends(tree, request.symbol)
     if conditions is None:
         return "" if known else "this kernel has no such option"
-    unmet = [
-        symbol
-        for condition in conditions
-        for symbol in re.findall(r"\b[A-Z0-9][A-Z0-9_]*\b", condition)
-        if f"CONFIG_{symbol}" not in final
-    ]
-    said = f"depends on {' && '.join(conditions)}" if conditions else f"final value: {final.get(request.symbol)}"
-    return said + (f"; not set: {', '.join(dict.fromkeys(unmet))}" if unmet else "")
+    said = f"depends on {' && '.join(conditions)}" if conditions else f"this kernel made it {_value(request, final)}"
+    return said + _unmet(" ".join(conditions), final)
+
+
+def _value(request: Request, final: Mapping[str, str]) -> str:
+    return final.get(request.symbol, "not set")
+
+
+def _unmet(condition: str, final: Mapping[str, str]) -> str:
+    """Which symbols of a condition stand against it: those not set, and those set that it has with a ``!``."""
+    named = dict.fromkeys(re.findall(r"(!?)\s*\b([A-Z0-9][A-Z0-9_]*)\b", condition))
+    off = [symbol for no, symbol in named if not no and f"CONFIG_{symbol}" not in final]
+    on = [symbol for no, symbol in named if no and f"CONFIG_{symbol}" in final]
+    return (f"; not set: {', '.join(off)}" if off else "") + (f"; set: {', '.join(on)}" if on else "")
 
 
 def _kconfig_files(tree: Path) -> Iterator[Path]:
@@ -226,26 +260,46 @@ def _kconfig_files(tree: Path) -> Iterator[Path]:
         yield from (path,) if path.is_file() else sorted(path.rglob("Kconfig*"))
 
 
-def _blocks(tree: Path, symbol: str) -> Iterator[list[str]]:
-    """The lines of each definition of ``symbol`` (without CONFIG_) in the tree's Kconfig files."""
-    head = re.compile(rf"^\s*(menu)?config {re.escape(symbol)}\s*$")
-    for path in _kconfig_files(tree):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-        for index, line in enumerate(lines):
-            if head.match(line):
-                rest = lines[index + 1 : index + 60]
-                end = next(
-                    (i for i, text in enumerate(rest) if text[:1].strip() and not text.startswith("#")), len(rest)
-                )
-                yield rest[:end]
-
-
 def depends(tree: Path, symbol: str) -> list[str] | None:
-    """The ``depends on`` conditions of an option; None when this tree has no such option."""
-    blocks = list(_blocks(tree, symbol.removeprefix("CONFIG_")))
-    if not blocks:
-        return None
-    return [text[1].strip() for block in blocks for line in block if (text := re.match(r"\s+depends on (.*)", line))]
+    """The conditions of an option, with those of its prompt and of all that encloses it.
+
+    A Kconfig file's own name asks for the conditions it is read under. None when this tree has no such option.
+    """
+    name, found = symbol.removeprefix("CONFIG_"), None
+    for path in _kconfig_files(tree):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        for conditions in _definitions(text.replace("\\\n", " "), name) if name in text else ():
+            outer = depends(tree, str(path.relative_to(tree))) or ()
+            found = [*(found or ()), *outer, *conditions]
+    return found if found is None else list(dict.fromkeys(found))
+
+
+def _definitions(text: str, name: str) -> Iterator[list[str]]:
+    """The conditions of each definition of ``name`` in a Kconfig file (Documentation/kbuild/kconfig-language.rst)."""
+    around: list[list[str]] = []
+    found: list[list[str]] = []
+    current: list[str] = []  # the conditions of the entry that this line belongs to
+    for line in text.splitlines():
+        words = line.split(maxsplit=1)
+        if not words:
+            continue
+        if re.fullmatch(r"\s*(menu)?config \w+\s*", line):
+            current = []
+            if words[1].strip() == name:
+                current = [condition for conditions in around for condition in conditions]
+                found.append(current)
+        elif words[0] == "source" and words[1].strip() == f'"{name}"':
+            found.append([condition for conditions in around for condition in conditions])
+        elif words[0] in ("if", "menu", "choice") and not line[0].isspace():
+            current = [words[1].strip()] if words[0] == "if" else []
+            around.append(current)
+        elif words[0] in ("endif", "endmenu", "endchoice") and around:
+            around.pop()
+        elif words[0] == "help":
+            current = []
+        elif condition := _CONDITION.match(line):
+            current.append(condition[1].strip())
+    yield from found
 
 
 def selectors(tree: Path, symbol: str, final: Mapping[str, str]) -> list[str]:

@@ -23,7 +23,12 @@ from ktstr.vm import tether
 
 # ``  CC      kernel/sched/core.o``: what kbuild prints for each file it makes (scripts/Kbuild.include, quiet_cmd).
 _STEP = re.compile(rb"  ([A-Z][A-Z0-9_]*(?: \[M\])?) +(\S+)\s*")
-_CAUSE = re.compile(r"(: (fatal )?error\b|^error:|\*\*\*|undefined reference|No space left|Killed|recipe for target)")
+_CAUSE = re.compile(
+    r": (fatal )?error\b|^error:|\*\*\*|undefined reference|multiple definition|No space left|Killed|not found"
+    r"|No such file or directory|Permission denied",
+    re.IGNORECASE,
+)
+_ECHO = re.compile(r"make(\[\d+\])?: \*\*\* (\[.*\] Error \d+|Deleting file .*|Waiting for unfinished jobs\.+)")
 _ASKED = re.compile(r"Console input/output is redirected|Restart config")
 MAX_FILE = 8 << 30  # bytes of one file that a build writes; vmlinux.o with KASAN and DWARF is below 2 GiB
 # The same sources give the same kernel, whoever builds them and when (Documentation/kbuild/reproducible-builds.rst).
@@ -89,7 +94,12 @@ class Make:
         if make is None:
             raise HostError("make is gone", fix="apt-get install make")
         folders = ["-C", str(self.source)] + ([] if self.out == self.source else [f"O={self.out}"])
-        return [make, *folders, f"-j{jobs}", "KCFLAGS=-Wno-error", *self.toolchain.make_args]
+        return [make, *folders, f"-j{jobs}", *self._flags(), *self.toolchain.make_args]
+
+    def _flags(self) -> tuple[str, str]:
+        """Warnings stop no build, and file names in debug information are those inside the tree, wherever it lies."""
+        maps = f"-fdebug-prefix-map={self.source}/= -fdebug-prefix-map={self.out}=."
+        return f"KCFLAGS=-Wno-error {maps}", f"KAFLAGS={maps}"
 
     def _environment(self) -> dict[str, str]:
         """Nothing of the user's that could change the kernel; ccache keeps its own settings."""
@@ -103,7 +113,7 @@ class Make:
         expected: int | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> tuple[int, int]:
-        counter = _Counter(expected, on_progress)
+        counter = _Counter(expected, on_progress, self.out)
         # The thread that starts make waits for it: make dies with this process, and so with make its own children.
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(MAX_FILE), *command],
@@ -137,7 +147,8 @@ class Make:
     def _failure(self, targets: Sequence[str], begin: int) -> BuildFailed:
         text = self.log.read_bytes()[begin:].decode("utf-8", "replace")
         lines = text.splitlines()
-        causes = [line for line in lines if _CAUSE.search(line)][:8] or lines[-5:]
+        causes = [line for line in lines if _CAUSE.search(line)]
+        causes = ([line for line in causes if not _ECHO.fullmatch(line)] or causes or lines[-5:])[:8]
         shown = "".join(f"\n  {line[:200]}" for line in causes)
         fix = f"the whole output is in {self.log}"
         if _ASKED.search(text):
@@ -148,8 +159,8 @@ class Make:
 class _Counter:
     """Counts the files made, and says when the rest will be."""
 
-    def __init__(self, expected: int | None, on_progress: Callable[[Progress], None] | None) -> None:
-        self._expected, self._tell = expected, on_progress
+    def __init__(self, expected: int | None, on_progress: Callable[[Progress], None] | None, out: Path) -> None:
+        self._expected, self._tell, self._out = expected, on_progress, f"{out}/"
         self._began, self._rest, self.done = time.monotonic(), b"", 0
 
     def feed(self, data: bytes) -> None:
@@ -161,7 +172,8 @@ class _Counter:
                 self.done += 1
                 last = found[2]
         if last and self._tell is not None:
-            self._tell(Progress(self.done, self._total(), self._eta(), last.decode("utf-8", "replace")))
+            name = last.decode("utf-8", "replace").removeprefix(self._out)  # tools say their whole path
+            self._tell(Progress(self.done, self._total(), self._eta(), name))
 
     def _total(self) -> int | None:
         return None if self._expected is None else max(self._expected, self.done)

@@ -9,7 +9,8 @@ from ktstr.errors import HostError
 from ktstr.host.elf import BadElf, Elf, opened
 from ktstr.kernels.image import BadImage, check_vmlinux
 
-_KEPT = (".symtab", ".strtab", ".BTF")  # symbols and types, where the kernel has them
+# Symbols, types, DWARF and unwinding tables, where the kernel has them.
+_KEPT = (".symtab", ".strtab", ".BTF", ".debug_info", ".orc_unwind", ".orc_unwind_ip")
 
 
 def strip_vmlinux(source: Path, target: Path) -> None:

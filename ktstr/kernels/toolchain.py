@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from ktstr.errors import HostError
 
 # Command or header, and the Debian package that has it (Documentation/process/changes.rst).
-_TOOLS = {"make": "make", "flex": "flex", "bison": "bison", "bc": "bc", "pahole": "dwarves", "objcopy": "binutils"}
+_TOOLS = {
+    "make": "make",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",  # kernel/time/timeconst.h
+    "pahole": "dwarves",
+    "python3": "python3",  # scripts/bpf_doc.py, for resolve_btfids' libbpf
+    "objcopy": "binutils",
+}
 _HEADERS = {"gelf.h": "libelf-dev"}  # objtool and resolve_btfids read ELF files
 MIN_PAHOLE = (1, 16)  # the first that writes BTF
 _TIMEOUT_S = 30
@@ -82,9 +90,9 @@ def _compilers(cc: str | None, llvm: str | None) -> tuple[str, str, dict[str, st
 
 def _make_args(cc: str | None, llvm: str | None, path: str) -> tuple[str, ...]:
     args = [f"LLVM={llvm}"] if llvm and llvm != "0" else []
-    compiler = cc or (None if args else "gcc")
-    cached = compiler is not None and shutil.which("ccache", path=path) is not None
+    cached = shutil.which("ccache", path=path) is not None
     if cc is not None or cached:
+        compiler, _, _ = _compilers(cc, llvm)
         args.append(f"CC=ccache {compiler}" if cached else f"CC={compiler}")
     return tuple(args)
 

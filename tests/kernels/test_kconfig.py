@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from ktstr import resources
 from ktstr.errors import InputError
-from ktstr.kernels.kconfig import BOOTS, Fragment, Kconfig, LostOptions, check_bootable, load_kconfig, named, verify
+from ktstr.kernels.kconfig import (
+    BOOTS,
+    CHOICES,
+    Fragment,
+    Kconfig,
+    LostOptions,
+    check_bootable,
+    depends,
+    load_kconfig,
+    named,
+    options,
+    verify,
+)
 
 HERE = Path("/nowhere")
 
@@ -36,6 +48,38 @@ def test_a_later_fragment_wins() -> None:
     requests = load_kconfig(["minimal", "debug"], HERE).requests
     assert load_kconfig(["minimal"], HERE).requests["CONFIG_PROVE_LOCKING"].value is None
     assert requests["CONFIG_PROVE_LOCKING"].value == "y"
+
+
+@pytest.mark.parametrize(
+    ("word", "chosen", "unseated"),
+    [("hz1000", "CONFIG_HZ_1000", "CONFIG_HZ_250"), ("rt", "CONFIG_PREEMPT_RT", "CONFIG_PREEMPT")],
+)
+def test_a_later_member_of_a_choice_unseats_the_earlier(word: str, chosen: str, unseated: str) -> None:
+    requests = load_kconfig([word], HERE).requests
+    assert requests[chosen].value == "y" and unseated not in requests
+    assert load_kconfig([], HERE).requests[unseated].value == "y"
+
+
+def test_of_two_fragments_with_one_choice_the_later_decides(tmp_path: Path) -> None:
+    (tmp_path / "slow.config").write_text("CONFIG_HZ_250=y\n")
+    slow = load_kconfig(["hz1000", "./slow.config"], tmp_path)
+    assert slow.requests["CONFIG_HZ_250"].where.endswith("slow.config:1") and "HZ_1000" not in slow.text
+    assert slow.digest == load_kconfig([], tmp_path).digest
+    assert load_kconfig(["./slow.config", "hz1000"], tmp_path).digest != slow.digest
+
+
+def test_no_fragment_asks_for_two_of_one_choice() -> None:
+    for name in ("ktstr", *named()):
+        text = (resources.kconfig_dir() / f"{name}.kconfig").read_text()
+        for choice in CHOICES:
+            asked = [line for line in text.splitlines() if line.removesuffix("=y") in choice]
+            assert len(asked) <= 1, (name, asked)
+
+
+def test_quotes_inside_a_text_value_are_part_of_it() -> None:
+    line = r'CONFIG_CMDLINE="a=\"b c\" d"'
+    assert kconfig(line + "\n").text == line + "\n"
+    assert options(line) == {"CONFIG_CMDLINE": r'"a=\"b c\" d"'}
 
 
 def test_what_a_tree_must_have_the_fragment_asks_for() -> None:
@@ -105,6 +149,34 @@ def test_a_lost_option_names_reason_place_and_unmet_dependencies(tree: Path) -> 
     said = lost("CONFIG_BPF_SYSCALL=y\n", "# the class under test\nCONFIG_SCHED_CLASS_EXT=y\n", tree)
     assert "CONFIG_SCHED_CLASS_EXT=y (f.config:2): the class under test" in said
     assert "depends on BPF_SYSCALL && DEBUG_INFO_BTF; not set: DEBUG_INFO_BTF" in said
+
+
+def test_an_option_that_stands_in_the_way_is_named_as_set(tree: Path) -> None:
+    said = lost("CONFIG_DEBUG_INFO_SPLIT=y\n", "CONFIG_DEBUG_INFO_BTF=y\n", tree)
+    assert "depends on !DEBUG_INFO_SPLIT; set: DEBUG_INFO_SPLIT" in said
+    assert "not set:" not in said.split("depends on")[1]
+
+
+def test_what_encloses_an_option_is_a_condition_too(tree: Path) -> None:
+    (tree / "drivers/block").mkdir(parents=True)
+    (tree / "drivers/block/Kconfig").write_text(
+        "menu DEVICES\n\tdepends on PCI\nmenuconfig BLK_DEV\n\tbool\n\tdepends on BLOCK\n\nif BLK_DEV\n\n"
+        "config OTHER\n\tbool\n\tdepends on NOT_THIS\n\tif it rains, this is help\n\n"
+        'config VIRTIO_BLK\n\ttristate "disk" if EXPERT\n'
+        "\tdepends on VIRTIO && \\\n\t\t!UML\n\thelp\n\t  A disk.\n\t  depends on nothing\n\nendif\nendmenu\n"
+        "config LAST\n\tbool\n"
+    )
+    assert depends(tree, "CONFIG_VIRTIO_BLK") == ["PCI", "BLK_DEV", "EXPERT", "VIRTIO &&  \t\t!UML"]
+    assert depends(tree, "CONFIG_LAST") == []
+    assert depends(tree, "CONFIG_NONE") is None
+    assert "not set: BLK_DEV, VIRTIO" in lost("CONFIG_PCI=y\nCONFIG_EXPERT=y\n", "CONFIG_VIRTIO_BLK=y\n", tree)
+
+
+def test_what_a_file_is_read_under_is_a_condition_of_its_options(tree: Path) -> None:
+    (tree / "fs/ext4").mkdir(parents=True)
+    (tree / "fs/Kconfig").write_text('if BLOCK\nsource "fs/ext4/Kconfig"\nendif\nsource "fs/other/Kconfig"\n')
+    (tree / "fs/ext4/Kconfig").write_text("config EXT4_FS\n\tbool\n\tselect CRC\n")
+    assert depends(tree, "CONFIG_EXT4_FS") == ["BLOCK"]
 
 
 def test_without_pahole_the_chain_is_named_and_the_package(tree: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ktstr.errors import HostError
 from ktstr.kernels.toolchain import find_toolchain
 
-TOOLS = ("make", "flex", "bison", "bc", "pahole", "objcopy", "gcc", "ld", "as", "sh")
+TOOLS = ("make", "flex", "bison", "bc", "pahole", "python3", "objcopy", "gcc", "ld", "as", "sh")
 
 
 def path_with(folder: Path, *left_out: str, **scripts: str) -> dict[str, str]:
@@ -65,6 +65,8 @@ def test_llvm_takes_clang_and_its_linker(tmp_path: Path) -> None:
     scripts = {"clang-19": f'exec {shutil.which("gcc")} "$@"', "ld.lld-19": "echo LLD 19", "llvm-ar-19": "exit 0"}
     found = find_toolchain(path_with(tmp_path / "bin", **scripts), None, "-19")
     assert (found.make_args, found.versions["ld"]) == (("LLVM=-19",), "LLD 19")
+    cached = find_toolchain(path_with(tmp_path / "cached", ccache="exit 0", **scripts), None, "-19")
+    assert cached.make_args == ("LLVM=-19", "CC=ccache clang-19")
     with pytest.raises(HostError) as caught:
         find_toolchain(path_with(tmp_path / "none"), None, "1")
     assert caught.value.fix == "apt-get install clang lld llvm"

@@ -58,6 +58,13 @@ def test_a_failure_shows_its_causes_and_where_the_rest_is(tmp_path: Path) -> Non
     assert caught.value.fix == f"the whole output is in {make.log}"
 
 
+def test_a_tool_that_is_missing_is_shown_and_not_makes_echo_of_it(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed) as caught:
+        made(tmp_path / "t", "all:\n\t@$(MAKE) one\none:\n\t@/usr/bin/env nosuchtool\n").run(["all"])
+    assert "'nosuchtool': No such file or directory" in caught.value.message
+    assert "Error 127" not in caught.value.message
+
+
 def test_a_question_of_kconfigs_is_answered_by_saying_what_to_run(tmp_path: Path) -> None:
     text = "all:\n\t@echo 'Error in reading or end of file.'; echo 'Console input/output is redirected.'; exit 1\n"
     with pytest.raises(BuildFailed) as caught:
