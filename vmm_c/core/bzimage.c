@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The 64-bit boot protocol (Documentation/arch/x86/boot.rst): everything is said in the setup header. */
+#include <asm/bootparam.h>
+#include <errno.h>
+#include <string.h>
+
+#include "loader.h"
+
+#define SECTOR 512U
+#define SETUP_HEADER 0x1f1
+#define VERSION_64BIT 0x020c
+#define ENTRY_64BIT 0x200 /* from the start of the protected-mode kernel */
+
+static int check_header(const struct loader_file *file, const struct setup_header *header, struct vmm_error *err)
+{
+	if (header->version < VERSION_64BIT)
+		return error_set(err, ENOEXEC, "%s: boot protocol %u.%02u, expected 2.12 or later", file->path,
+				 header->version >> 8, header->version & 0xff);
+	if (!(header->xloadflags & XLF_KERNEL_64))
+		return error_set(err, ENOEXEC, "%s: a 32-bit kernel, expected one for x86-64", file->path);
+	return 0;
+}
+
+/* It unpacks itself within init_size bytes from where it runs; pref_address is where it wants to be. */
+static int find_place(const struct memory *memory, const struct loader_file *file, const struct setup_header *header,
+		      uint64_t bytes, struct vmm_error *err)
+{
+	uint64_t begin = header->pref_address;
+	uint64_t room = header->init_size > bytes ? header->init_size : bytes;
+
+	if (begin >= LOADER_KERNEL_MIN && begin < MEMORY_HOLE_BEGIN && memory_at(memory, begin, room))
+		return 0;
+	return error_set(err, ENOMEM,
+			 "%s: the kernel needs %llu bytes at %#llx, not in the guest's low RAM of %llu MiB; give it more",
+			 file->path, (unsigned long long)room, (unsigned long long)begin,
+			 (unsigned long long)(memory_low_end(memory) >> 20));
+}
+
+int bzimage_load(const struct memory *memory, const struct loader_file *file, const uint8_t *header,
+		 struct loaded_kernel *ret, struct vmm_error *err)
+{
+	struct setup_header setup;
+	uint64_t offset, bytes;
+	int rc;
+
+	memcpy(&setup, header + SETUP_HEADER, sizeof(setup));
+	rc = check_header(file, &setup, err);
+	if (rc)
+		return rc;
+	offset = ((setup.setup_sects ? setup.setup_sects : 4U) + 1U) * SECTOR;
+	bytes = setup.syssize * 16ULL; /* what follows in the file, a signature, is not loaded */
+	if (bytes <= ENTRY_64BIT || offset + bytes > file->bytes + 15)
+		return error_set(err, ENOEXEC, "%s: truncated, %llu bytes of a kernel of %llu", file->path,
+				 (unsigned long long)file->bytes, (unsigned long long)(offset + bytes));
+	if (bytes > file->bytes - offset)
+		bytes = file->bytes - offset; /* syssize is rounded up to paragraphs */
+	rc = find_place(memory, file, &setup, bytes, err);
+	if (rc)
+		return rc;
+	*ret = (struct loaded_kernel){
+		.entry = setup.pref_address + ENTRY_64BIT,
+		.begin = setup.pref_address,
+		.end = setup.pref_address + (setup.init_size > bytes ? setup.init_size : bytes),
+		.initrd_max = setup.initrd_addr_max,
+		.command_line_max = setup.cmdline_size,
+		.alignment = setup.kernel_alignment,
+	};
+	return loader_read(file, offset, memory_at(memory, ret->begin, bytes), bytes, err);
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "memory.h"
+
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void add_range(struct memory *memory, uint64_t gpa, uint64_t bytes, uint32_t node)
+{
+	memory->ranges[memory->count++] = (struct memory_range){ .gpa = gpa, .bytes = bytes, .node = node };
+}
+
+/* Nodes follow each other in address; the one that reaches the hole goes on behind it. */
+static void deal(struct memory *memory, uint32_t nodes)
+{
+	uint64_t share = memory->bytes / nodes;
+	uint64_t gpa = 0;
+
+	for (uint32_t node = 0; node < nodes; node++) {
+		uint64_t below = gpa < MEMORY_HOLE_BEGIN ? min_u64(share, MEMORY_HOLE_BEGIN - gpa) : 0;
+
+		if (below)
+			add_range(memory, gpa, below, node);
+		gpa += below;
+		if (gpa == MEMORY_HOLE_BEGIN)
+			gpa = MEMORY_HOLE_END;
+		if (below < share)
+			add_range(memory, gpa, share - below, node);
+		gpa += share - below;
+	}
+}
+
+/* One mapping, so that ranges without a gap between them have none on the host either. */
+static int map_ranges(struct memory *memory, bool huge, struct vmm_error *err)
+{
+	uint8_t *host = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd, 0);
+
+	if (host == MAP_FAILED)
+		return error_set(err, errno, "mmap of %llu MiB of guest memory%s: %s",
+				 (unsigned long long)(memory->bytes >> 20), huge ? " in 2 MiB pages" : "",
+				 strerror(errno));
+	for (uint32_t i = 0; i < memory->count; i++) {
+		memory->ranges[i].host = host;
+		host += memory->ranges[i].bytes;
+	}
+	return 0;
+}
+
+static int open_memfd(uint64_t bytes, bool huge, struct vmm_error *err)
+{
+	unsigned int flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | 21U << MAP_HUGE_SHIFT : 0); /* 2^21 */
+	int fd = memfd_create("ktstr-guest", flags);
+
+	if (fd < 0)
+		return error_set(err, errno, "memfd_create for guest memory%s: %s", huge ? " in 2 MiB pages" : "",
+				 strerror(errno));
+	if (ftruncate(fd, (off_t)bytes) == 0)
+		return fd;
+	error_set(err, errno, "ftruncate of guest memory to %llu MiB: %s", (unsigned long long)(bytes >> 20),
+		  strerror(errno));
+	close(fd);
+	return -err->code;
+}
+
+int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err)
+{
+	*memory = (struct memory){ .fd = -1, .bytes = bytes };
+	if (nodes == 0 || nodes > TOPOLOGY_MAX_NODES || bytes == 0 || bytes % (nodes * MEMORY_STEP))
+		return error_set(err, EINVAL,
+				 "guest memory of %llu bytes for %u NUMA nodes: expected a multiple of 2 MiB for each",
+				 (unsigned long long)bytes, nodes);
+	if (bytes > 1ULL << 46)
+		return error_set(err, EINVAL, "guest memory of %llu bytes: expected at most 64 TiB",
+				 (unsigned long long)bytes);
+	memory->fd = open_memfd(bytes, huge, err);
+	if (memory->fd < 0)
+		return memory->fd;
+	deal(memory, nodes);
+	return map_ranges(memory, huge, err);
+}
+
+void memory_destroy(struct memory *memory)
+{
+	if (memory->count && memory->ranges[0].host)
+		munmap(memory->ranges[0].host, memory->bytes);
+	memory->count = 0;
+	if (memory->fd >= 0)
+		close(memory->fd);
+	memory->fd = -1;
+}
+
+static bool adjacent(const struct memory_range *a, const struct memory_range *b)
+{
+	return a->gpa + a->bytes == b->gpa && a->host + a->bytes == b->host;
+}
+
+/* How many of len bytes from gpa are one piece of RAM, which *host gets; 0 when gpa is no RAM. */
+static uint64_t piece_at(const struct memory *memory, uint64_t gpa, uint64_t len, uint8_t **host)
+{
+	for (uint32_t i = 0; i < memory->count; i++) {
+		const struct memory_range *range = &memory->ranges[i];
+		uint64_t offset = gpa - range->gpa;
+		uint64_t room = range->bytes - offset;
+
+		if (gpa < range->gpa || offset >= range->bytes)
+			continue;
+		*host = range->host + offset;
+		for (; room < len && i + 1 < memory->count && adjacent(&range[0], &range[1]); i++, range++)
+			room += range[1].bytes;
+		return min_u64(room, len);
+	}
+	return 0;
+}
+
+void *memory_at(const struct memory *memory, uint64_t gpa, uint64_t len)
+{
+	uint8_t *host = NULL;
+
+	return piece_at(memory, gpa, len ? len : 1, &host) >= len ? host : NULL;
+}
+
+static bool all_ram(const struct memory *memory, uint64_t gpa, uint64_t len)
+{
+	while (len) {
+		uint8_t *host;
+		uint64_t part = piece_at(memory, gpa, len, &host);
+
+		if (!part)
+			return false;
+		gpa += part;
+		len -= part;
+	}
+	return true;
+}
+
+static int check_ram(const struct memory *memory, uint64_t gpa, uint64_t len, struct vmm_error *err)
+{
+	if (all_ram(memory, gpa, len))
+		return 0;
+	return error_set(err, EFAULT, "guest memory: %llu bytes at %#llx are not all RAM", (unsigned long long)len,
+			 (unsigned long long)gpa);
+}
+
+int memory_read(const struct memory *memory, uint64_t gpa, void *ret, uint64_t len, struct vmm_error *err)
+{
+	int rc = check_ram(memory, gpa, len, err);
+
+	for (uint64_t done = 0, part; rc == 0 && done < len; done += part) {
+		uint8_t *host = NULL;
+
+		part = piece_at(memory, gpa + done, len - done, &host);
+		memcpy((uint8_t *)ret + done, host, part);
+	}
+	return rc;
+}
+
+int memory_write(const struct memory *memory, uint64_t gpa, const void *data, uint64_t len, struct vmm_error *err)
+{
+	int rc = check_ram(memory, gpa, len, err);
+
+	for (uint64_t done = 0, part; rc == 0 && done < len; done += part) {
+		uint8_t *host = NULL;
+
+		part = piece_at(memory, gpa + done, len - done, &host);
+		memcpy(host, (const uint8_t *)data + done, part);
+	}
+	return rc;
+}
+
+uint64_t memory_low_end(const struct memory *memory)
+{
+	return min_u64(memory->bytes, MEMORY_HOLE_BEGIN);
+}
+
+int memory_bind(const struct memory_range *range, uint64_t host_nodes, struct vmm_error *err)
+{
+	unsigned long mask[2] = { host_nodes, 0 }; /* the kernel reads one bit less than it is told */
+
+	if (syscall(SYS_mbind, range->host, range->bytes, MPOL_BIND, mask, sizeof(host_nodes) * 8 + 1, 0) == 0)
+		return 0;
+	return error_set(err, errno, "mbind of guest node %u to host nodes %#llx: %s", range->node,
+			 (unsigned long long)host_nodes, strerror(errno));
+}
+
+int memory_populate(const struct memory_range *range, struct vmm_error *err)
+{
+	if (madvise(range->host, range->bytes, MADV_POPULATE_WRITE) == 0)
+		return 0;
+	return error_set(err, errno, "populating %llu MiB of guest memory: %s", (unsigned long long)(range->bytes >> 20),
+			 strerror(errno));
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest physical memory: memfd-backed ranges, none of them in the PCI hole from 3 to 4 GiB. Every
+ * address that comes from the guest goes through memory_at, which checks it once.
+ */
+#ifndef KTSTR_MEMORY_H
+#define KTSTR_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+#include "topology.h"
+
+#define MEMORY_HOLE_BEGIN 0xc0000000ULL
+#define MEMORY_HOLE_END 0x100000000ULL
+#define MEMORY_MAX_RANGES (TOPOLOGY_MAX_NODES + 1)
+#define MEMORY_STEP (2ULL << 20) /* a node's share is a multiple of a large page */
+
+/* One piece of RAM: a KVM memory slot, of one NUMA node. */
+struct memory_range {
+	uint64_t gpa;
+	uint64_t bytes;
+	uint32_t node;
+	uint8_t *host;
+};
+
+struct memory {
+	int fd; /* the memfd behind all ranges, in order of address, without the hole */
+	uint64_t bytes;
+	uint32_t count;
+	struct memory_range ranges[MEMORY_MAX_RANGES];
+};
+
+/* bytes are dealt evenly to the nodes; huge takes pages of 2 MiB from the host's pool. */
+int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err);
+/* Safe after a memory_create that failed. */
+void memory_destroy(struct memory *memory);
+/* Host address of len bytes at gpa, or NULL unless all of them are one piece of RAM. Accepts any input. */
+void *memory_at(const struct memory *memory, uint64_t gpa, uint64_t len);
+/* Copies whatever pieces the bytes lie in; -EFAULT and nothing copied unless all is RAM. */
+int memory_read(const struct memory *memory, uint64_t gpa, void *ret, uint64_t len, struct vmm_error *err);
+int memory_write(const struct memory *memory, uint64_t gpa, const void *data, uint64_t len, struct vmm_error *err);
+/* Where the RAM that begins at 0 ends: at the hole at the latest. */
+uint64_t memory_low_end(const struct memory *memory);
+/* Keep a range on these host NUMA nodes (bit n is node n); before its first use. */
+int memory_bind(const struct memory_range *range, uint64_t host_nodes, struct vmm_error *err);
+/* Have the host find all pages of a range now. */
+int memory_populate(const struct memory_range *range, struct vmm_error *err);
+
+#endif

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "pci.h"
+
+#include <string.h>
+
+#define ADDRESS_ENABLE 0x80000000U
+#define RESET_OFFSET 1 /* port 0xcf9, the reset control register of PC chipsets */
+#define RESET_CPU 0x04
+#define DATA_OFFSET 4 /* port 0xcfc */
+
+#define COMMAND_MEMORY 0x0002U
+#define COMMAND_MASTER 0x0004U
+#define COMMAND_WRITABLE 0x0546U /* memory, master, parity, SERR, INTx disable */
+#define STATUS_CAPABILITIES 0x0010U
+#define CAPABILITIES 0x34
+#define INTERRUPT_LINE 0x3c
+#define FIRST_CAPABILITY 0x40
+
+uint32_t pci_function_get(const struct pci_function *function, uint32_t reg, uint32_t len)
+{
+	uint32_t value = 0;
+
+	for (uint32_t i = 0; i < len; i++)
+		value |= (uint32_t)function->config.bytes[reg + i] << (8 * i);
+	return value;
+}
+
+void pci_function_put(struct pci_function *function, uint32_t reg, uint32_t value, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		function->config.bytes[reg + i] = (uint8_t)(value >> (8 * i));
+}
+
+static void allow(struct pci_function *function, uint32_t reg, uint32_t mask, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		function->writable[reg + i] = (uint8_t)(mask >> (8 * i));
+}
+
+void pci_function_init(struct pci_function *function, const struct pci_identity *identity)
+{
+	*function = (struct pci_function){ 0 };
+	pci_function_put(function, 0x00, identity->vendor, 2);
+	pci_function_put(function, 0x02, identity->device, 2);
+	pci_function_put(function, 0x08, identity->class_revision, 4);
+	pci_function_put(function, 0x2c, identity->subvendor, 2);
+	pci_function_put(function, 0x2e, identity->subdevice, 2);
+	allow(function, PCI_COMMAND, COMMAND_WRITABLE, 2);
+	allow(function, INTERRUPT_LINE, 0xff, 1);
+}
+
+void pci_function_set_bar(struct pci_function *function, uint64_t base, uint32_t bytes)
+{
+	function->bar_bytes = bytes;
+	pci_function_put(function, PCI_BAR0, (uint32_t)base, 4);
+	allow(function, PCI_BAR0, ~(bytes - 1), 4);
+}
+
+uint8_t pci_function_add_capability(struct pci_function *function, const void *capability, uint8_t bytes)
+{
+	uint8_t last = function->last_capability;
+	uint8_t at = FIRST_CAPABILITY;
+
+	if (last)
+		at = (uint8_t)(function->config.bytes[last + 1]);
+	memcpy(&function->config.bytes[at], capability, bytes);
+	/* The next pointer says where the list could go on, until pci_add ends it. */
+	function->config.bytes[at + 1] = (uint8_t)((at + bytes + 3) & ~3);
+	function->last_capability = at;
+	if (!last) {
+		function->config.bytes[CAPABILITIES] = at;
+		pci_function_put(function, PCI_STATUS, STATUS_CAPABILITIES, 2);
+	}
+	return at;
+}
+
+uint64_t pci_function_bar(const struct pci_function *function)
+{
+	uint64_t base = pci_function_get(function, PCI_BAR0, 4);
+	uint64_t end = PCI_MEMORY_BASE + PCI_MEMORY_BYTES;
+
+	if (!function->bar_bytes || !(pci_function_get(function, PCI_COMMAND, 2) & COMMAND_MEMORY))
+		return 0;
+	return base >= PCI_MEMORY_BASE && base + function->bar_bytes <= end ? base : 0;
+}
+
+/* The function that the address register selects, if any: bus 0, number 0, no extended register (as on AMD). */
+static struct pci_function *selected(const struct pci *pci)
+{
+	uint32_t number = pci->address >> 11 & 0x1f;
+	bool here = (pci->address & ADDRESS_ENABLE) && !(pci->address & 0x7fff0700);
+
+	return here && number < PCI_MAX_FUNCTIONS ? pci->functions[number] : NULL;
+}
+
+static void read_config(struct pci *pci, uint32_t reg, void *data, uint32_t len)
+{
+	struct pci_function *function = selected(pci);
+
+	if (!function)
+		return;
+	if (function->before_read)
+		function->before_read(function->device, reg, len);
+	memcpy(data, &function->config.bytes[reg], len);
+}
+
+static void write_config(struct pci *pci, uint32_t reg, const uint8_t *data, uint32_t len)
+{
+	struct pci_function *function = selected(pci);
+
+	if (!function)
+		return;
+	for (uint32_t i = 0; i < len; i++) {
+		uint8_t mask = function->writable[reg + i];
+		uint8_t *byte = &function->config.bytes[reg + i];
+
+		*byte = (uint8_t)((*byte & ~mask) | (data[i] & mask));
+	}
+	if (function->after_write)
+		function->after_write(function->device, reg, len);
+}
+
+/* Port accesses are 1, 2 or 4 wide and do not leave the register's dword. */
+static bool inside_data(uint64_t offset, uint32_t len)
+{
+	return offset >= DATA_OFFSET && len <= 4 && offset + len <= PCI_PORTS;
+}
+
+static uint32_t config_register(const struct pci *pci, uint64_t offset)
+{
+	return (pci->address & 0xfc) + (uint32_t)(offset - DATA_OFFSET);
+}
+
+static void pci_port_read(void *device, uint64_t offset, void *data, uint32_t len)
+{
+	struct pci *pci = device;
+
+	memset(data, 0xff, len);
+	if (offset == 0 && len == 4)
+		memcpy(data, &pci->address, 4);
+	else if (inside_data(offset, len))
+		read_config(pci, config_register(pci, offset), data, len);
+}
+
+static void pci_port_write(void *device, uint64_t offset, const void *data, uint32_t len)
+{
+	struct pci *pci = device;
+
+	if (offset == 0 && len == 4)
+		memcpy(&pci->address, data, 4);
+	else if (offset == RESET_OFFSET && len == 1 && *(const uint8_t *)data & RESET_CPU)
+		pci->wires.request_end(pci->wires.machine, 1);
+	else if (inside_data(offset, len))
+		write_config(pci, config_register(pci, offset), data, len);
+}
+
+const struct bus_ops pci_port_ops = { pci_port_read, pci_port_write };
+
+/* Whose BAR covers all of the access? */
+static struct pci_function *at_address(const struct pci *pci, uint64_t address, uint32_t len, uint64_t *ret)
+{
+	for (uint32_t i = 0; i < PCI_MAX_FUNCTIONS; i++) {
+		struct pci_function *function = pci->functions[i];
+		uint64_t bar = function ? pci_function_bar(function) : 0;
+
+		if (!bar || address < bar || address - bar + len > function->bar_bytes)
+			continue;
+		*ret = address - bar;
+		return function;
+	}
+	return NULL;
+}
+
+static void pci_memory_read(void *device, uint64_t offset, void *data, uint32_t len)
+{
+	uint64_t inside;
+	struct pci_function *function = at_address(device, PCI_MEMORY_BASE + offset, len, &inside);
+
+	memset(data, 0xff, len);
+	if (function)
+		function->memory->read(function->device, inside, data, len);
+}
+
+static void pci_memory_write(void *device, uint64_t offset, const void *data, uint32_t len)
+{
+	uint64_t inside;
+	struct pci_function *function = at_address(device, PCI_MEMORY_BASE + offset, len, &inside);
+
+	if (function)
+		function->memory->write(function->device, inside, data, len);
+}
+
+const struct bus_ops pci_memory_ops = { pci_memory_read, pci_memory_write };
+
+void pci_init(struct pci *pci, const struct wires *wires)
+{
+	/* The id of a generic host bridge, for which no system has a driver or a quirk. */
+	static const struct pci_identity bridge = {
+		.vendor = 0x1b36, .device = 0x0008, .class_revision = 0x06000000, .subvendor = 0x1af4, .subdevice = 0x1100,
+	};
+
+	*pci = (struct pci){ .wires = *wires };
+	pci_function_init(&pci->bridge, &bridge);
+	pci_add(pci, 0, &pci->bridge);
+}
+
+bool pci_add(struct pci *pci, uint32_t number, struct pci_function *function)
+{
+	if (number >= PCI_MAX_FUNCTIONS || pci->functions[number])
+		return false;
+	if (function->last_capability)
+		function->config.bytes[function->last_capability + 1] = 0;
+	pci->functions[number] = function;
+	return true;
+}

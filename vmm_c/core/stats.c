@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "stats.h"
+
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kvm.h"
+
+#define MAX_NAME 256
+#define MAX_STATS 1024
+
+static int read_exactly(int fd, void *ret, size_t bytes, uint64_t offset, struct vmm_error *err)
+{
+	ssize_t n = pread(fd, ret, bytes, (off_t)offset);
+
+	if (n == (ssize_t)bytes)
+		return 0;
+	return error_set(err, n < 0 ? errno : EIO, "reading KVM's statistics: %s",
+			 n < 0 ? strerror(errno) : "fewer bytes than announced");
+}
+
+static int read_header(int fd, struct kvm_stats_header *ret, struct vmm_error *err)
+{
+	int rc = read_exactly(fd, ret, sizeof(*ret), 0, err);
+
+	if (rc == 0 && (ret->name_size == 0 || ret->name_size > MAX_NAME || ret->num_desc > MAX_STATS))
+		rc = error_set(err, EPROTO, "KVM's statistics: %u names of %u bytes", ret->num_desc, ret->name_size);
+	return rc;
+}
+
+/* A descriptor is followed by its name, so the table's step depends on the header. */
+static int read_one(int fd, const struct kvm_stats_header *header, uint32_t i, struct vmm_stat *ret, uint16_t *size,
+		    struct vmm_error *err)
+{
+	uint64_t step = sizeof(struct kvm_stats_desc) + header->name_size;
+	uint8_t bytes[sizeof(struct kvm_stats_desc) + MAX_NAME];
+	struct kvm_stats_desc desc;
+	size_t name_bytes = header->name_size < sizeof(ret->name) ? header->name_size : sizeof(ret->name) - 1;
+	int rc = read_exactly(fd, bytes, step, header->desc_offset + i * step, err);
+
+	if (rc)
+		return rc;
+	memcpy(&desc, bytes, sizeof(desc));
+	memset(ret->name, 0, sizeof(ret->name));
+	memcpy(ret->name, bytes + sizeof(desc), name_bytes);
+	*size = desc.size;
+	return read_exactly(fd, &ret->value, sizeof(ret->value), header->data_offset + desc.offset, err);
+}
+
+/* Histograms have more than one number and are left out. */
+static int read_all(int fd, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err)
+{
+	struct kvm_stats_header header;
+	uint32_t count = 0;
+	int rc = read_header(fd, &header, err);
+
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < header.num_desc; i++) {
+		struct vmm_stat stat;
+		uint16_t size;
+
+		rc = read_one(fd, &header, i, &stat, &size, err);
+		if (rc)
+			return rc;
+		if (size == 1 && count++ < capacity)
+			ret[count - 1] = stat;
+	}
+	return (int)count;
+}
+
+int stats_read(int fd, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err)
+{
+	int stats = kvm_ioctl(fd, KVM_GET_STATS_FD, NULL, "KVM_GET_STATS_FD", err);
+	int rc;
+
+	if (stats < 0)
+		return stats;
+	rc = read_all(stats, ret, capacity, err);
+	close(stats);
+	return rc;
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The machine's life: its threads start, pause, and end. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "times.h"
+#include "vm.h"
+
+/* With the gate's lock held and no stop under way: every thread is there to be signalled. */
+static void kick_locked(struct vmm *vm)
+{
+	for (uint32_t i = 0; i < vm->threads; i++)
+		pthread_kill(vm->vcpus[i].thread, vcpu_signal());
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vcpu *vcpu = arg;
+	struct gate *gate = &vcpu->vm->gate;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu-%u", vcpu->index);
+	pthread_setname_np(pthread_self(), name);
+	pthread_mutex_lock(&gate->lock);
+	vcpu->tid = gettid();
+	pthread_mutex_unlock(&gate->lock);
+	vcpu_run(vcpu);
+	pthread_mutex_lock(&gate->lock);
+	times_read(vcpu, &vcpu->times);
+	vcpu->tid = 0;
+	pthread_mutex_unlock(&gate->lock);
+	return NULL;
+}
+
+static void lock_devices(void *machine)
+{
+	pthread_mutex_lock(&((struct vmm *)machine)->device_lock);
+}
+
+static void unlock_devices(void *machine)
+{
+	pthread_mutex_unlock(&((struct vmm *)machine)->device_lock);
+}
+
+static void on_deadline(void *machine)
+{
+	struct vmm *vm = machine;
+
+	vm_end(vm, VMM_DEADLINE, 0, -1, "the machine ran for %llu ms of host time, its limit",
+	       (unsigned long long)vm->deadline_ms);
+}
+
+static void on_failure(void *machine, const struct vmm_error *err)
+{
+	vm_end(machine, VMM_HOST_ERROR, err->code, -1, "%s", err->text);
+}
+
+static const struct supervisor_ops supervisor_ops = { lock_devices, unlock_devices, on_deadline, on_failure };
+
+/* Once nobody passes the gate any more one kick is enough: whoever is in the guest leaves it. */
+static void collect_vcpus(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->gate.lock);
+	while (vm->gate.starting)
+		pthread_cond_wait(&vm->gate.changed, &vm->gate.lock);
+	kick_locked(vm);
+	pthread_mutex_unlock(&vm->gate.lock);
+	for (uint32_t i = 0; i < vm->threads; i++)
+		pthread_join(vm->vcpus[i].thread, NULL);
+}
+
+static void *supervisor_main(void *arg)
+{
+	struct vmm *vm = arg;
+
+	pthread_setname_np(pthread_self(), "vmm-supervisor");
+	supervisor_loop(&vm->supervisor, &supervisor_ops, vm);
+	collect_vcpus(vm);
+	lock_devices(vm);
+	serial_flush(&vm->devices.serial);
+	unlock_devices(vm);
+	gate_mark_ended(&vm->gate);
+	return NULL;
+}
+
+static int create_threads(struct vmm *vm, struct vmm_error *err)
+{
+	int rc = pthread_create(&vm->supervisor_thread, NULL, supervisor_main, vm);
+
+	if (rc)
+		return error_set(err, rc, "creating the supervisor's thread: %s", strerror(rc));
+	vm->started = true;
+	for (uint32_t i = 0; i < vm->cpus; i++) {
+		rc = pthread_create(&vm->vcpus[i].thread, NULL, vcpu_main, &vm->vcpus[i]);
+		if (rc)
+			return error_set(err, rc, "creating the thread of vCPU %u of %u: %s", i, vm->cpus, strerror(rc));
+		pthread_mutex_lock(&vm->gate.lock);
+		vm->threads++;
+		pthread_mutex_unlock(&vm->gate.lock);
+	}
+	return 0;
+}
+
+/* Signals are for the caller's threads: ours are born with all of them blocked. */
+static int create_deaf_threads(struct vmm *vm, struct vmm_error *err)
+{
+	sigset_t all, old;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = create_threads(vm, err);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc;
+}
+
+static void pin_thread(struct vmm *vm, uint32_t i)
+{
+	struct vmm_error refused;
+	cpu_set_t set;
+	int rc;
+
+	CPU_ZERO(&set);
+	CPU_SET((unsigned int)vm->pin[i], &set);
+	rc = pthread_setaffinity_np(vm->vcpus[i].thread, sizeof(set), &set);
+	if (rc) {
+		error_set(&refused, rc, "pinning vCPU %u to host CPU %d: %s", i, vm->pin[i], strerror(rc));
+		vm_warn(vm, &refused);
+	}
+}
+
+static bool set_fifo(struct vmm *vm, pthread_t thread, uint32_t priority)
+{
+	const struct sched_param param = { .sched_priority = (int)priority };
+	struct vmm_error refused;
+	int rc = pthread_setschedparam(thread, SCHED_FIFO, &param);
+
+	if (rc) {
+		error_set(&refused, rc, "SCHED_FIFO priority %u: %s", priority, strerror(rc));
+		vm_warn(vm, &refused);
+	}
+	return rc == 0;
+}
+
+/* The supervisor goes before vCPUs: it serves them, and ends them. */
+static void place_threads(struct vmm *vm)
+{
+	for (uint32_t i = 0; vm->pin && i < vm->cpus; i++)
+		if (vm->pin[i] >= 0 && vm->pin[i] < CPU_SETSIZE)
+			pin_thread(vm, i);
+	if (!vm->fifo_priority || !set_fifo(vm, vm->supervisor_thread, vm->fifo_priority + 1))
+		return;
+	for (uint32_t i = 0; i < vm->cpus; i++)
+		if (!set_fifo(vm, vm->vcpus[i].thread, vm->fifo_priority))
+			return;
+}
+
+static int begin_start(struct vmm *vm, struct vmm_error *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&vm->gate.lock);
+	if (vm->started || vm->gate.starting || vm->gate.stopping)
+		rc = error_set(err, EALREADY, "a machine can be started once");
+	else
+		vm->gate.starting = true;
+	pthread_mutex_unlock(&vm->gate.lock);
+	return rc;
+}
+
+static void finish_start(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->gate.lock);
+	vm->gate.starting = false;
+	vm->gate.ended = !vm->started; /* not even a supervisor */
+	pthread_cond_broadcast(&vm->gate.changed);
+	pthread_mutex_unlock(&vm->gate.lock);
+}
+
+int vmm_start(struct vmm *vm, struct vmm_error *err)
+{
+	int rc = begin_start(vm, err);
+
+	if (rc)
+		return rc;
+	rc = create_deaf_threads(vm, err);
+	if (rc == 0)
+		place_threads(vm);
+	if (rc == 0 && vm->deadline_ms)
+		rc = supervisor_set_deadline(&vm->supervisor, vm->deadline_ms, err);
+	if (rc)
+		vm_end(vm, VMM_HOST_ERROR, err->code, -1, "%s", err->text);
+	finish_start(vm);
+	gate_release(&vm->gate); /* the hold of a machine that was not started */
+	return rc;
+}
+
+int vmm_wait(struct vmm *vm, int64_t timeout_ms, struct vmm_exit *ret)
+{
+	return gate_wait(&vm->gate, timeout_ms, ret);
+}
+
+void vmm_stop(struct vmm *vm)
+{
+	vm_end(vm, VMM_STOPPED, 0, -1, "the machine was stopped");
+	pthread_mutex_lock(&vm->gate.lock);
+	if (!vm->started && !vm->gate.starting)
+		vm->gate.ended = true; /* there is no supervisor to say so */
+	pthread_cond_broadcast(&vm->gate.changed);
+	pthread_mutex_unlock(&vm->gate.lock);
+}
+
+void vm_end_threads(struct vmm *vm)
+{
+	if (!vm->started)
+		return;
+	vmm_stop(vm);
+	pthread_join(vm->supervisor_thread, NULL);
+	vm->started = false;
+}
+
+/* vCPUs that wait for their holder count as out; those in the guest leave it on the kick. */
+int vmm_pause(struct vmm *vm, struct vmm_error *err)
+{
+	struct gate *gate = &vm->gate;
+	int rc = 0;
+
+	pthread_mutex_lock(&gate->lock);
+	gate->holds++;
+	atomic_store_explicit(&gate->closed, true, memory_order_release);
+	if (!gate->stopping)
+		kick_locked(vm);
+	while (gate->inside && !gate->stopping)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	if (gate->stopping) {
+		gate->holds--;
+		rc = error_set(err, ESRCH, "the machine has ended: it cannot be paused");
+	}
+	pthread_mutex_unlock(&gate->lock);
+	return rc;
+}
+
+void vmm_resume(struct vmm *vm)
+{
+	gate_release(&vm->gate);
+}
+
+void vmm_kick(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->gate.lock);
+	if (!vm->gate.stopping)
+		kick_locked(vm);
+	pthread_mutex_unlock(&vm->gate.lock);
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "times.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The second number: time spent waiting on a runqueue (Documentation/scheduler/sched-stats.rst). */
+static int read_wait(pid_t tid, uint64_t *ret)
+{
+	char path[64], text[128];
+	uint64_t ran;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return n < 0 ? -errno : -EIO;
+	text[n] = 0;
+	return sscanf(text, "%" SCNu64 " %" SCNu64, &ran, ret) == 2 ? 0 : -EIO;
+}
+
+/* The thread's clock, not schedstat's first number, which is as old as the last tick. */
+int times_read(const struct vcpu *vcpu, struct vmm_times *ret)
+{
+	struct timespec cpu;
+	clockid_t clock;
+	int rc = pthread_getcpuclockid(vcpu->thread, &clock);
+
+	*ret = (struct vmm_times){ 0 };
+	if (rc)
+		return -rc;
+	if (clock_gettime(clock, &cpu))
+		return -errno;
+	ret->cpu_ns = (uint64_t)cpu.tv_sec * 1000000000ULL + (uint64_t)cpu.tv_nsec;
+	return read_wait(vcpu->tid, &ret->wait_ns);
+}

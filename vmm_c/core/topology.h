@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which CPU is where. CPUs are numbered LLC by LLC, core by core, threads of one core adjacent;
+ * LLCs are dealt to NUMA nodes in order; a package is a node. The APIC id has a bit field for
+ * thread, core, LLC inside its package, and package, each just wide enough, so ids have gaps
+ * where a count is no power of two. A vCPU's id in KVM is its APIC id.
+ */
+#ifndef KTSTR_TOPOLOGY_H
+#define KTSTR_TOPOLOGY_H
+
+#include <stdint.h>
+
+#include "error.h"
+
+#define TOPOLOGY_MAX_CPUS 512
+#define TOPOLOGY_MAX_NODES 64
+
+struct topology {
+	uint32_t nodes;
+	uint32_t llcs; /* in all, a multiple of nodes */
+	uint32_t cores; /* per LLC */
+	uint32_t threads; /* per core */
+	uint8_t distance[TOPOLOGY_MAX_NODES][TOPOLOGY_MAX_NODES]; /* as in SLIT */
+};
+
+/* -EINVAL for counts or distances that are no machine. */
+int topology_check(const struct topology *topology, struct vmm_error *err);
+uint32_t topology_cpus(const struct topology *topology);
+uint32_t topology_node(const struct topology *topology, uint32_t cpu);
+uint32_t topology_llc(const struct topology *topology, uint32_t cpu);
+uint32_t topology_apic_id(const struct topology *topology, uint32_t cpu);
+/* How far an APIC id is shifted right to name the core, the LLC, the package. */
+uint32_t topology_core_shift(const struct topology *topology);
+uint32_t topology_llc_shift(const struct topology *topology);
+uint32_t topology_package_shift(const struct topology *topology);
+
+#endif
