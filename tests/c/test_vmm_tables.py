@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ktstr.config.topology import PRESETS, Topology
@@ -53,14 +53,21 @@ def counts(topology: Topology) -> tuple[int, int, int, int]:
     return topology.numa_nodes, topology.llcs, topology.cores, topology.threads
 
 
-def kvm_list(value: int, skip: tuple[int, ...] = ()) -> bytes:
-    """As KVM_GET_SUPPORTED_CPUID of a host whose every bit is that of value; highest leaves as on real ones."""
+def vendor_words(name: bytes) -> tuple[int, int, int]:
+    """EBX, ECX and EDX of leaf 0."""
+    ebx, edx, ecx = struct.unpack("<3I", name)
+    return ebx, ecx, edx
+
+
+def kvm_list(value: int, skip: tuple[int, ...] = (), host: bytes = b"GenuineIntel") -> bytes:
+    """As KVM_GET_SUPPORTED_CPUID of a host whose every bit is that of value, but for leaf 0 and highest leaves."""
     rows = []
     for function in [*range(0x20), 0x40000000, 0x40000001, *range(0x80000000, 0x80000027), 0xC0000000]:
         highest = {0: 0x1F, 0x40000000: 0x40000001, 0x80000000: 0x80000026}.get(function, value)
         if function not in skip:
             indexed = function in (4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x1D, 0x1F, 0x8000001D, 0x80000026)
-            rows += [(function, i, INDEXED if indexed else 0, highest, value, value, value) for i in range(1 + indexed)]
+            rest = vendor_words(host) if function == 0 else (value, value, value)
+            rows += [(function, i, INDEXED if indexed else 0, highest, *rest) for i in range(1 + indexed)]
     return struct.pack("<II", len(rows), 0) + b"".join(ENTRY.pack(*row) for row in rows)
 
 
@@ -219,7 +226,6 @@ def test_features_of_kvm_reach_the_guest_but_for_what_cannot_work(dump: Path, ve
     assert [bit for bit in range(32) if lost >> bit & 1] == [2, 4, 5, 15]  # DTES64, DS-CPL, VMX, PDCM
     assert cpuid(1)[3] == ALL & ~(1 << 21)  # DS
     assert cpuid(7) == cpuid(7, 1) == cpuid(0xD) == cpuid(0xD, 1) == (ALL,) * 4
-    assert cpuid(0x40000001)[0] == ALL
     for function in (3, 0xA, 0x1A, 0x1C, 0x8000000A, 0x8000001F, 0x80000022, 0xC0000000):
         assert cpuid.exact(function) is None, hex(function)
     extended = cpuid(0x80000001)[2]
@@ -227,6 +233,18 @@ def test_features_of_kvm_reach_the_guest_but_for_what_cannot_work(dump: Path, ve
     assert extended >> 22 & 1 == (vendor == AMD), "Linux asks for topology extensions without looking at the vendor"
     assert (cpuid.exact(0x1F) is None) == (vendor == AMD)
     assert (cpuid.exact(4) is None) == (vendor == AMD)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "native"), [(INTEL, b"GenuineIntel"), (AMD, b"AuthenticAMD"), (AMD, b"HygonGenuine")]
+)
+def test_hypercalls_are_offered_only_in_the_hosts_own_dialect(dump: Path, vendor: int, native: bytes) -> None:
+    def features(host: bytes) -> int:
+        return cpuids(dump, Topology.parse("1n1l1c1t"), vendor, kvm_list(ALL, host=host))[0](0x40000001)[0]
+
+    assert features(native) == ALL
+    foreign = ALL & ~features(b"AuthenticAMD" if vendor == INTEL else b"GenuineIntel")
+    assert [bit for bit in range(32) if foreign >> bit & 1] == [7, 11, 13, 16]  # unhalt, IPI, yield, map GPA range
 
 
 def test_only_performance_mode_says_that_cpus_are_never_taken_away(dump: Path) -> None:
@@ -279,7 +297,8 @@ def test_acpi_names_the_cpus_and_nodes_of_cpuid(dump: Path, label: str) -> None:
     assert ("HMAT" in found) == (topology.numa_nodes > 1)
 
 
-@given(topologies())
+@given(topology=topologies())
+@example(topology=Topology.parse("1n1l256c1t"))  # an id of 255
 @settings(max_examples=20, deadline=None)
 def test_acpi_of_any_topology_is_sound_and_fits(dump: Path, topology: Topology) -> None:
     found = tables(dump, topology, topology.numa_nodes * 2 * MIB).all()
@@ -342,6 +361,7 @@ DefinitionBlock ("", "DSDT", 2, "KTSTR", "KTSTRVM", 1)
         Device (PCI0)
         {
             Name (_HID, EisaId ("PNP0A03"))
+            Name (_PXM, 0)
             Name (_CRS, ResourceTemplate ()
             {
                 WordBusNumber (ResourceProducer, MinFixed, MaxFixed, PosDecode, 0, 0, 0, 0, 1)

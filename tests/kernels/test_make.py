@@ -106,6 +106,19 @@ def gone(pid: int, seconds: float = 10) -> bool:
     return False
 
 
+def test_objects_do_not_depend_on_where_the_tree_lies(tmp_path: Path) -> None:
+    rule = "all:\n\t@gcc -g $(KCFLAGS) -c $(CURDIR)/x.c -o x.o\n\t@gcc -g $(KAFLAGS) -c $(CURDIR)/y.S -o y.o\n"
+    for name in ("one", "another/place"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.c").write_text("int x(void) { return 1; }\n")
+        (tmp_path / name / "y.S").write_text(".text\ny: ret\n")
+        made(tmp_path / name, rule).run(["all"])
+    for name in ("x.o", "y.o"):
+        data = (tmp_path / "one" / name).read_bytes()
+        assert data == (tmp_path / "another/place" / name).read_bytes()
+        assert str(tmp_path).encode() not in data
+
+
 def test_a_cancelled_build_leaves_no_process(tmp_path: Path) -> None:
     cancel = threading.Event()
     make = made(tmp_path / "t", SLEEPER, cancel=cancel)

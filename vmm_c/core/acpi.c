@@ -130,14 +130,16 @@ static uint64_t end(struct tables *t, size_t table)
  *	Name (\_S5, Package (4) { 5, 5, 0, 0 })
  *	Scope (\_SB) { Device (PCI0) {
  *		Name (_HID, EisaId ("PNP0A03"))
+ *		Name (_PXM, 0)
  *		Name (_CRS, ResourceTemplate () { bus 0, ports 0xcf8 to 0xcff, the hole below the IO-APIC })
  *	} }
  */
 static const uint8_t dsdt[] = {
 	0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, POWER_S5, 0x0a, POWER_S5, 0x00, 0x00,
-	0x10, 0x45, 0x05, '_', 'S', 'B', '_',
-	0x5b, 0x82, 0x4d, 0x04, 'P', 'C', 'I', '0',
+	0x10, 0x4b, 0x05, '_', 'S', 'B', '_',
+	0x5b, 0x82, 0x43, 0x05, 'P', 'C', 'I', '0',
 	0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x03,
+	0x08, '_', 'P', 'X', 'M', 0x00,
 	0x08, '_', 'C', 'R', 'S', 0x11, 0x37, 0x0a, 0x34,
 	/* WordBusNumber: produced, fixed; granularity, first, last, offset, count */
 	0x88, BYTES16(13), 0x02, 0x0c, 0x00, BYTES16(0), BYTES16(0), BYTES16(0), BYTES16(0), BYTES16(1),

@@ -20,21 +20,37 @@ static int check_cpu(const struct vmm *vm, int64_t cpu, struct vmm_error *err)
 	return error_set(err, EINVAL, "vCPU %lld: the machine has 0 to %u", (long long)cpu, vm->cpus - 1);
 }
 
-/* Registers are KVM's while the thread is in KVM_RUN; of a machine that ends, once the threads are gone. */
+/*
+ * KVM answers for a vCPU only while nobody is in its KVM_RUN: pause, or wait for the end that is
+ * coming. Gives whether release has to let the machine go on.
+ */
+static bool hold(struct vmm *vm)
+{
+	struct vmm_error unused;
+	struct vmm_exit exit;
+	bool paused = vmm_pause(vm, &unused) == 0;
+
+	if (!paused)
+		vmm_wait(vm, -1, &exit);
+	return paused;
+}
+
+static void release(struct vmm *vm, bool paused)
+{
+	if (paused)
+		vmm_resume(vm);
+}
+
 int vmm_registers(struct vmm *vm, uint32_t cpu, struct vmm_registers *ret, struct vmm_error *err)
 {
-	struct vmm_exit exit;
-	bool paused;
 	int rc = check_cpu(vm, cpu, err);
+	bool paused;
 
 	if (rc)
 		return rc;
-	paused = vmm_pause(vm, err) == 0;
-	if (!paused)
-		vmm_wait(vm, -1, &exit);
+	paused = hold(vm);
 	rc = vcpu_registers(&vm->vcpus[cpu], ret, err);
-	if (paused)
-		vmm_resume(vm);
+	release(vm, paused);
 	return rc;
 }
 
@@ -57,8 +73,14 @@ int vmm_times(struct vmm *vm, uint32_t cpu, struct vmm_times *ret, struct vmm_er
 int vmm_stats(struct vmm *vm, int32_t cpu, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err)
 {
 	int rc = cpu == -1 ? 0 : check_cpu(vm, cpu, err);
+	bool paused;
 
-	return rc ? rc : stats_read(cpu == -1 ? vm->kvm.vm : vm->vcpus[cpu].fd, ret, capacity, err);
+	if (rc || cpu == -1)
+		return rc ? rc : stats_read(vm->kvm.vm, ret, capacity, err);
+	paused = hold(vm);
+	rc = stats_read(vm->vcpus[cpu].fd, ret, capacity, err);
+	release(vm, paused);
+	return rc;
 }
 
 int vmm_memory_fd(const struct vmm *vm)

@@ -211,6 +211,21 @@ static void put_sizes(struct builder *b)
 	put(b, 0x80000008, leaf);
 }
 
+/* What the guest asks for by a hypercall. */
+#define KVM_HYPERCALLS (BIT(KVM_FEATURE_PV_UNHALT) | BIT(KVM_FEATURE_PV_SEND_IPI) | BIT(KVM_FEATURE_PV_SCHED_YIELD) | \
+			BIT(KVM_FEATURE_HC_MAP_GPA_RANGE))
+
+/*
+ * Linux picks VMCALL or VMMCALL by its CPU's vendor. For the one the host does not have KVM patches
+ * the guest's code, which faults, as a kernel's text is read-only.
+ */
+static bool has_hypercalls(const struct builder *b)
+{
+	uint32_t host = offered(b, 0).ebx;
+
+	return (b->vendor == CPU_AMD) == (host == word("AuthenticAMD") || host == word("HygonGenuine"));
+}
+
 /* APIC ids above 255 in MSIs are a promise of the VMM, so KVM does not list it. */
 static void put_kvm(struct builder *b, bool realtime)
 {
@@ -218,6 +233,8 @@ static void put_kvm(struct builder *b, bool realtime)
 	uint32_t highest = max_u32(offered(b, KVM_CPUID_SIGNATURE).eax, KVM_CPUID_FEATURES);
 	struct leaf features = offered(b, KVM_CPUID_FEATURES);
 
+	if (!has_hypercalls(b))
+		features.eax &= ~KVM_HYPERCALLS;
 	features.eax |= BIT(KVM_FEATURE_MSI_EXT_DEST_ID);
 	features.edx = (features.edx & ~KVM_HINT_REALTIME) | (realtime ? KVM_HINT_REALTIME : 0);
 	put(b, KVM_CPUID_SIGNATURE,

@@ -126,7 +126,10 @@ uint32_t vmm_cpus(const struct vmm *vmm);
 /* Pauses for a moment unless paused. Works after the end, too. */
 int vmm_registers(struct vmm *vmm, uint32_t cpu, struct vmm_registers *ret, struct vmm_error *err);
 int vmm_times(struct vmm *vmm, uint32_t cpu, struct vmm_times *ret, struct vmm_error *err);
-/* Fills up to capacity of the numbers of a vCPU, or of the VM for cpu -1; gives how many there are, or -errno. */
+/*
+ * Fills up to capacity of the numbers of a vCPU, for which it pauses as vmm_registers does, or of the
+ * VM for cpu -1; gives how many there are, or -errno.
+ */
 int vmm_stats(struct vmm *vmm, int32_t cpu, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err);
 
 /* Guest memory. The pieces are also in the memfd, to be mapped by readers; it stays the machine's. */
