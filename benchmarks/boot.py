@@ -23,7 +23,7 @@ from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.build import ensure
 from ktstr.kernels.lock import read_lock
 from ktstr.kernels.resolve import resolve
-from ktstr.kernels.spec import parse_spec
+from ktstr.kernels.spec import DEFAULT
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import AddCgroup, Hold, Op, Program, Release, RemoveCgroups, Spawn, StopWorkers, Worker
@@ -83,7 +83,7 @@ def lab(folder: Path) -> Lab:
     """Fetch and build what is missing."""
     cache = Cache(cache_root(os.environ))
     pins, apt = read_lock(ROOT / "ktstr.lock"), Apt(cache.apt)
-    kernel = ensure(resolve(parse_spec(next(iter(pins.kernels)), ROOT), pins, cache, apt), cache, apt)
+    kernel = ensure(resolve(DEFAULT, pins, cache, apt), cache, apt)
     cc = agent.compiler(os.environ)
     agent.build(c_dir(), cc, folder / "agent")
     (folder / "image.cpio").write_bytes(base_part(folder / "agent"))

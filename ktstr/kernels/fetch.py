@@ -88,9 +88,7 @@ def fetch(origin: Origin, cache: Cache, apt: Apt, site: KernelOrg, *, on_progres
     return tree
 
 
-def _fill(
-    origin: Origin, tree: Path, cache: Cache, apt: Apt, site: KernelOrg, on_progress: OnProgress | None
-) -> None:
+def _fill(origin: Origin, tree: Path, cache: Cache, apt: Apt, site: KernelOrg, on_progress: OnProgress | None) -> None:
     """Make ``tree``, and leave nothing else in its folder."""
     pin, spec = origin.pin, origin.spec
     if isinstance(pin, GitPin):

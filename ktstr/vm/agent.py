@@ -62,7 +62,7 @@ def _ask(cc: str, option: str) -> str:
 
 def sources(c_dir: Path) -> tuple[Path, ...]:
     """Every file the agent is made of, sorted. Raises InputError when the folder holds none."""
-    found = sorted((c_dir / "guest").glob("*.[ch]")) + [c_dir / "include" / "ktstr_proto.h"]
+    found = [*sorted((c_dir / "guest").glob("*.[ch]")), c_dir / "include" / "ktstr_proto.h"]
     if not any(path.suffix == ".c" for path in found):
         raise InputError(f"{c_dir / 'guest'}: found no C files, expected the guest agent's sources")
     return tuple(found)

@@ -263,6 +263,7 @@ static void bzimage(uint8_t image[2048])
 	put(image, 0x1f1, 1, 1); /* setup_sects */
 	put(image, 0x1f4, 64, 4); /* syssize, in paragraphs */
 	put(image, 0x1fe, 0xaa55, 2);
+	put(image, 0x200, 0x66eb, 2); /* jump to 0x268, behind the header */
 	memcpy(image + 0x202, "HdrS", 4);
 	put(image, 0x206, 0x20f, 2); /* version */
 	put(image, 0x22c, 0x7fffffff, 4); /* initrd_addr_max */
@@ -294,7 +295,8 @@ TEST(a_bzimage_is_loaded_where_it_prefers)
 
 	CHECK(load_bzimage(0, 0, 0, 2048, &kernel) == 0);
 	CHECK(kernel.entry == 16 * MIB + 0x200 && kernel.begin == 16 * MIB && kernel.end == 20 * MIB);
-	CHECK(kernel.initrd_max == 0x7fffffff && kernel.command_line_max == 2047 && kernel.alignment == 0x200000);
+	CHECK(kernel.initrd_max == 0x7fffffff && kernel.command_line_max == 2047);
+	CHECK(kernel.setup.kernel_alignment == 0x200000 && kernel.setup.init_size == 4 * MIB);
 }
 
 TEST(a_bzimage_that_cannot_run_is_refused)
@@ -393,6 +395,26 @@ TEST(the_zero_page_says_what_is_where)
 		CHECK(get(&memory, zero + 0x2d8 + 20 * i, 8) == e820[i][1]);
 		CHECK(get(&memory, zero + 0x2e0 + 20 * i, 4) == e820[i][2]);
 	}
+	memory_destroy(&memory);
+}
+
+/* The unpacker of a bzImage finds init_size (0x260) and kernel_alignment (0x230) there. */
+TEST(the_zero_page_has_the_setup_header_of_a_bzimage)
+{
+	struct memory memory = memory_of(64 * MIB, 1);
+	struct loaded_initrd initrd = { 0 };
+	struct loaded_kernel kernel;
+	uint8_t image[2048];
+	uint64_t zero;
+
+	bzimage(image);
+	image[0x268] = 0x5a; /* code, not header */
+	CHECK(load_bytes(&memory, image, sizeof(image), &kernel) == 0);
+	CHECK(boot_write(&memory, &kernel, &initrd, "", &error) == 0);
+	zero = boot_regs(&kernel).rsi;
+	CHECK(get(&memory, zero + 0x260, 4) == 4 * MIB && get(&memory, zero + 0x230, 4) == 0x200000);
+	CHECK(get(&memory, zero + 0x206, 2) == 0x20f && (get(&memory, zero + 0x211, 1) & 1) == 1);
+	CHECK(get(&memory, zero + 0x268, 1) == 0);
 	memory_destroy(&memory);
 }
 

@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from ktstr.config.topology import PRESETS, Topology
 from tests.c import acpi_decoder as acpi
 from tests.c.cpuid_decoder import (
-    ENTRY,
-    INDEXED,
     Cpuid,
     Ids,
     cache_leaves,
@@ -28,12 +26,11 @@ from tests.c.cpuid_decoder import (
     ids_since_6_9,
 )
 from tests.c.test_c import C_DIR, FLAGS, HERE, run
+from tests.c.vmm_dump import ADDRESS, ALL, SIZE, call, counts, cpuids, kvm_list, tables, topologies
 
 INTEL, AMD = 0, 1
 VENDORS = pytest.mark.parametrize("vendor", [INTEL, AMD], ids=["intel", "amd"])
 EVERY_PRESET = pytest.mark.parametrize("label", PRESETS.values(), ids=PRESETS.keys())
-ALL = 0xFFFFFFFF
-ADDRESS, SIZE = 0xE0000, 0x20000
 MIB, GIB = 1 << 20, 1 << 30
 
 
@@ -43,42 +40,6 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [str(C_DIR / "core" / f"{name}.c") for name in ("acpi", "cpuid", "topology", "memory", "error")]
     run(["gcc", *FLAGS, f"-I{C_DIR / 'core'}", str(HERE / "test_vmm_tables.c"), *sources, "-o", str(out)])
     return out
-
-
-def call(dump: Path, *args: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([str(dump), *map(str, args)], input=stdin, capture_output=True, timeout=60, check=False)
-
-
-def counts(topology: Topology) -> tuple[int, int, int, int]:
-    return topology.numa_nodes, topology.llcs, topology.cores, topology.threads
-
-
-def vendor_words(name: bytes) -> tuple[int, int, int]:
-    """EBX, ECX and EDX of leaf 0."""
-    ebx, edx, ecx = struct.unpack("<3I", name)
-    return ebx, ecx, edx
-
-
-def kvm_list(value: int, skip: tuple[int, ...] = (), host: bytes = b"GenuineIntel") -> bytes:
-    """As KVM_GET_SUPPORTED_CPUID of a host whose every bit is that of value, but for leaf 0 and highest leaves."""
-    rows = []
-    for function in [*range(0x20), 0x40000000, 0x40000001, *range(0x80000000, 0x80000027), 0xC0000000]:
-        highest = {0: 0x1F, 0x40000000: 0x40000001, 0x80000000: 0x80000026}.get(function, value)
-        if function not in skip:
-            indexed = function in (4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x1D, 0x1F, 0x8000001D, 0x80000026)
-            rest = vendor_words(host) if function == 0 else (value, value, value)
-            rows += [(function, i, INDEXED if indexed else 0, highest, *rest) for i in range(1 + indexed)]
-    return struct.pack("<II", len(rows), 0) + b"".join(ENTRY.pack(*row) for row in rows)
-
-
-def cpuids(
-    dump: Path, topology: Topology, vendor: int, supported: bytes = kvm_list(ALL), realtime: int = 0
-) -> list[Cpuid]:
-    done = call(dump, "cpuid", *counts(topology), vendor, realtime, 256, stdin=supported)
-    assert done.returncode == 0, done.stderr
-    lists = decode_lists(done.stdout)
-    assert len(lists) == topology.cpus
-    return lists
 
 
 def check_what_linux_sees(topology: Topology, cpus: list[Cpuid], ids: list[Ids]) -> None:
@@ -102,15 +63,6 @@ def test_linux_sees_the_declared_topology(dump: Path, label: str, vendor: int) -
     cpus = cpuids(dump, topology, vendor)
     check_what_linux_sees(topology, cpus, [ids_since_6_9(c) for c in cpus])
     check_what_linux_sees(topology, cpus, [ids_in_6_1(c) for c in cpus])
-
-
-@st.composite
-def topologies(draw: st.DrawFn) -> Topology:
-    """Up to 512 CPUs and 64 nodes, all counts from 1."""
-    nodes = draw(st.integers(1, 64))
-    llcs = nodes * draw(st.integers(1, 512 // nodes))
-    cores = draw(st.integers(1, 512 // llcs))
-    return Topology(nodes, llcs, cores, draw(st.integers(1, min(256, 512 // (llcs * cores)))))
 
 
 @given(topologies(), st.sampled_from([INTEL, AMD]))
@@ -275,12 +227,6 @@ def test_this_hosts_kvm_takes_the_list(dump: Path, vendor: int) -> None:
     assert ids_since_6_9(taken) == ids_since_6_9(ours) == ids_since_6_9(cpus[251])
 
 
-def tables(dump: Path, topology: Topology, memory: int, distances: bytes = b"") -> acpi.Tables:
-    done = call(dump, "acpi", *counts(topology), memory, ADDRESS, SIZE, stdin=distances)
-    assert done.returncode == 0, done.stderr
-    return acpi.Tables(done.stdout, ADDRESS)
-
-
 def check_acpi_cpus(topology: Topology, apic_ids: list[int], found: dict[str, bytes]) -> None:
     cpus = acpi.madt_cpus(found["APIC"])
     assert cpus == [(0 if apic < 255 else 9, cpu, apic) for cpu, apic in enumerate(apic_ids)]
@@ -384,6 +330,7 @@ def iasl(folder: Path, *args: str) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_dsdt_is_what_intels_compiler_makes_of_its_source(dump: Path, tmp_path: Path) -> None:
     (tmp_path / "dsdt.asl").write_text(DSDT)
     assert re.search(r"\b0 Errors, 0 Warnings", iasl(tmp_path, "dsdt.asl"))
@@ -391,6 +338,7 @@ def test_dsdt_is_what_intels_compiler_makes_of_its_source(dump: Path, tmp_path: 
     assert ours[36:] == (tmp_path / "dsdt.aml").read_bytes()[36:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["1n1l1c1t", "1n14l18c1t", "4n12l8c2t"])
 def test_intels_disassembler_reads_every_table(dump: Path, tmp_path: Path, label: str) -> None:
     topology = Topology.parse(label)

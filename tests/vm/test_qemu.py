@@ -20,7 +20,7 @@ from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.build import ensure
 from ktstr.kernels.lock import read_lock
 from ktstr.kernels.resolve import resolve
-from ktstr.kernels.spec import parse_spec
+from ktstr.kernels.spec import DEFAULT
 from ktstr.resources import c_dir
 from ktstr.results.record import GuestRecord
 from ktstr.scenarios.encode import encode
@@ -90,8 +90,7 @@ class Lab:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     folder, cache = tmp_path_factory.mktemp("lab"), Cache(cache_root(os.environ))
     lock, apt = read_lock(ROOT / "ktstr.lock"), Apt(cache.apt)
-    spec = parse_spec(next(iter(lock.kernels)), ROOT)
-    kernel = ensure(resolve(spec, lock, cache, apt), cache, apt)
+    kernel = ensure(resolve(DEFAULT, lock, cache, apt), cache, apt)
     cc = agent.compiler(os.environ)
     agent.build(c_dir(), cc, folder / "agent")
     source = Path(__file__).parent / "hostile_guest.c"

@@ -57,22 +57,22 @@ static void write_e820(struct boot_params *params, const struct memory *memory)
 }
 
 static void write_zero_page(const struct memory *memory, const struct loaded_kernel *kernel,
-			    const struct loaded_initrd *initrd, size_t command_line_bytes)
+			    const struct loaded_initrd *initrd)
 {
 	struct boot_params *params = memory_at(memory, ZERO_PAGE, sizeof(*params));
 	struct setup_header *header = &params->hdr;
 
-	*params = (struct boot_params){ .acpi_rsdp_addr = BOOT_ACPI_BEGIN };
+	*params = (struct boot_params){ .acpi_rsdp_addr = BOOT_ACPI_BEGIN, .hdr = kernel->setup };
 	header->type_of_loader = LOADER_UNDEFINED;
 	header->boot_flag = 0xaa55;
 	memcpy(&header->header, "HdrS", 4);
-	header->version = PROTOCOL;
-	header->loadflags = LOADED_HIGH;
+	if (!header->version)
+		header->version = PROTOCOL;
+	header->loadflags |= LOADED_HIGH;
 	header->cmd_line_ptr = COMMAND_LINE;
-	header->cmdline_size = (uint32_t)command_line_bytes;
-	header->kernel_alignment = kernel->alignment;
 	header->ramdisk_image = (uint32_t)initrd->address;
 	header->ramdisk_size = (uint32_t)initrd->bytes;
+	header->setup_data = 0;
 	write_e820(params, memory);
 }
 
@@ -117,7 +117,7 @@ int boot_write(const struct memory *memory, const struct loaded_kernel *kernel, 
 	memcpy(memory_at(memory, COMMAND_LINE, bytes + 1), command_line, bytes + 1);
 	write_gdt(memory);
 	write_page_tables(memory);
-	write_zero_page(memory, kernel, initrd, bytes);
+	write_zero_page(memory, kernel, initrd);
 	return 0;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The 64-bit boot protocol (Documentation/arch/x86/boot.rst): everything is said in the setup header. */
-#include <asm/bootparam.h>
 #include <errno.h>
 #include <string.h>
 
@@ -8,8 +7,19 @@
 
 #define SECTOR 512U
 #define SETUP_HEADER 0x1f1
+#define HEADER_JUMP 0x200 /* a short jump to the header's end */
 #define VERSION_64BIT 0x020c
 #define ENTRY_64BIT 0x200 /* from the start of the protected-mode kernel */
+
+/* Its length is told by the jump over it; what an older kernel has behind it is code. */
+static struct setup_header read_header(const uint8_t *header)
+{
+	struct setup_header setup = { 0 };
+	size_t bytes = HEADER_JUMP + 2 + header[HEADER_JUMP + 1] - SETUP_HEADER;
+
+	memcpy(&setup, header + SETUP_HEADER, bytes < sizeof(setup) ? bytes : sizeof(setup));
+	return setup;
+}
 
 static int check_header(const struct loader_file *file, const struct setup_header *header, struct vmm_error *err)
 {
@@ -39,12 +49,10 @@ static int find_place(const struct memory *memory, const struct loader_file *fil
 int bzimage_load(const struct memory *memory, const struct loader_file *file, const uint8_t *header,
 		 struct loaded_kernel *ret, struct vmm_error *err)
 {
-	struct setup_header setup;
+	struct setup_header setup = read_header(header);
 	uint64_t offset, bytes;
-	int rc;
+	int rc = check_header(file, &setup, err);
 
-	memcpy(&setup, header + SETUP_HEADER, sizeof(setup));
-	rc = check_header(file, &setup, err);
 	if (rc)
 		return rc;
 	offset = ((setup.setup_sects ? setup.setup_sects : 4U) + 1U) * SECTOR;
@@ -63,7 +71,7 @@ int bzimage_load(const struct memory *memory, const struct loader_file *file, co
 		.end = setup.pref_address + (setup.init_size > bytes ? setup.init_size : bytes),
 		.initrd_max = setup.initrd_addr_max,
 		.command_line_max = setup.cmdline_size,
-		.alignment = setup.kernel_alignment,
+		.setup = setup,
 	};
 	return loader_read(file, offset, memory_at(memory, ret->begin, bytes), bytes, err);
 }

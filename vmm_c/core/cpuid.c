@@ -16,7 +16,8 @@
 
 #define BIT(n) (1U << (n))
 
-/* What the machine is, to everybody who looks. Linux takes the L3 id of AMD family 17h up to model 1fh
+/*
+ * What the machine is, to everybody who looks. Linux takes the L3 id of AMD family 17h up to model 1fh
  * from fixed bits of the APIC id, so the family has to be a later one.
  */
 #define INTEL_SIGNATURE 0x000806f8U /* family 6, model 8fh, stepping 8 */

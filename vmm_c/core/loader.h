@@ -3,6 +3,7 @@
 #ifndef KTSTR_LOADER_H
 #define KTSTR_LOADER_H
 
+#include <asm/bootparam.h>
 #include <stdint.h>
 
 #include "error.h"
@@ -15,7 +16,7 @@ struct loaded_kernel {
 	uint64_t begin, end; /* memory it uses before it knows of any other */
 	uint32_t initrd_max; /* last byte an initrd may have */
 	uint32_t command_line_max; /* bytes, without the NUL */
-	uint32_t alignment; /* bzImage: kernel_alignment, else 0 */
+	struct setup_header setup; /* as in a bzImage; its unpacker reads it in the zero page */
 };
 
 struct loaded_initrd {

@@ -41,7 +41,8 @@ static void deal(struct memory *memory, uint32_t nodes)
 /* One mapping, so that ranges without a gap between them have none on the host either. */
 static int map_ranges(struct memory *memory, bool huge, struct vmm_error *err)
 {
-	uint8_t *host = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memory->fd, 0);
+	int flags = MAP_SHARED | (huge ? 0 : MAP_NORESERVE); /* a pool that is too small is known now, not by SIGBUS */
+	uint8_t *host = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, flags, memory->fd, 0);
 
 	if (host == MAP_FAILED)
 		return error_set(err, errno, "mmap of %llu MiB of guest memory%s: %s",

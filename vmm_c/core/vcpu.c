@@ -29,15 +29,10 @@ int vcpu_signal(void)
 /* While KVM_RUN runs only our signal is let in: KVM then returns EINTR and leaves it pending. */
 static int set_signal_mask(struct vcpu *vcpu, struct vmm_error *err)
 {
-	struct {
-		struct kvm_signal_mask header;
-		uint64_t blocked; /* the kernel's sigset_t */
-	} __attribute__((packed)) mask = {
-		.header.len = sizeof(mask.blocked),
-		.blocked = ~(1ULL << (vcpu_signal() - 1)),
-	};
+	uint64_t blocked = ~(1ULL << (vcpu_signal() - 1)); /* the kernel's sigset_t */
+	uint32_t mask[] = { sizeof(blocked), (uint32_t)blocked, (uint32_t)(blocked >> 32) }; /* struct kvm_signal_mask */
 
-	return kvm_ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &mask, "KVM_SET_SIGNAL_MASK", err);
+	return kvm_ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, mask, "KVM_SET_SIGNAL_MASK", err);
 }
 
 static int map_run(struct vcpu *vcpu, struct vmm_error *err)
