@@ -6,8 +6,12 @@ REQUESTS_CA_BUNDLE, SSL_CERT_FILE.
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
+import ssl
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +29,9 @@ BACKOFF_S = 0.5  # before the second attempt; doubled before each further one
 CHUNK = 1 << 18
 OnBytes = Callable[[int, int | None], None]
 _HEADERS = {"User-Agent": "ktstr", "Accept-Encoding": "identity"}
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+_STRONG_TAG = re.compile(r'"[!#-~]{1,200}"')  # RFC 9110, 8.8.3; a weak one begins with W/
 
 
 class Missing(HostError):
@@ -110,10 +117,10 @@ def fetch_bytes(
         body.clear()
         with closing(_request("GET", url, {}, net)) as answer:
             _check(url, answer)
-            for chunk in _chunks(answer):
+            for chunk in _chunks(answer, decode=True):
                 body.extend(chunk)
                 _within(url, len(body), limit_bytes)
-            _whole(len(body), _length(answer))
+            _whole(len(body), None if "Content-Encoding" in answer.headers else _length(answer))
 
     _patiently(3, url, get)
     return bytes(body)
@@ -127,16 +134,18 @@ def head(
     connect_s: float = 10.0,
     stall_s: float = 60.0,
 ) -> bool:
-    """Whether the server has a file there; a web page is no file. Raises HostError when it cannot be asked."""
+    """Whether the server has a file there; a web page is no file. Raises HostError when it does not tell."""
     _refuse_offline(url, offline)
     net = _Net(environ, connect_s, stall_s)
     found: list[bool] = []
 
     def ask() -> None:
         with closing(_request("HEAD", url, {}, net)) as answer:
-            if answer.status_code >= 500:
-                raise _TryAgain(f"answered {answer.status_code}")
-            found[:] = [answer.ok and "text/html" not in answer.headers.get("Content-Type", "")]
+            try:
+                _check_status(url, answer)
+                found[:] = [not _is_page(answer)]
+            except Missing:
+                found[:] = [False]
 
     _patiently(3, url, ask)
     return found[0]
@@ -170,45 +179,99 @@ def _request(method: str, url: str, headers: Mapping[str, str], net: _Net) -> re
             proxies=_proxies(url, net.environ),
             verify=net.environ.get("REQUESTS_CA_BUNDLE") or net.environ.get("SSL_CERT_FILE") or True,
         )
-    except OSError as err:  # as all errors of requests are
-        raise _TryAgain(f"cannot be reached: {_words(err)}") from None
+    except requests.TooManyRedirects as err:
+        raise HostError(f"{url}: redirected without end: {err}", fix="check the address and proxy") from None
+    except ValueError as err:  # no address: given, redirected to, or of a proxy
+        raise HostError(f"{url}: cannot be asked: {err}", fix="check the address and proxy") from None
+    except OSError as err:  # as all other errors of requests are
+        raise _unreachable(url, err) from None
+
+
+def _unreachable(url: str, err: OSError) -> HostError | _TryAgain:
+    root = _root(err)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return HostError(
+            f"{url}: the server's certificate is not trusted: {root.verify_message}",
+            fix="apt-get install ca-certificates, or set SSL_CERT_FILE to the certificates to trust",
+        )
+    return _TryAgain(f"cannot be reached: {_words(root)}")
 
 
 def _proxies(url: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The proxies for ``url``, by scheme; lower case goes first, as in curl."""
-    from requests.utils import should_bypass_proxies
 
     def value(name: str) -> str:
         return environ.get(name) or environ.get(name.upper()) or ""
 
-    if should_bypass_proxies(url, value("no_proxy")):
+    if _goes_direct(url, value("no_proxy")):
         return {}
     return {scheme: proxy for scheme in ("http", "https", "all") if (proxy := value(f"{scheme}_proxy"))}
 
 
-def _words(err: BaseException) -> str:
+def _goes_direct(url: str, no_proxy: str) -> bool:
+    """Whether ``no_proxy`` lists the host: by name, a domain above it, address or network (10.0.0.0/8); ``*`` is all.
+
+    The function requests has for this changes the process's environment meanwhile: not for threads.
+    """
+    place = urllib.parse.urlsplit(url)
+    host = place.hostname or ""
+    names = (f".{host}", f".{host}:{place.port}")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    for word in filter(None, (word.strip().lower().lstrip(".") for word in no_proxy.split(","))):
+        network = _network(word) if address else None
+        if word == "*" or any(name.endswith(f".{word}") for name in names) or (network and address in network):
+            return True
+    return False
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _root(err: BaseException) -> BaseException:
     """The cause at the bottom of a chain of library errors."""
     while (cause := err.__cause__ or err.__context__) is not None:
         err = cause
+    return err
+
+
+def _words(err: BaseException) -> str:
     return str(err).rpartition(": ")[2][:200] or type(err).__name__
 
 
 def _check(url: str, answer: requests.Response) -> None:
     """Refuse what is no file: errors, and web pages that proxies and mirrors send with 200."""
+    _check_status(url, answer)
+    if _is_page(answer):
+        raise HostError(f"{url}: found HTML instead of tarball or data", fix="a proxy or login page is in between")
+
+
+def _check_status(url: str, answer: requests.Response) -> None:
     status = answer.status_code
+    plain = next((hop.url for hop in (*answer.history, answer) if not hop.url.startswith("https:")), None)
+    if plain and url.startswith("https:"):
+        raise HostError(f"{url}: redirected to {plain[:200]}, expected TLS all the way", fix="check the proxy")
     if status in (404, 410):
         raise Missing(f"{url}: not found ({status})", fix="check the name")
     if status >= 500 or status in (408, 429):
         raise _TryAgain(f"answered {status}")
     if status not in (200, 206):
         raise HostError(f"{url}: answered {status}", fix="check the address and proxy")
-    if "text/html" in answer.headers.get("Content-Type", ""):
-        raise HostError(f"{url}: found HTML instead of tarball or data", fix="a proxy or login page is in between")
+
+
+def _is_page(answer: requests.Response) -> bool:
+    return "text/html" in answer.headers.get("Content-Type", "").lower()
 
 
 def _length(answer: requests.Response) -> int | None:
     text = answer.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if _LENGTH.fullmatch(text) else None
 
 
 def _within(url: str, size: int, limit: int) -> None:
@@ -216,11 +279,14 @@ def _within(url: str, size: int, limit: int) -> None:
         raise HostError(f"{url}: more than {limit} bytes, the most that is expected", fix="check the address")
 
 
-def _chunks(answer: requests.Response) -> Iterator[bytes]:
+def _chunks(answer: requests.Response, *, decode: bool = False) -> Iterator[bytes]:
+    """The body; of a file never decoded: some servers call a .tar.gz a tar in the encoding gzip."""
+    from urllib3.exceptions import HTTPError
+
     try:
-        yield from answer.iter_content(CHUNK)
-    except OSError as err:
-        raise _TryAgain(f"the connection broke off: {_words(err)}") from None
+        yield from answer.raw.stream(CHUNK, decode_content=decode)
+    except (OSError, HTTPError) as err:
+        raise _TryAgain(f"the connection broke off: {_words(_root(err))}") from None
 
 
 def _whole(done: int, total: int | None) -> None:
@@ -237,20 +303,33 @@ def _transfer(url: str, part: Path, limit: int, on_bytes: OnBytes | None, net: _
             _forget(part)  # it is shorter now, or was whole: begin anew
             raise _TryAgain("the part here does not fit the file there")
         _check(url, answer)
-        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {had}-")
-        done = had if resumed else 0
-        length = _length(answer)
-        total = None if length is None else done + length
+        done, total = _extent(answer, had, part)
         _within(url, total or 0, limit)
-        _note(url, part, answer.headers.get("ETag", ""))
-        with part.open("ab" if resumed else "wb") as file:
+        with part.open("ab" if done else "wb") as file:
+            _note(url, part, answer.headers.get("ETag", ""))  # after the old part is emptied: it is not of this tag
             for chunk in _chunks(answer):
-                file.write(chunk)
                 done += len(chunk)
+                if done > limit:
+                    _forget(part)
                 _within(url, done, limit)
+                file.write(chunk)
                 if on_bytes is not None:
                     on_bytes(done, total)
         _whole(done, total)
+
+
+def _extent(answer: requests.Response, had: int, part: Path) -> tuple[int, int | None]:
+    """Where the body begins in the file, and how long the file is; None when not told."""
+    length = _length(answer)
+    if answer.status_code != 206:
+        return 0, length
+    told = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if not had or told is None or int(told[1]) != had:
+        _forget(part)
+        raise _TryAgain("it answered with another range than was asked for")
+    if told[2] != "*":
+        return had, int(told[2])
+    return had, None if length is None else had + length
 
 
 def _note_path(part: Path) -> Path:
@@ -259,14 +338,14 @@ def _note_path(part: Path) -> Path:
 
 def _note(url: str, part: Path, tag: str) -> None:
     """Remember which file the part is of: without a strong validator it cannot be resumed (RFC 9110, 13.1.5)."""
-    strong = tag if tag.startswith('"') else ""
+    strong = tag if _STRONG_TAG.fullmatch(tag) else ""
     _note_path(part).write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
 
 
 def _resumable(url: str, part: Path) -> tuple[int, str]:
     try:
         told = json.loads(_note_path(part).read_text(encoding="utf-8"))
-        if told["url"] == url and isinstance(told["etag"], str) and told["etag"]:
+        if told["url"] == url and _STRONG_TAG.fullmatch(told["etag"]):
             return part.stat().st_size, told["etag"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
