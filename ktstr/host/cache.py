@@ -152,10 +152,12 @@ def _syncfs(fd: int) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes that a folder takes on disk; what is linked twice is counted once."""
+    """Bytes that a folder takes on disk; what is linked twice is counted once, what vanishes meanwhile not at all."""
     seen: set[tuple[int, int]] = set()
     total = 0
-    for path in itertools.chain([folder], folder.rglob("*")):
+    # os.walk passes over folders that vanish or may not be entered; Path.rglob raises for the former.
+    inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in itertools.chain([folder], inside):
         try:
             stat = path.lstat()
         except OSError:
@@ -167,8 +169,35 @@ def size_of(folder: Path) -> int:
 
 
 def _swap(temp: Path, final: Path) -> None:
+    """Make ``temp`` the entry. One already there changes places with it, so that a kill or an error at any moment
+    leaves either entry whole; the caller removes what ``temp`` then is."""
+    if not final.exists():
+        temp.rename(final)
+        return
+    try:
+        _exchange(temp, final)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+        _replace(temp, final)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """renameat2(2) with RENAME_EXCHANGE. EINVAL: this filesystem has none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here = ctypes.c_int(-100)  # AT_FDCWD; it does not count with absolute paths
+    flag = ctypes.c_uint(2)  # RENAME_EXCHANGE
+    if libc.renameat2(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), flag) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+
+
+def _replace(temp: Path, final: Path) -> None:
+    """Two renames, with a moment without an entry between them: a kill then is a miss."""
     old = final.with_name(temp.name + "-old")
-    if final.exists():
-        final.rename(old)
-    temp.rename(final)
+    final.rename(old)
+    try:
+        temp.rename(final)
+    except OSError:
+        old.rename(final)
+        raise
     shutil.rmtree(old, ignore_errors=True)

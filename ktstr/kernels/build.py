@@ -17,7 +17,8 @@ from ktstr.host.deb import unpack
 from ktstr.kernels.cache import KIND, METADATA, Corrupt, Made, lookup_entry, read_entry, write_entry
 from ktstr.kernels.compile import Built, CompileOptions, compile_kernel, write_compile_commands
 from ktstr.kernels.entry import KernelEntry
-from ktstr.kernels.fetch import fetched
+from ktstr.kernels.fetch import KIND as SOURCES
+from ktstr.kernels.fetch import fetched, source_key
 from ktstr.kernels.image import BadImage, KernelImage, load_image, read_image
 from ktstr.kernels.lock import GitPin, Pin, TarballPin
 from ktstr.kernels.make import Progress
@@ -173,6 +174,19 @@ def log_path(recipe: Recipe, cache: Cache) -> Path:
 def _build(
     recipe: Recipe, cache: Cache, shared: Cache, place: Path, options: BuildOptions, *, already_held: bool
 ) -> None:
+    with ExitStack() as held:
+        if recipe.origin.tree is None:  # kernel_clean leaves the sources alone meanwhile
+            held.enter_context(shared.reading(SOURCES, source_key(recipe.origin)))
+        built = _compile(recipe, shared, place, options)
+        if not already_held:
+            held.enter_context(cache.writing(KIND, recipe.key))
+        folder = held.enter_context(cache.storing(KIND, recipe.key))
+        _store(recipe, built, folder)
+    if recipe.origin.tree is None:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _compile(recipe: Recipe, shared: Cache, place: Path, options: BuildOptions) -> Built:
     source = fetched(recipe.origin, shared)
     if source is None:
         raise HostError(f"{recipe.origin.spec}: its sources are gone from the cache", fix="run the command again")
@@ -185,13 +199,7 @@ def _build(
     if recipe.origin.tree is not None:
         _check_unchanged(recipe.origin)
         write_compile_commands(source, out, recipe.toolchain, log)
-    with ExitStack() as held:
-        if not already_held:
-            held.enter_context(cache.writing(KIND, recipe.key))
-        folder = held.enter_context(cache.storing(KIND, recipe.key))
-        _store(recipe, built, folder)
-    if recipe.origin.tree is None:
-        shutil.rmtree(place, ignore_errors=True)
+    return built
 
 
 def _compile_options(recipe: Recipe, shared: Cache, log: Path, options: BuildOptions) -> CompileOptions:

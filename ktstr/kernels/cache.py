@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,10 @@ KIND = "kernels"
 ARCH = "x86_64"
 VERSION = 2
 METADATA = "metadata.json"
+SOURCES = ("deb", "image", "tarball", "git", "debsrc", "local")
+BASES = ("minimal", "full", "tree")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
 _FILES = {"vmlinux": "vmlinux", "btf": "vmlinux.btf", "config": "config"}
 _MAX_METADATA = 1 << 20
 
@@ -124,31 +127,70 @@ def _load(path: Path) -> dict[str, Any]:
     return loaded
 
 
-_NULLABLE = {
-    "kernel_version": str, "hz": int, "preempt": str, "kconfig": dict, "toolchain": dict, "config_hash": str,
-    "steps": int,
-}  # fmt: skip
+def _text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
-def _is(value: object, kind: type) -> bool:
-    """Whether it is null or exactly of that type; what is not there at all is neither."""
-    return value is None or (type(value) is kind and value != 0)
+def _hash(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
+
+
+def _count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _kconfig(value: object) -> bool:
+    if not isinstance(value, dict) or sorted(value) != ["base", "digest", "fragments"]:
+        return False
+    fragments = value["fragments"]
+    named = isinstance(fragments, list) and all(isinstance(word, str) for word in fragments)
+    return named and value["base"] in BASES and _hash(value["digest"])
+
+
+def _file(value: object) -> bool:
+    if not isinstance(value, dict) or sorted(value) != ["sha256", "size"]:
+        return False
+    return type(value["size"]) is int and value["size"] >= 0 and _hash(value["sha256"])
+
+
+def _or_null(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or check(value)
+
+
+_SHAPE: Mapping[str, Callable[[object], bool]] = {
+    "version": lambda value: type(value) is int and value == VERSION,
+    "key": _text,
+    "identity": _hash,
+    "source": lambda value: isinstance(value, dict) and value.get("type") in SOURCES,
+    "arch": lambda value: value == ARCH,
+    "release": _text,
+    "kernel_version": _or_null(_text),
+    "sched_ext": lambda value: isinstance(value, bool),
+    "hz": _or_null(_count),
+    "preempt": _or_null(_text),
+    "kconfig": _or_null(_kconfig),
+    "toolchain": _or_null(_texts),
+    "config_hash": _or_null(_hash),
+    "steps": _or_null(_count),
+    "built_at": lambda value: isinstance(value, str) and _TIME.fullmatch(value) is not None,
+    "vmlinux": _file,
+    "btf": _or_null(_file),
+    "config": _or_null(_file),
+}
 
 
 def _check_shape(told: Mapping[str, Any], path: Path) -> None:
-    texts = ("key", "identity", "arch", "release", "built_at")
-    good = told.get("version") == VERSION and all(isinstance(told.get(name), str) for name in texts)
-    good = good and isinstance(told.get("sched_ext"), bool) and isinstance(told.get("source"), dict)
-    good = good and all(_is(told.get(name, 0), kind) for name, kind in _NULLABLE.items())
-    for name in _FILES:
-        part = told.get(name, 0)
-        if part is None and name != "vmlinux":
-            continue
-        good = good and isinstance(part, dict) and sorted(part) == ["sha256", "size"]
-        good = good and type(part["size"]) is int and isinstance(part["sha256"], str)
-        good = good and _SHA256.fullmatch(part["sha256"]) is not None
-    if not good:
-        raise Corrupt("schema_drift", f"{path}: its fields are not those of version {VERSION}")
+    """The border: whoever reads an entry further on, and ``kernel_list json=1``, relies on these shapes."""
+    if told.get("version") != VERSION:
+        found = json.dumps(told.get("version"))[:20]
+        raise Corrupt("schema_drift", f"{path}: found version {found}, expected {VERSION}")
+    wrong = [name for name, check in _SHAPE.items() if name not in told or not check(told[name])]
+    if wrong:
+        raise Corrupt("schema_drift", f"{path}: not as version {VERSION} has it: {', '.join(wrong)}")
 
 
 def read_entry(folder: Path) -> KernelEntry:

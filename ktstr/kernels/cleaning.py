@@ -13,6 +13,7 @@ from ktstr.errors import HostError
 from ktstr.host.cache import Cache
 from ktstr.host.flock import holders
 from ktstr.kernels.cache import KIND
+from ktstr.kernels.fetch import DOWNLOADS
 from ktstr.kernels.listing import Leftover, Row
 
 _TEMPORARY = re.compile(r"\.tmp-(.+)-\d+(-old)?")
@@ -56,10 +57,15 @@ def choose(
 
 
 def _leftover(left: Leftover, why: str) -> Victim:
-    found = _TEMPORARY.fullmatch(left.path.name)
-    return Victim(
-        left.path, left.path.parent.name, found[1] if found else left.path.name.lstrip("."), left.size_bytes, why
-    )
+    return Victim(left.path, left.path.parent.name, _lock_of(left.path), left.size_bytes, why)
+
+
+def _lock_of(path: Path) -> str:
+    """The key whose lock its maker holds: that of the entry, or of the file that is fetched."""
+    if path.parent.name == DOWNLOADS:
+        return path.name.removesuffix(".json").removesuffix(".part")
+    found = _TEMPORARY.fullmatch(path.name)
+    return found[1] if found else path.name.lstrip(".")
 
 
 def perform(cache: Cache, victims: Sequence[Victim]) -> Cleaned:

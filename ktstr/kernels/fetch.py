@@ -105,11 +105,19 @@ def _fill(origin: Origin, tree: Path, cache: Cache, apt: Apt, site: KernelOrg, o
 
 def download_path(url: str, cache: Cache) -> Path:
     """Where a tarball is while it is fetched: a transfer that broke off goes on there another time."""
-    return cache.root / DOWNLOADS / (key_part(url.rpartition("/")[2])[:STEM_MAX] or "archive")
+    name = key_part(url.rpartition("/")[2])[:STEM_MAX].lstrip(".+=~-") or "archive"
+    return cache.entry(DOWNLOADS, name)
 
 
 def _tarball(pin: TarballPin, tree: Path, cache: Cache, site: KernelOrg, on_progress: OnProgress | None) -> None:
     archive = download_path(pin.url, cache)
+    with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
+        _download(pin, archive, site, on_progress)
+        extract(archive, tree, on_bytes=_step(on_progress, "extract"))
+        archive.unlink()
+
+
+def _download(pin: TarballPin, archive: Path, site: KernelOrg, on_progress: OnProgress | None) -> None:
     if not archive.is_file() or file_sha256(archive) != pin.sha256:
         try:
             download(
@@ -126,8 +134,6 @@ def _tarball(pin: TarballPin, tree: Path, cache: Cache, site: KernelOrg, on_prog
         except Missing:
             version = parse_version(pin.version)
             raise site.not_found(version) if version else AssertionError(pin) from None
-    extract(archive, tree, on_bytes=_step(on_progress, "extract"))
-    archive.unlink()
 
 
 def _step(on_progress: OnProgress | None, name: str) -> OnBytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Leftover:
 def read_cache(cache: Cache) -> tuple[Row, ...]:
     """Every kernel in the cache, the newest first, damaged ones last. A missing cache is an empty one."""
     folder = cache.root / KIND
-    rows = [_row(path) for path in _visible(folder)]
+    rows = [row for path in _visible(folder) if (row := _row(path)) is not None]
     whole = sorted((row for row in rows if row.entry is not None), key=_built_at, reverse=True)
     return (*whole, *sorted((row for row in rows if row.entry is None), key=lambda row: row.key))
 
@@ -67,12 +68,15 @@ def _built_at(row: Row) -> tuple[str, str]:
     return str(row.entry.told["built_at"]), row.key
 
 
-def _row(path: Path) -> Row:
+def _row(path: Path) -> Row | None:
+    """None for one that vanished meanwhile: what another process removed is not damaged."""
     try:
         entry = read_entry(path)
         if entry.key != path.name:
             raise Corrupt("schema_drift", f"{entry.metadata}: it says that its key is {entry.key!r}")
     except Corrupt as err:
+        if not os.path.lexists(path):
+            return None
         return Row(path.name, path, None, size_of(path), str(err).partition(": ")[2], err.kind)
     return Row(path.name, path, entry, size_of(path))
 
@@ -182,7 +186,7 @@ def to_text(
         f"{left.path}  {_size(left.size_bytes)}{'  (left by a killed process)' * left.temporary}" for left in beside
     ]
     total = sum(row.size_bytes for row in rows) + sum(left.size_bytes for left in beside)
-    lines.append(f"\n{_size(total)} in {cache.root}")
+    lines.append(f"\n{_size(total)} of kernels, sources and builds in {cache.root}")
     lines += [legend for mark, legend in _LEGENDS if mark in marks]
     if error is not None:
         lines.append(f"EOL annotation disabled: {error}")

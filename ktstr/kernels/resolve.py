@@ -215,12 +215,13 @@ def _first_sight(version: Version, url: str, cache: Cache, site: KernelOrg) -> s
 
     The tarball stays where ``fetch`` looks for it.
     """
-    from ktstr.kernels.fetch import download_path
+    from ktstr.kernels.fetch import DOWNLOADS, FETCH_S, download_path
 
+    archive = download_path(url, cache)
     try:
-        with cache.writing("sources", f"candidate-{version}"):
+        with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
             return download(
-                url, download_path(url, cache), None, environ=site.environ, offline=site.offline,
+                url, archive, None, environ=site.environ, offline=site.offline,
                 limit_bytes=MAX_CANDIDATE, connect_s=site.connect_s, stall_s=site.stall_s,
             )  # fmt: skip
     except Missing:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.host.cache import Cache
-from ktstr.kernels.cleaning import choose
+from ktstr.kernels.cleaning import choose, perform
 from ktstr.kernels.listing import leftovers, read_cache
 from tests.e2e.conftest import UserProject
 from tests.e2e.kernel_lab import Lab, make_lab
@@ -106,6 +106,20 @@ def test_a_killed_build_leaves_a_cache_whose_valid_entries_are_whole(lab: Lab) -
     assert not [left for left in leftovers(Cache(lab.cache)) if left.temporary]
     code, report = lab.test(f"kernel={row['key']}")
     assert (code, report["cells"][0]["verdict"]) == (0, "pass")
+
+
+def test_cleaning_while_a_kernel_is_built_takes_nothing_from_under_it(lab: Lab) -> None:
+    cache = Cache(lab.cache)
+    run = build(lab)
+    deadline = time.monotonic() + 60
+    while not list(lab.cache.glob("builds/*/.config")):
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    cleaned = perform(cache, choose((), leftovers(cache), keep=None, corrupt_only=False))
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    assert {victim.kind for victim, _ in cleaned.kept} == {"sources", "builds"}
+    assert all(f"pid={run.pid}" in who for _, who in cleaned.kept)
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ import errno
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,75 @@ def test_a_cache_that_cannot_be_made_is_a_host_error(tmp_path: Path) -> None:
     store = Cache(tmp_path / "file").storing("tools", "k")
     with pytest.raises(HostError, match="cannot be written: Not a directory"), store:
         pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_an_entry_that_cannot_be_replaced_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    cache = Cache(tmp_path)
+    _store(cache, "one")
+    rename = Path.rename
+
+    def refuse(source: Path, target: Path) -> Path:
+        if target == tmp_path / "tools/k" and not source.name.endswith("-old"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(source, target)
+
+    def no_exchange(one: Path, other: Path) -> None:
+        raise OSError(errno.EIO if exchange else errno.EINVAL, "refused", str(other))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr("ktstr.host.cache._exchange", no_exchange)
+    with pytest.raises(HostError, match="cannot be written"):
+        _store(cache, "two")
+    assert (tmp_path / "tools/k/file").read_text() == "one"
+    assert [path.name for path in (tmp_path / "tools").iterdir()] == ["k"]
+
+
+def test_without_an_exchange_of_names_an_entry_is_replaced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_exchange(one: Path, other: Path) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument", str(other))
+
+    monkeypatch.setattr("ktstr.host.cache._exchange", no_exchange)
+    test_a_stored_entry_is_there_and_a_later_one_replaces_it(tmp_path)
+
+
+def test_a_reader_never_sees_an_entry_absent_while_it_is_replaced(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    _store(cache, "0")
+    absent, stop = [], threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            if not (tmp_path / "tools/k").exists():
+                absent.append(True)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        for number in range(40):
+            _store(cache, str(number))
+    finally:
+        stop.set()
+        reader.join()
+    assert not absent
+
+
+def test_the_size_of_a_folder_that_is_being_removed_is_no_error(tmp_path: Path) -> None:
+    churn = (
+        "import os, shutil, sys\nroot = sys.argv[1] + '/t'\n"
+        "while True:\n for i in range(30): os.makedirs(f'{root}/{i}/a/b', exist_ok=True)\n"
+        " shutil.rmtree(root, ignore_errors=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", churn, str(tmp_path)]) as process:
+        try:
+            while not (tmp_path / "t").exists():
+                time.sleep(0.01)
+            sizes = [size_of(tmp_path) for _ in range(300)]
+        finally:
+            process.kill()
+    assert len(sizes) == 300
 
 
 def test_what_a_killed_writer_left_is_swept_and_a_neighbours_is_not(tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
+from ktstr.kernels.cleaning import choose, perform
 from ktstr.kernels.fetch import fetch, fetched, source_key, source_marker
 from ktstr.kernels.kernel_org import KernelOrg
+from ktstr.kernels.listing import leftovers
 from ktstr.kernels.lock import GitPin, TarballPin
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.spec import GitSpec, TreeSpec, VersionSpec
@@ -106,6 +108,20 @@ def test_a_ref_with_slashes_gives_a_plain_folder(cache: Cache, apt: Apt, site: K
     repository.references.create("refs/heads/topic/for-next", commit)
     tree = fetch(git_origin(str(tmp_path / "repo"), commit, "topic/for-next"), cache, apt, site)
     assert tree.parent.name.startswith(f"topic_for-next-git-{commit[:7]}-")
+
+
+def test_cleaning_while_a_tarball_is_fetched_takes_nothing_from_under_it(
+    cache: Cache, apt: Apt, site: KernelOrg, tmp_path: Path, web: str
+) -> None:
+    origin = tar_origin(web, tmp_path, *LINUX)
+    kept: set[str] = set()
+
+    def clean(*_: object) -> None:
+        cleaned = perform(cache, choose((), leftovers(cache), keep=None, corrupt_only=False))
+        kept.update(victim.path.name for victim, _ in cleaned.kept)
+
+    assert (fetch(origin, cache, apt, site, on_progress=clean) / "Makefile").is_file()
+    assert {"linux-6.12.tar.part", "linux-6.12.tar.part.json", "linux-6.12.tar"} <= kept
 
 
 def test_a_tarball_is_fetched_checked_and_not_kept(
