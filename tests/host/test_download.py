@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
+import os
 import random
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -102,6 +106,19 @@ def test_a_server_that_answers_another_range_is_not_believed(web: Web, tmp_path:
     assert (tmp_path / "t").read_bytes() == BODY
 
 
+def test_a_server_that_sends_a_range_in_pieces_is_asked_until_all_is_there(web: Web, tmp_path: Path) -> None:
+    web.faults["/f"] = [f"cut {PART}", "first 1000", "first 2000"]
+    assert get(web, tmp_path / "t", None) == SUM
+    first, *rest = [int(span[6:-1]) for span in web.asked("/f")[1:]]
+    assert rest == [first + 1000, first + 3000]
+
+
+def test_a_part_that_nobody_asked_for_is_not_taken_for_the_file(web: Web, tmp_path: Path) -> None:
+    web.faults["/f"] = ["unasked 1000"]
+    assert get(web, tmp_path / "t", None) == SUM
+    assert web.asked("/f") == ["", ""]
+
+
 def test_a_file_that_changed_meanwhile_is_fetched_anew(web: Web, tmp_path: Path) -> None:
     web.faults["/f"] = [f"cut {PART}"]
     with pytest.raises(HostError):
@@ -125,10 +142,15 @@ def test_a_part_longer_than_the_file_is_thrown_away(web: Web, tmp_path: Path) ->
     assert get(web, tmp_path / "t") == SUM
 
 
-@pytest.mark.parametrize("note", ["", "[]", "{", '{"url": 1}', "\xff"])
+_NOTE = '{"url": "URL", "etag": %s}'
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "{", '{"url": 1}', "\xff", *(_NOTE % tag for tag in ("7", '""', '"1"', r'"\"1\"\r\nX: y"'))]
+)
 def test_a_damaged_note_beside_a_part_means_beginning_anew(web: Web, tmp_path: Path, note: str) -> None:
     (tmp_path / "t.part").write_bytes(b"rubbish")
-    (tmp_path / "t.part.json").write_text(note, encoding="latin-1")
+    (tmp_path / "t.part.json").write_text(note.replace("URL", f"{web.url}/f"), encoding="latin-1")
     assert get(web, tmp_path / "t") == SUM
     assert web.asked("/f") == [""]
 
@@ -186,7 +208,103 @@ def test_a_file_above_the_limit_is_refused(web: Web, tmp_path: Path, lengths: bo
     web.lengths = lengths
     with pytest.raises(HostError, match="more than 1000 bytes"):
         get(web, tmp_path / "t", limit_bytes=1000)
+    assert names(tmp_path) == [] and len(web.seen) == 1
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "3 MB", "-1", "\u00b2"])
+def test_a_length_that_is_no_number_is_passed_over(web: Web, tmp_path: Path, text: str) -> None:
+    web.fields["/f"] = {"Content-Length": text}
+    told: list[int | None] = []
+    assert get(web, tmp_path / "t", attempts=1, on_bytes=lambda done, total: told.append(total)) == SUM
+    assert set(told) == {None}
+
+
+def test_more_than_the_told_length_is_not_read(web: Web, tmp_path: Path) -> None:
+    web.fields["/f"] = {"Content-Length": "1000"}
+    assert get(web, tmp_path / "t", None) == hashlib.sha256(BODY[:1000]).hexdigest()
+    with pytest.raises(Tampered):
+        get(web, tmp_path / "u")
+
+
+def test_less_than_the_told_length_is_no_file(web: Web, tmp_path: Path) -> None:
+    web.fields["/f"] = {"Content-Length": str(len(BODY) + 1)}
+    with pytest.raises(HostError, match="broke off"):
+        get(web, tmp_path / "t", None, attempts=1)
     assert not (tmp_path / "t").exists()
+
+
+def test_an_archive_called_an_encoding_is_stored_as_it_is(web: Web, tmp_path: Path) -> None:
+    packed = gzip.compress(BODY[:9000])
+    web.files["/f"], web.fields["/f"] = packed, {"Content-Encoding": "x-gzip", "Content-Type": "application/x-tar"}
+    assert get(web, tmp_path / "t", hashlib.sha256(packed).hexdigest()) == hashlib.sha256(packed).hexdigest()
+    assert (tmp_path / "t").read_bytes() == packed
+    assert fetch_bytes(f"{web.url}/f", 9000, environ={}) == BODY[:9000]
+
+
+def test_redirects_are_followed_but_not_for_ever(web: Web, tmp_path: Path) -> None:
+    web.files["/old"], web.faults["/old"] = b"", [f"to {web.url}/f"]
+    assert download(f"{web.url}/old", tmp_path / "t", SUM, environ={}, limit_bytes=1 << 30) == SUM
+    web.seen.clear()
+    web.faults["/old"] = [f"to {web.url}/old"] * 200
+    with pytest.raises(HostError, match="redirected without end: Exceeded 30 redirects"):
+        download(f"{web.url}/old", tmp_path / "u", SUM, environ={}, limit_bytes=1 << 30)
+    assert len(web.seen) == 31
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1/f", "http://[", "file:///etc/passwd"])
+def test_what_is_no_web_address_is_refused_at_once(web: Web, tmp_path: Path, place: str) -> None:
+    web.faults["/f"] = [f"to {place}"]
+    with pytest.raises(HostError, match="cannot be asked"):
+        get(web, tmp_path / "t")
+    with pytest.raises(HostError, match="cannot be asked"):
+        download(place, tmp_path / "t", None, environ={}, limit_bytes=9)
+    assert len(web.seen) == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate of its own making for 127.0.0.1, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=loopback"
+    words = [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run(words, check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[Web]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with web_server(context) as found:
+        found.files["/f"] = BODY
+        yield found
+
+
+def test_a_certificate_that_the_environment_trusts_is_good(secure: Web, tmp_path: Path, certificate: Path) -> None:
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        assert get(secure, tmp_path / "t", environ={name: f"{certificate}.crt"}) == SUM
+
+
+def test_a_certificate_that_nobody_trusts_is_named_at_once(secure: Web, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with pytest.raises(HostError, match=r"certificate is not trusted: .*\n  fix: apt-get install ca-certificates"):
+        get(secure, tmp_path / "t", attempts=1000)
+    assert time.monotonic() - begin < 20
+    assert names(tmp_path) == []
+
+
+def test_a_redirect_from_tls_to_plain_text_is_refused(secure: Web, web: Web, tmp_path: Path, certificate: Path) -> None:
+    environ = {"SSL_CERT_FILE": f"{certificate}.crt"}
+    secure.faults["/f"] = [f"to {web.url}/f", f"to {web.url}/f", f"to {web.url}/back"]
+    web.faults["/back"] = [f"to {secure.url}/f"]
+    with pytest.raises(HostError, match=rf"redirected to {web.url}/f, expected TLS all the way"):
+        get(secure, tmp_path / "t", environ=environ)
+    with pytest.raises(HostError, match="expected TLS"):
+        head(f"{secure.url}/f", environ=environ)
+    with pytest.raises(HostError, match=rf"redirected to {web.url}/back"):
+        fetch_bytes(f"{secure.url}/f", 1 << 30, environ=environ)
+    assert names(tmp_path) == []
 
 
 def test_offline_names_what_would_be_fetched_and_asks_nobody(web: Web, tmp_path: Path) -> None:
@@ -220,6 +338,47 @@ def test_proxies_of_the_given_environment_are_used_but_for_no_proxy(web: Web, tm
     assert [path for _, path, _ in web.seen] == ["http://kernel.example/f", "/f"]
 
 
+@pytest.mark.parametrize(
+    ("no_proxy", "asked"),
+    [
+        ("", "http://sub.kernel.example/f"),
+        ("other.example, kernel.exampl,ernel.example", "http://sub.kernel.example/f"),
+        ("10.0.0.0/8,192.0.2.1", "http://192.0.2.2/f"),
+        ("kernel.example:8080", "http://kernel.example/f"),
+    ],
+)
+def test_no_proxy_lists_other_hosts(web: Web, no_proxy: str, asked: str) -> None:
+    web.files[asked] = BODY
+    assert fetch_bytes(asked, 1 << 30, environ={"HTTP_PROXY": web.url, "NO_PROXY": no_proxy}) == BODY
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url"),
+    [
+        ("*", "http://any.example/f"),
+        ("a.example, Kernel.example", "http://sub.kernel.example/f"),
+        (".kernel.example", "http://kernel.example/f"),
+        ("kernel.example:8080", "http://kernel.example:8080/f"),
+        ("127.0.0.0/8", "http://127.0.0.1:1/f"),
+        ("::1", "http://[::1]:1/f"),
+    ],
+)
+def test_no_proxy_lists_this_host(web: Web, no_proxy: str, url: str) -> None:
+    with pytest.raises(HostError, match="cannot be reached"):  # no such host, or nobody listens there
+        fetch_bytes(url, 99, environ={"http_proxy": web.url, "no_proxy": no_proxy})
+    assert web.seen == []
+
+
+def test_threads_leave_the_processes_environment_alone(web: Web, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    seen: list[bool] = []
+    get(
+        web, tmp_path / "t", environ={"no_proxy": "127.0.0.1"},
+        on_bytes=lambda done, total: seen.append(dict(os.environ) == before),
+    )  # fmt: skip
+    assert all(seen) and dict(os.environ) == before
+
+
 def test_the_processes_own_proxies_are_not_read(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -244,6 +403,9 @@ def test_head_says_whether_there_is_a_file(web: Web) -> None:
     assert head(f"{web.url}/f", environ={})  # after one 503
     assert not head(f"{web.url}/f", environ={})  # a page
     assert not head(f"{web.url}/none", environ={})
+    web.faults["/f"] = ["403"]
+    with pytest.raises(HostError, match="answered 403"):  # neither there nor missing
+        head(f"{web.url}/f", environ={})
     web.faults["/f"] = ["500"] * 3
     with pytest.raises(HostError, match="answered 500"):
         head(f"{web.url}/f", environ={})
