@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -63,6 +65,16 @@ def test_it_is_seen_before_anything_is_checked() -> None:
     assert not bisecting(["test"], {})
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """The front end takes signals over for the rest of its process, which here is that of all tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("mistake", ["kernle=6.12", "test=nosuch", "kernel=/nowhere"])
 def test_a_mistake_of_the_users_stops_a_bisection_instead_of_marking_a_commit(mistake: str) -> None:
     assert main(["test", mistake, "bisect=1", "dry_run=1"]) == ABORT
