@@ -40,9 +40,11 @@ class KernelOrg:
     _sums: dict[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        scheme = urllib.parse.urlsplit(self.base).scheme if self.base else "https"
-        if scheme not in ("http", "https"):
-            raise InputError(f"KTSTR_KERNEL_ORG={self.base}: expected the http or https address of a mirror")
+        if self.base and not _is_web_address(self.base):
+            raise InputError(
+                f"KTSTR_KERNEL_ORG={self.base}: expected the http or https address of a mirror",
+                fix="KTSTR_KERNEL_ORG=https://HOST, or unset it for kernel.org itself",
+            )
 
     def _url(self, own: str, path: str) -> str:
         return f"{self.base.rstrip('/')}{path}" if self.base else own
@@ -72,6 +74,13 @@ class KernelOrg:
         if version.rc is not None:
             return self._url(GIT, "/torvalds/t") + f"/linux-{version}.tar.gz"
         return f"{self._folder(version)}/linux-{_written(version)}.tar.xz"
+
+    def nearby(self, url: str) -> str:
+        """Where to fetch what kernel.org has at ``url``: from the mirror, if there is one. Other addresses stay."""
+        for own, path in ((CDN, "/pub/linux/kernel"), (GIT, "/torvalds/t")):
+            if url.startswith(f"{own}/"):
+                return self._url(own, path) + url.removeprefix(own)
+        return url
 
     def published_sha256(self, version: Version) -> str:
         """The sum published for a release's tarball. Raises InputError for a release that does not exist.
@@ -108,9 +117,11 @@ class KernelOrg:
                 f"torvalds/linux.git#v{version}",
             )
         try:
-            newest = newest_of_series(self.releases(), version)
+            newest = newest_of_series(self.releases(), version) or self._newest_published(version)
         except HostError:
             newest = None
+        if newest and newest.order == version.order:
+            return InputError(f"kernel {version}: not found at kernel.org, but listed there", fix="try again later")
         hint = f"; the newest of {version.series} is {newest}" if newest else ""
         return InputError(f"kernel {version}: not found at kernel.org{hint}", fix=f"kernel={newest or 'stable'}")
 
@@ -121,9 +132,12 @@ class KernelOrg:
         """
         return newest_of_series(self.releases(), prefix) or self._ended(prefix)
 
-    def _ended(self, prefix: Version) -> Version:
+    def _newest_published(self, prefix: Version) -> Version | None:
         found = [version for text in self._published(prefix) if (version := parse_version(text)) is not None]
-        newest = max((v for v in found if v.series == prefix.series), key=lambda v: v.order, default=None)
+        return max((v for v in found if v.series == prefix.series), key=lambda v: v.order, default=None)
+
+    def _ended(self, prefix: Version) -> Version:
+        newest = self._newest_published(prefix)
         if newest is not None:
             return newest
         candidates = [row.version for row in self.releases() if row.version.series == prefix.series]
@@ -132,6 +146,19 @@ class KernelOrg:
             f"kernel {prefix}: no tarball found for this series at kernel.org{hint}",
             fix=f"kernel={candidates[0] if candidates else 'stable'}, or check the number",
         )
+
+
+def official_url(version: Version) -> str:
+    """Where kernel.org itself has a release's tarball: what a lock file that others use may name."""
+    return KernelOrg(None, {}).tarball(version)
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        place = urllib.parse.urlsplit(text)
+    except ValueError:
+        return False
+    return place.scheme in ("http", "https") and bool(place.hostname)
 
 
 def _written(version: Version) -> str:

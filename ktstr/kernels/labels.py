@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterable
@@ -35,7 +36,7 @@ def _text(spec: Spec) -> str:
 
 def path_hash(path: Path) -> str:
     """Six hex digits that tell trees of one name apart: the leading ones of the real path's CRC-32."""
-    return f"{zlib.crc32(str(path.resolve()).encode()) >> 8:06x}"
+    return f"{zlib.crc32(os.fsencode(os.path.realpath(path))) >> 8:06x}"
 
 
 def _git(spec: GitSpec) -> str:

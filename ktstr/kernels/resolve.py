@@ -5,9 +5,12 @@ A pinned spec is resolved without the network. Knows nothing of tasks or the gra
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError
@@ -18,7 +21,7 @@ from ktstr.host.download import Missing, download
 from ktstr.kernels.cache import KIND, Corrupt, key_part, lookup_entry, read_entry
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.image import load_image
-from ktstr.kernels.kernel_org import KernelOrg
+from ktstr.kernels.kernel_org import KernelOrg, official_url
 from ktstr.kernels.lock import AnyPin, GitPin, Lock, Pin, RangePin, TarballPin
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.releases import expand_range, latest_stable
@@ -36,7 +39,8 @@ from ktstr.kernels.spec import (
 )
 from ktstr.kernels.version import Version, parse_version
 
-MAX_CANDIDATE = 1 << 30
+MAX_CANDIDATE = 1 << 30  # bytes; linux-6.12.tar.gz has 0.25 GB
+MAX_UNPACKED = 8 << 30  # bytes; that one unpacks to 1.5 GB
 _VERSIONED = re.compile(r"linux-image-(?:unsigned-)?(\d.*)")
 
 
@@ -163,7 +167,7 @@ def resolve_sources(
         if not isinstance(pin, _PINNED_AS[type(member)]):
             pin = _pin(member, cache, apt, site)
         pins[str(member)] = pin
-        origins.append(_origin(member, pin))
+        origins.append(_origin(member, _nearby(pin, site)))
     return Resolved(tuple(origins), pins)
 
 
@@ -203,29 +207,51 @@ def _pin(spec: Spec, cache: Cache, apt: Apt, site: KernelOrg) -> AnyPin:
     return _pin_release(site.newest_of(version) if version.is_prefix else version, cache, site)
 
 
+def _nearby(pin: AnyPin, site: KernelOrg) -> AnyPin:
+    """The pin to fetch by. The lock names kernel.org, for it is shared; this machine may have a mirror."""
+    return replace(pin, url=site.nearby(pin.url)) if isinstance(pin, TarballPin) else pin
+
+
 def _pin_release(version: Version, cache: Cache, site: KernelOrg) -> TarballPin:
-    url = site.tarball(version)
-    if version.rc is None:
-        return TarballPin(str(version), url, site.published_sha256(version))
-    return TarballPin(str(version), url, _first_sight(version, url, cache, site))
+    digest = site.published_sha256(version) if version.rc is None else _first_sight(version, cache, site)
+    return TarballPin(str(version), official_url(version), digest)
 
 
-def _first_sight(version: Version, url: str, cache: Cache, site: KernelOrg) -> str:
+def _first_sight(version: Version, cache: Cache, site: KernelOrg) -> str:
     """A candidate's sum is published nowhere: what is fetched now is what it will have to be ever after.
 
-    The tarball stays where ``fetch`` looks for it.
+    So it has to be a whole archive. The tarball stays where ``fetch`` looks for it.
     """
     from ktstr.kernels.fetch import DOWNLOADS, FETCH_S, download_path
 
+    url = site.tarball(version)
     archive = download_path(url, cache)
     try:
         with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
-            return download(
+            digest = download(
                 url, archive, None, environ=site.environ, offline=site.offline,
                 limit_bytes=MAX_CANDIDATE, connect_s=site.connect_s, stall_s=site.stall_s,
             )  # fmt: skip
+            _check_gzip(archive, url)
+            return digest
     except Missing:
         raise site.not_found(version) from None
+
+
+def _check_gzip(archive: Path, url: str) -> None:
+    """Read it all, to its checksum; one that is not whole is removed. A transfer can be cut without anyone noticing."""
+    try:
+        size = 0
+        with gzip.open(archive) as file:
+            while size <= MAX_UNPACKED and (data := file.read(1 << 20)):
+                size += len(data)
+        if 0 < size <= MAX_UNPACKED:
+            return
+        reason = f"unpacks to {'more than ' if size else ''}{min(size, MAX_UNPACKED)} bytes"
+    except (OSError, EOFError, zlib.error) as err:
+        reason = str(err)
+    archive.unlink(missing_ok=True)
+    raise HostError(f"{url}: found no whole .tar.gz: {reason}", fix="try again; check the proxy")
 
 
 def _origin(spec: Spec, pin: AnyPin) -> Origin:

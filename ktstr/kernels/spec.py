@@ -24,7 +24,7 @@ FORMS = (
 _SUITE = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _FLAVOUR = re.compile(r"[a-z0-9][a-z0-9+.-]{0,63}")
 _NEARLY = re.compile(r"(?:v|linux-)?(\d+(?:\.\d+){0,2}(?:-rc\d+)?)(?:\.\d+)*", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]")  # and what stands for no byte of a name
 Kind: TypeAlias = Literal["file", "folder"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.host import download as module
 from ktstr.host.download import Tampered, download
-from ktstr.kernels.kernel_org import KernelOrg
+from ktstr.kernels.kernel_org import KernelOrg, official_url
 from ktstr.kernels.version import Version, parse_version
 from tests.host.web import Web, web_server
 
@@ -83,7 +83,7 @@ def test_a_mirror_stands_for_all_three_hosts() -> None:
     assert mirror.tarball(version("6.15-rc3")) == "http://mirror.example/k/torvalds/t/linux-6.15-rc3.tar.gz"
 
 
-@pytest.mark.parametrize("base", ["ftp://h", "/srv/mirror", "h:80"])
+@pytest.mark.parametrize("base", ["ftp://h", "/srv/mirror", "h:80", "http://[", "http://", "https:///x"])
 def test_a_mirror_that_is_no_web_address_is_refused(base: str) -> None:
     with pytest.raises(InputError, match="KTSTR_KERNEL_ORG="):
         KernelOrg(base, {})
@@ -163,6 +163,7 @@ def test_a_tarball_that_is_not_the_published_one_is_refused(web: Web, tmp_path: 
         ("6.15.9", r"kernel 6\.15\.9: not found at kernel\.org; the newest of 6\.15 is 6\.15\.3", "kernel=6.15.3"),
         ("6.15.4", "not found", "kernel=6.15.3"),  # has a .tar.gz line only
         ("6.3.99", r"kernel 6\.3\.99: not found at kernel\.org$", "kernel=stable"),
+        ("6.9.99", r"kernel 6\.9\.99: not found at kernel\.org; the newest of 6\.9 is 6\.9\.12$", "kernel=6.9.12"),
         ("99.1.2", r"kernel 99\.1\.2: not found at kernel\.org$", "kernel=stable"),
     ],
 )
@@ -174,6 +175,24 @@ def test_no_such_release_is_the_users_error_with_the_newest_of_its_series(
     assert caught.value.fix == fix
     with pytest.raises(InputError, match=words):
         raise InputError(caught.value.message)
+
+
+def test_a_release_that_is_listed_but_not_there_yet_is_not_suggested(web: Web) -> None:
+    web.files["/releases.json"] = release_file([("stable", "6.15.4")])
+    with pytest.raises(
+        InputError, match=r"6\.15\.4: not found at kernel\.org, but listed there\n  fix: try again later"
+    ):
+        site(web).published_sha256(version("6.15.4"))
+
+
+def test_a_mirror_has_what_kernel_org_has_and_nothing_else() -> None:
+    mirror, own = KernelOrg("http://mirror.example/k/", {}), KernelOrg(None, {})
+    for text in ("6.14.2", "6.15-rc3"):
+        official = official_url(version(text))
+        assert official == own.tarball(version(text)) == own.nearby(official)
+        assert mirror.nearby(official) == mirror.tarball(version(text))
+    for other in ("https://cdn.kernel.org/pub/linux/kernelx", "https://kernel.example/pub/linux/kernel/v6.x/a"):
+        assert mirror.nearby(other) == other
 
 
 def test_a_release_without_a_sum_is_not_said_to_be_missing(web: Web) -> None:

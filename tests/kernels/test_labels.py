@@ -61,6 +61,13 @@ def test_the_hash_is_the_leading_digits_with_their_zeros() -> None:
     assert path_hash(path)[0] == "0"
 
 
+def test_a_path_of_any_bytes_or_a_loop_of_links_has_a_label(tmp_path: Path) -> None:
+    raw = Path("/none/linux-\udcff")  # as Python has a name with the byte 0xff
+    assert label_of(ImageSpec(raw)) == f"kernel_path_linux_{zlib.crc32(b'/none/linux-' + bytes([255])):08x}"[:24]
+    (tmp_path / "loop").symlink_to("loop")
+    assert label_of(ImageSpec(tmp_path / "loop")).startswith("kernel_path_loop_")
+
+
 @given(st.text())
 def test_labels_hold_single_underscores_between_letters_and_digits(text: str) -> None:
     found = plain(text)

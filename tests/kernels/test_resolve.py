@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
+import lzma
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from ktstr.errors import HostError, InputError
 from ktstr.host import download as module
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
+from ktstr.host.download import Tampered
+from ktstr.kernels.fetch import fetch
 from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.lock import AnyPin, GitPin, Lock, RangePin, TarballPin
 from ktstr.kernels.resolve import Resolved, resolve, resolve_cached, resolve_sources
@@ -27,12 +32,15 @@ from ktstr.kernels.spec import (
 from tests.host.archive import Archive
 from tests.host.web import Web, web_server
 from tests.kernels.repositories import commit_files, make_repository
+from tests.kernels.tarballs import TREE, member, packed
 from tests.kernels.test_debsrc import source_deb
 from tests.kernels.test_kernel_org import SUMS, release_file
 
+FOLDER = "/pub/linux/kernel/v6.x"
 ROWS = [("mainline", "6.16-rc3"), ("stable", "6.15.3"), ("stable", "6.14.12"), ("longterm", "6.12.34")]
 DIGITS = {"6.15.3": "3", "6.14.12": "4", "6.12.34": "2", "6.14.2": "5", "6.9.12": "9"}
 CANDIDATE = "/torvalds/t/linux-6.16-rc3.tar.gz"
+ARCHIVE = gzip.compress(packed((*TREE, member("linux-6.12/Kconfig", b"\n"))), mtime=0)
 
 
 def sums(versions: dict[str, str]) -> bytes:
@@ -45,7 +53,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     with web_server() as found:
         found.files["/releases.json"] = release_file(ROWS)
         found.files[SUMS] = sums(DIGITS)
-        found.files[CANDIDATE] = b"candidate"
+        found.files[CANDIDATE] = ARCHIVE
         yield found
 
 
@@ -60,11 +68,23 @@ class Host:
 
     def __call__(self, spec: Spec, *, update: bool = False, offline: bool = False) -> Resolved:
         apt = dataclasses.replace(self.apt, offline=offline)
-        site = KernelOrg(self.web.url, {}, offline, stall_s=5.0)
-        found = resolve_sources(spec, self.lock, cache=self.cache, apt=apt, site=site, update=update)
+        found = resolve_sources(spec, self.lock, cache=self.cache, apt=apt, site=self.site(offline), update=update)
         for name, pin in found.pins.items():
             self.lock = self.lock.with_kernel(name, pin)
         return found
+
+    def site(self, offline: bool = False) -> KernelOrg:
+        return KernelOrg(self.web.url, {}, offline, stall_s=5.0)
+
+    def fetch(self, spec: Spec) -> Path:
+        """Resolve one spec, and fetch its tree."""
+        (origin,) = self(spec).origins
+        return fetch(origin, self.cache, self.apt, self.site())
+
+    def left(self) -> list[str]:
+        """The files below the cache, but locks."""
+        paths = (path.relative_to(self.cache.root) for path in self.cache.root.rglob("*") if path.is_file())
+        return sorted(str(path) for path in paths if path.parts[0] != ".locks")
 
 
 @pytest.fixture
@@ -72,8 +92,17 @@ def host(web: Web, tmp_path: Path) -> Host:
     return Host(web, Cache(tmp_path / "cache"), Apt(tmp_path / "apt"))
 
 
-def tarball(web: Web, version: str) -> TarballPin:
-    return TarballPin(version, f"{web.url}/pub/linux/kernel/v6.x/linux-{version}.tar.xz", DIGITS[version] * 64)
+def tarball(version: str) -> TarballPin:
+    """What the lock has: it is shared, so it names kernel.org and no mirror."""
+    return TarballPin(version, f"https://cdn.kernel.org{FOLDER}/linux-{version}.tar.xz", DIGITS[version] * 64)
+
+
+def publish(web: Web, version: str) -> bytes:
+    """Put a release with a tree in it on the mirror."""
+    data = lzma.compress(gzip.decompress(ARCHIVE))
+    web.files[f"{FOLDER}/linux-{version}.tar.xz"] = data
+    web.files[SUMS] += f"{hashlib.sha256(data).hexdigest()}  linux-{version}.tar.xz\n".encode()
+    return data
 
 
 @pytest.mark.parametrize(
@@ -86,12 +115,13 @@ def tarball(web: Web, version: str) -> TarballPin:
     ],
 )
 def test_a_release_is_pinned_with_its_published_sum(host: Host, spec: Spec, version: str) -> None:
-    pin = tarball(host.web, version)
+    pin = tarball(version)
+    near = dataclasses.replace(pin, url=f"{host.web.url}{FOLDER}/linux-{version}.tar.xz")
     found = host(spec)
     assert found.pins == {str(spec): pin}
     (origin,) = found.origins
     assert (origin.spec, origin.stem, origin.version) == (spec, f"{version}-tarball", version)
-    assert (origin.identity, origin.pin, origin.tree) == (DIGITS[version] * 64, pin, None)
+    assert (origin.identity, origin.pin, origin.tree) == (DIGITS[version] * 64, near, None)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +149,8 @@ def test_a_range_is_pinned_and_so_is_each_member(host: Host) -> None:
     found = host(RangeSpec("6.12", "6.15"))  # 6.15 is 6.15.0
     assert found.pins == {
         "6.12..6.15": RangePin(("6.12.34", "6.14.12")),
-        "6.12.34": tarball(host.web, "6.12.34"),
-        "6.14.12": tarball(host.web, "6.14.12"),
+        "6.12.34": tarball("6.12.34"),
+        "6.14.12": tarball("6.14.12"),
     }
     assert [origin.spec for origin in found.origins] == [VersionSpec("6.12.34"), VersionSpec("6.14.12")]
     assert [origin.stem for origin in found.origins] == ["6.12.34-tarball", "6.14.12-tarball"]
@@ -144,11 +174,61 @@ def test_no_such_version_names_the_newest_of_its_series(host: Host) -> None:
 
 
 def test_a_candidate_is_trusted_on_first_use(host: Host) -> None:
-    digest = hashlib.sha256(b"candidate").hexdigest()
+    digest = hashlib.sha256(ARCHIVE).hexdigest()
     found = host(VersionSpec("6.16-rc3"))
-    assert found.pins == {"6.16-rc3": TarballPin("6.16-rc3", f"{host.web.url}{CANDIDATE}", digest)}
+    assert found.pins == {"6.16-rc3": TarballPin("6.16-rc3", f"https://git.kernel.org{CANDIDATE}", digest)}
     assert (found.origins[0].stem, found.origins[0].identity) == ("6.16-rc3-tarball", digest)
-    assert [path for path in (host.cache.root / "sources").rglob("*") if path.is_file()] == []
+    assert host.left() == ["downloads/linux-6.16-rc3.tar.gz"]
+
+
+def test_a_candidate_is_fetched_once_and_a_changed_one_is_refused(host: Host) -> None:
+    assert (host.fetch(VersionSpec("6.16-rc3")) / "Makefile").is_file()
+    assert len(host.web.asked(CANDIDATE)) == 1
+    assert not [name for name in host.left() if name.startswith("downloads/")]
+    shutil.rmtree(host.cache.root / "sources")
+    host.web.files[CANDIDATE] = gzip.compress(gzip.decompress(ARCHIVE), 1)
+    with pytest.raises(Tampered, match=f"expected {hashlib.sha256(ARCHIVE).hexdigest()}"):
+        host.fetch(VersionSpec("6.16-rc3"))
+    assert host.left() == []
+    (origin,) = host(VersionSpec("6.16-rc3"), update=True).origins
+    assert origin.identity == hashlib.sha256(host.web.files[CANDIDATE]).hexdigest()
+
+
+@pytest.mark.parametrize("body", [b"", b"a page", ARCHIVE[:-1], ARCHIVE[:-9] + b"xxxxxxxxx", gzip.compress(b"")])
+def test_a_candidate_that_is_no_whole_archive_is_not_trusted(host: Host, body: bytes) -> None:
+    host.web.files[CANDIDATE] = body
+    with pytest.raises(HostError, match=r"linux-6\.16-rc3\.tar\.gz: found no whole \.tar\.gz"):
+        host(VersionSpec("6.16-rc3"))
+    assert (host.lock, host.left()) == (Lock(), [])
+
+
+def test_a_candidate_that_unpacks_to_too_much_is_not_trusted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktstr.kernels.resolve.MAX_UNPACKED", len(gzip.decompress(ARCHIVE)) - 1)
+    with pytest.raises(HostError, match=r"found no whole \.tar\.gz: unpacks to more than"):
+        host(VersionSpec("6.16-rc3"))
+    assert host.left() == []
+
+
+@pytest.mark.parametrize("spec", [VersionSpec("6.9.30"), VersionSpec("6.9"), RangeSpec("6.9.30", "6.9.30")])
+def test_a_release_is_fetched_from_the_mirror_by_its_published_sum(host: Host, spec: Spec) -> None:
+    host.web.files["/releases.json"] = release_file([("stable", "6.9.30")])
+    publish(host.web, "6.9.30")
+    assert (host.fetch(spec) / "Makefile").read_text() == "VERSION = 6\n"
+    assert len(host.web.asked(f"{FOLDER}/linux-6.9.30.tar.xz")) == 1
+
+
+def test_a_tampered_release_is_refused_and_nothing_is_stored(host: Host) -> None:
+    host.web.files[f"{FOLDER}/linux-6.9.30.tar.xz"] = publish(host.web, "6.9.30") + b"\0" * 4
+    with pytest.raises(Tampered, match="SHA-256 is"):
+        host.fetch(VersionSpec("6.9.30"))
+    assert host.left() == []
+
+
+def test_a_pin_of_another_place_is_fetched_from_there(host: Host) -> None:
+    pin = TarballPin("6.15.3", "https://kernel.example/linux-6.15.3.tar.xz", "3" * 64)
+    host.lock = Lock({"6.15": pin})
+    found = host(VersionSpec("6.15"), offline=True)
+    assert (found.pins["6.15"], found.origins[0].pin) == (pin, pin)
 
 
 def test_a_candidate_that_vanished_is_explained(host: Host) -> None:
@@ -195,7 +275,7 @@ def test_a_source_package_is_pinned_like_any_package(host: Host, archive: Archiv
 @pytest.mark.parametrize("pin", [GitPin("c" * 40), RangePin(("6.15.3",))])
 def test_a_pin_of_another_kind_does_not_stand_for_a_release(host: Host, pin: AnyPin) -> None:
     host.lock = Lock({"6.15": pin})
-    assert host(VersionSpec("6.15")).pins == {"6.15": tarball(host.web, "6.15.3")}
+    assert host(VersionSpec("6.15")).pins == {"6.15": tarball("6.15.3")}
 
 
 def test_a_path_where_nothing_is_says_so_with_the_accepted_forms(host: Host, tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_a_list_keeps_its_order_and_passes_over_what_is_empty() -> None:
         ("git+#main", r"expected git\+URL#REF"),
         ("a\0b/c", "control character"),
         ("6.14\n", "control character"),
+        ("./\ud800", "control character"),
         ("x/" * 4096, "too long a text"),
     ],
 )
