@@ -130,6 +130,7 @@ TEST: Table = {
     "description": Field("text", "what must hold, in one sentence"),
     "duration": Field("duration", "how long the workload runs, in guest time (2s)", MS, 3600 * S),
     "cgroups": Field("node", "the cgroups and their workers", required=True, shape="cgroups"),
+    "performance_mode": Field("bool", "on KVM, host CPUs of its own: pinned, real-time, huge pages"),
     "memory_mib": Field("int", "guest memory; without it, sized by the CPUs", 128, 1 << 20),
     "kargs": Field("kargs", "more kernel arguments"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),

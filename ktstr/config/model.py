@@ -91,6 +91,7 @@ class TestDecl:
     description: str = ""
     duration_ns: int = 2_000_000_000
     memory_mib: int | None = None
+    performance_mode: bool = False
     kargs: tuple[str, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     checks: dict[str, CheckValue] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from ktstr import resources
 from ktstr.config.model import Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
+from ktstr.host import probe_kvm
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.deb import file_sha256, full_or_denied
@@ -29,7 +30,7 @@ from ktstr.schedulers.toolchain import find_toolchain
 from ktstr.tasks.kernels import Kernel, Kernels
 from ktstr.tasks.pins import Pins
 from ktstr.vm import agent as agents
-from ktstr.vm import bundle
+from ktstr.vm import bundle, vmm_build
 from ktstr.vm import image as images
 from ktstr.vm.machine import Machine
 from ktstr.vm.memory import memory_mib
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 # The libraries that a scheduler built by schedulers.build links to, and what those need.
 RUNTIME = ("libc.so.6", "ld-linux-x86-64.so.2", "libm.so.6", "libelf.so.1", "libz.so.1", "libzstd.so.1")
-FAMILIES = ("tools", "agent", "source", "kernel", "scheduler", "image")
+FAMILIES = ("tools", "vmm", "agent", "source", "kernel", "scheduler", "image")
 
 
 @dataclass(frozen=True)
@@ -134,9 +135,39 @@ class Artifacts:
 
     # Tools and machine
 
-    def machine(self) -> Machine:
-        """The machine that ``accel=`` names; ``auto`` is icount until a hypervisor of our own runs here."""
+    def machine(self) -> tuple[Machine, str]:
+        """The machine that ``accel=`` names, and the task it comes from.
+
+        ``auto`` is kvm where a probe guest runs to its end in it, else icount; the reason is printed.
+        """
         accel = self._session.text("accel") or "auto"
+        if accel == "auto":
+            accel = self._best()
+        if accel == "kvm" or "vmm" in self._session.words:
+            task, extension = self._vmm()
+        return (self._kvm(extension), task) if accel == "kvm" else (self._qemu(accel), "tools:qemu")
+
+    def _best(self) -> str:
+        kvm = probe_kvm.probe()
+        accel = "kvm" if kvm.usable else "icount"
+        self._session.progress.step(f"accel={accel}: {kvm.detail}")
+        return accel
+
+    def _vmm(self) -> tuple[str, vmm_build.Extension]:
+        """The step that compiles the VMM, and what it makes."""
+        extension = vmm_build.planned(self.cache, self._session.environ)
+        return self._step("vmm", "", extension.path, extension.make), extension
+
+    def _kvm(self, extension: vmm_build.Extension) -> Machine:
+        from ktstr.vm.host_cpus import HostCpus  # these take a while, and most runs are emulated or have nothing to do
+        from ktstr.vm.kvm import KvmMachine
+        from ktstr.vm.snapshots import Snapshots
+
+        session = self._session
+        host_cpus = HostCpus(session.environ, session.number("cpu_cap"), session.progress.step)
+        return KvmMachine(extension, host_cpus, None if session.flag("no_clone") else Snapshots(self.cache))
+
+    def _qemu(self, accel: str) -> QemuMachine:
         pin = self._pins.tool("qemu", self._apt)
         self._step(
             "tools",
@@ -145,7 +176,7 @@ class Artifacts:
             lambda: ensure_qemu(pin, self.cache, self._apt),
             fresh=lambda: lookup_qemu(pin, self.cache),
         )
-        return QemuMachine(_planned_qemu(pin, self.cache), "icount" if accel == "auto" else accel)
+        return QemuMachine(_planned_qemu(pin, self.cache), accel)
 
     def _bpf(self) -> BpfTools:
         """The BPF tools as they are or will be in the cache."""

@@ -26,7 +26,6 @@ from ktstr.results.store import RECORD, CellStore, reusable
 from ktstr.schedulers.find import resolve_source
 from ktstr.tasks.plan import CellPlan, SkipPlan
 from ktstr.tasks.session import Outcome, Session
-from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import HOST_OVERHEAD_MIB
 
 _COUNTER = itertools.count(1)
@@ -157,17 +156,14 @@ def _measure(session: Session, cell: CellPlan) -> Outcome | None:
 
 
 def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
+    from dataclasses import replace
+
     from ktstr.vm.guest import decode_channel
-    from ktstr.vm.image import cell_part
     from ktstr.vm.topology import differences
 
     assert session.plan is not None and session.plan.machine is not None
-    program = workdir / "program.cpio"
-    program.write_bytes(cell_part(cell.program))
-    point = cell.point
-    spec = GuestSpec(
-        point.kernel.vmlinux, (point.image.path, program), point.topology, point.memory_mib, point.kernel_args
-    )
+    many = session.plan.machines[cell.point.machine_key] > 1
+    spec = replace(cell.point.guest, program=cell.program, many=many)
     timeout = session.values["timeout"]
     assert isinstance(timeout, float)
     with cell.point.kernel.in_use():
@@ -212,7 +208,6 @@ def _keep(session: Session, cell: CellPlan, workdir: Path, record: CellRecord) -
         return None  # we ended it: that says nothing, whatever its machine left
     (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
     (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
-    (workdir / "program.cpio").unlink(missing_ok=True)
     judgement = judged(cell, record)
     if judgement.outcome == "error":
         return _error(session, cell, workdir, record, judgement)

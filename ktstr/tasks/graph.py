@@ -30,6 +30,7 @@ __all__ = [
     "task_stats_list",
     "task_test",
     "task_tools",
+    "task_vmm",
 ]
 
 Task = dict[str, Any]
@@ -90,6 +91,11 @@ def _report(name: str) -> Task:
 def task_tools() -> Iterator[Task]:
     """the private QEMU and BPF tools"""
     yield from _builds("tools")
+
+
+def task_vmm() -> Iterator[Task]:
+    """the virtual machine monitor that runs guests on KVM"""
+    yield from _builds("vmm")
 
 
 def task_agent() -> Iterator[Task]:

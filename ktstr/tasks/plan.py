@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,6 +66,24 @@ class Point:
     command: tuple[str, ...]
     basis: str
 
+    @property
+    def guest(self) -> GuestSpec:
+        """The guest without its program."""
+        return GuestSpec(
+            self.kernel.vmlinux,
+            (self.image.path,),
+            self.topology,
+            self.memory_mib,
+            self.kernel_args,
+            alike=f"{self.kernel.identity} {self.image.digest}",
+            performance=self.test.performance_mode,
+        )
+
+    @property
+    def machine_key(self) -> tuple[object, ...]:
+        """What cells have in common whose machines differ in nothing but the program."""
+        return (self.guest.alike, self.topology, self.memory_mib, self.kernel_args)
+
 
 @dataclass(frozen=True)
 class CellPlan:
@@ -109,6 +128,11 @@ class Plan:
     steps: dict[str, list[Step]]
     machine: Machine | None
     config: Config
+
+    @cached_property
+    def machines(self) -> Counter[tuple[object, ...]]:
+        """How many cells have each machine."""
+        return Counter(cell.point.machine_key for cell in self.cells)
 
     def closure(self, names: Iterable[str]) -> list[str]:
         """The named steps and everything they need, nearest first."""
@@ -188,8 +212,10 @@ def compile_point(point: Point, seed: int) -> Compiled:
 class _CellMaker:
     """Turns cell keys into plans, sharing what the seeds of one point have in common."""
 
-    def __init__(self, config: Config, artifacts: Artifacts, machine: Machine, remembered: Remembered) -> None:
-        self._config, self._artifacts, self._machine = config, artifacts, machine
+    def __init__(
+        self, config: Config, artifacts: Artifacts, machine: Machine, task: str, remembered: Remembered
+    ) -> None:
+        self._config, self._artifacts, self._machine, self._task = config, artifacts, machine, task
         self._remembered = remembered
         self._points: dict[tuple[str, ...], Point] = {}
 
@@ -223,7 +249,10 @@ class _CellMaker:
         memory = self._artifacts.memory_mib(test, topology)
         arguments = _kernel_args(kernel, scheduler, test)
         cpus = _host_cpus(machine.accel, topology)
-        command = machine.command_line(GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments))
+        mode = test.performance_mode
+        command = machine.command_line(
+            GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments, performance=mode)
+        )
         decided = (
             CELL_FORMAT, self._remembered.common, kernel.identity, kernel.label, kernel.commit, image.digest,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
@@ -239,7 +268,7 @@ class _CellMaker:
             memory_mib=memory,
             host_cpus=cpus,
             kernel_args=arguments,
-            needs=("tools:qemu", kernel.task, image.task),
+            needs=(self._task, kernel.task, image.task),
             command=command,
             basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
         )
@@ -300,6 +329,16 @@ def _kernels_of(expansion: Expansion) -> list[str]:
     return list(dict.fromkeys(key.kernel for key in keys))
 
 
+def _without_performance(session: Session, config: Config, expansion: Expansion) -> Expansion:
+    """With ``no_perf_mode=1`` the tests that ask for performance mode are skipped, whatever runs them."""
+    if not session.flag("no_perf_mode"):
+        return expansion
+    off = [key for key in expansion.cells if config.tests[key.test].performance_mode]
+    skips = tuple(Skip(key, "asks for performance mode; no_perf_mode=1 is given") for key in off)
+    cells = tuple(key for key in expansion.cells if key not in set(off))
+    return Expansion(cells, (*expansion.skips, *skips))
+
+
 def _skip(skip: Skip, config: Config, artifacts: Artifacts, accel: str) -> SkipPlan:
     kernel = artifacts.kernels[skip.key.kernel]
     test, topology = config.tests[skip.key.test], config.presets[skip.key.preset]
@@ -317,11 +356,13 @@ def make_plan(session: Session) -> Plan:
     artifacts = Artifacts(session, config)
     if "kernel_build" in session.words:
         return _kernels_only(session, config, artifacts)
-    expansion = expand(config, _selection(session, _kernel_words(session, config, artifacts)))
+    expansion = _without_performance(
+        session, config, expand(config, _selection(session, _kernel_words(session, config, artifacts)))
+    )
     artifacts.kernels.resolve(_kernels_of(expansion))
     artifacts.check_updates()
-    machine = artifacts.machine()
-    maker = _CellMaker(config, artifacts, machine, session.remembered())
+    machine, task = artifacts.machine()
+    maker = _CellMaker(config, artifacts, machine, task, session.remembered())
     made = [maker.try_make(key) for key in _slice(session, list(expansion.cells))]
     cells = [cell for cell in made if isinstance(cell, CellPlan)]
     cells = _named(session, _only_failed(session, cells) if session.flag("failed") else cells)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ktstr.kernels.make import Progress as MakeProgress
 
 _LIVE_S, _PLAIN_S = 0.2, 15.0  # how often a long step says how far it is
-_WORTH_A_LINE = ("tools", "agent", "source", "kernel", "scheduler", "image")
+_WORTH_A_LINE = ("tools", "vmm", "agent", "source", "kernel", "scheduler", "image")
 
 
 class Progress:

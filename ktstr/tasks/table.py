@@ -44,6 +44,7 @@ TASKS: dict[str, TaskInfo] = {
         TaskInfo("scheduler", "Build", "scheduler binaries", _GRAPH, True),
         TaskInfo("image", "Build", "guest images: agent, scheduler and libraries", _GRAPH, True),
         TaskInfo("agent", "Build", "the static guest agent", _GRAPH, True),
+        TaskInfo("vmm", "Build", "the virtual machine monitor that runs guests on KVM", _GRAPH, True),
         TaskInfo("tools", "Build", "the private QEMU and BPF tools", _GRAPH, True),
         TaskInfo("kernel_list", "Kernels", "what is in the kernel cache", ("json", "range", "offline", *BUILDING)),
         TaskInfo("kernel_build", "Kernels", "fetch and build one kernel, or a range of releases", _BUILD, True),

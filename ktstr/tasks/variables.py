@@ -67,9 +67,10 @@ def shard(text: str) -> str:
 
 def accel(text: str) -> str:
     """One of the machine back ends."""
-    if text not in ("auto", "icount", "tcg"):
-        hint = nearest(text, ("auto", "icount", "tcg"))
-        raise ValueError("expected auto, icount or tcg" + (f"; nearest: {hint}" if hint else ""))
+    known = ("auto", "kvm", "icount", "tcg")
+    if text not in known:
+        hint = nearest(text, known)
+        raise ValueError("expected auto, kvm, icount or tcg" + (f"; nearest: {hint}" if hint else ""))
     return text
 
 
@@ -120,7 +121,9 @@ VARIABLES: dict[str, Variable] = {
         _many("scheduler", "list", "schedulers, by glob or bare substring"),
         Variable("seeds", word, "list", "seeds, such as 1..20 or 3,7; 0 perturbs nothing", (), many=True),
         _v("seed", seed, "number", "one seed"),
-        _v("accel", accel, "word", "auto, icount (reproducible) or tcg (a thread per vCPU)", "auto"),
+        _v("accel", accel, "word", "auto, kvm, icount (reproducible) or tcg (emulated, a thread per vCPU)", "auto"),
+        _v("no_perf_mode", flag, "flag", "skip the tests that ask for performance mode", False),
+        _v("no_clone", flag, "flag", "boot every cell's machine on KVM, rather than clone one that has booted", False),
         _v("jobs", count, "number", "cells run at once; default: this host's CPUs"),
         _v("timeout", seconds, "duration", "wall-clock limit of one cell's machine", 900.0),
         _v("dry_run", flag, "flag", "show each cell and why it would run; run nothing", False),
@@ -147,7 +150,7 @@ VARIABLES: dict[str, Variable] = {
         _v("ref", word, "ref", "its branch, tag or commit"),
         _v("force", flag, "flag", "do it without asking; for a build: again, even when it is in the cache", False),
         _v("clean", flag, "flag", "throw the objects of earlier builds away first", False),
-        _v("cpu_cap", count, "number", "build on at most this many CPUs"),
+        _v("cpu_cap", count, "number", "build, and run guests on KVM, on at most this many CPUs"),
         _v("keep", count_or_none, "number", "keep this many of the newest kernels"),
         _v("corrupt_only", flag, "flag", "remove only what is damaged or unfinished", False),
         _v("range", word, "range", "print the releases that A..B stands for, and nothing else"),
@@ -159,7 +162,9 @@ VARIABLES: dict[str, Variable] = {
 
 SELECTION = ("kernel", "test", "preset", "scheduler", "seed", "seeds", "accel")
 BUILDING = ("kconfig", "CC", "LLVM")
-RUNNING = (*BUILDING, "jobs", "timeout", "rerun", "offline", "lock_update")
+RUNNING = (
+    *BUILDING, "jobs", "timeout", "cpu_cap", "no_perf_mode", "no_clone", "rerun", "offline", "lock_update",
+)  # fmt: skip
 TESTING = (
     "dry_run",
     "failed",

@@ -27,8 +27,8 @@ class Left:
     """What a machine left behind: texts are tails, bounded by whoever read them."""
 
     console: str
-    emulator: str  # stdout and stderr of the emulator
-    reset_log: str
+    failure: str | None  # what the machine itself died of, through no fault of the guest
+    triple_fault: bool
     guest: GuestRecord
     channel_error: ChannelError | None
     channel_bytes: int
@@ -49,9 +49,14 @@ def reason(ended: Ended, left: Left) -> tuple[ExitReason, str]:
         return "panic", f"kernel panic: {_quote(panic) or _NO_REASON}"
     if ended.stopped is not None:
         return "host_timeout", _timeout(ended, left)
-    if ended.status != 0:
-        return "emulator_failed", _emulator(ended, left)
+    if left.failure is not None:
+        return "emulator_failed", left.failure
     return _guest_end(left)
+
+
+def fell_over(reset_log: str) -> bool:
+    """Whether QEMU's log of CPU resets shows a triple fault."""
+    return _TRIPLE_FAULT.search(reset_log) is not None
 
 
 def panic_in(console: str) -> str | None:
@@ -70,8 +75,11 @@ def _timeout(ended: Ended, left: Left) -> str:
     return f"the machine was still running after {ended.seconds:.0f} s of host time; {_got_to(left)}"
 
 
-def _emulator(ended: Ended, left: Left) -> str:
-    said = _quote(" / ".join(left.emulator.strip().splitlines()[-3:])) or "it said nothing"
+def emulator_failure(ended: Ended, output: str) -> str | None:
+    """What an emulator's process died of, with the last lines it wrote; None when it ended well."""
+    if ended.status == 0:
+        return None
+    said = _quote(" / ".join(output.strip().splitlines()[-3:])) or "it said nothing"
     if ended.status > 0:
         return f"the emulator exited with {ended.status}: {said}"
     try:
@@ -83,7 +91,7 @@ def _emulator(ended: Ended, left: Left) -> str:
 
 
 def _guest_end(left: Left) -> tuple[ExitReason, str]:
-    if _TRIPLE_FAULT.search(left.reset_log) and not left.guest.ended:
+    if left.triple_fault and not left.guest.ended:
         return "triple_fault", f"a CPU reset itself by a triple fault; {_got_to(left)}"
     error = left.channel_error
     if error is not None and error.kind == "flood":

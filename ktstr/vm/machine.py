@@ -17,13 +17,22 @@ from ktstr.results.record import MachineEnd
 
 @dataclass(frozen=True)
 class GuestSpec:
-    """What to boot. ``initrd_parts`` are cpio files, concatenated in order; memory in MiB."""
+    """What to boot. ``initrd_parts`` are cpio files, concatenated in order; memory in MiB.
+
+    ``program`` is what the agent runs; machines that differ in nothing else have the same ``alike``, so that
+    one can start as a clone of another, and ``many`` says that more than one is wanted. Without ``alike``
+    nothing is cloned. ``performance``: undisturbed, on host CPUs of its own.
+    """
 
     kernel: Path
     initrd_parts: tuple[Path, ...]
     topology: Topology
     memory_mib: int
     kernel_args: tuple[str, ...] = ()
+    program: bytes = b""
+    alike: str = ""
+    many: bool = False
+    performance: bool = False
 
 
 @dataclass(frozen=True)

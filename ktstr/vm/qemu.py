@@ -1,16 +1,10 @@
-"""The QEMU backend: TCG with a virtual clock (``icount``) or a thread per vCPU (``tcg``).
-
-What reads a guest's words (and parses the C header for it) is imported by the first guest: planning needs
-the command line only.
-"""
+"""The QEMU backend: TCG with a virtual clock (``icount``) or a thread per vCPU (``tcg``)."""
 
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ktstr.errors import HostError, InputError
 from ktstr.host.deb import full_or_denied
@@ -18,19 +12,25 @@ from ktstr.results.record import MachineEnd
 from ktstr.vm.image import concatenate
 from ktstr.vm.machine import GuestSpec, MachineResult
 from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
+from ktstr.vm.remains import (
+    CHANNEL,
+    CONSOLE,
+    CONSOLE_CAP,
+    PROGRAM_PART,
+    channel_cap,
+    has_panicked,
+    judge_end,
+    left_in,
+    prepare,
+    program_part,
+    tail,
+)
 from ktstr.vm.supervise import Ended, Limits, supervise
 from ktstr.vm.tools import Tool
 
-if TYPE_CHECKING:
-    from ktstr.vm.ending import Left
-
-CONSOLE, CHANNEL = "console.log", "channel.bin"
-CONSOLE_CAP = 16 << 20
 PROGRAM = "qemu-system-x86_64"
 _INITRD, _OUTPUT, _RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
 _RESET_LOG_CAP = 64 << 20  # bytes; about 1 KiB for each vCPU and reset
-_TAIL = 256 << 10  # bytes of a text that are looked at
-_NO_ROOM = 1 << 20  # bytes; below this the disk counts as full
 
 
 class QemuMachine:
@@ -75,20 +75,19 @@ class QemuMachine:
             )  # fmt: skip
             return self._result(ended, argv, workdir)
         finally:
-            for leftover in (_INITRD, _RESET_LOG):
+            for leftover in (_INITRD, PROGRAM_PART, _RESET_LOG):
                 (workdir / leftover).unlink(missing_ok=True)
             if output.exists() and output.stat().st_size == 0:
                 output.unlink()
 
     def _result(self, ended: Ended, argv: tuple[str, ...], workdir: Path) -> MachineResult:
-        from ktstr.vm.ending import reason
+        from ktstr.vm.ending import emulator_failure, fell_over
 
-        console, channel = workdir / CONSOLE, workdir / CHANNEL
-        why, detail = reason(ended, _left(workdir))
-        if why in ("channel_lost", "channel_garbage", "host_timeout") and _is_full(workdir):
-            why, detail = "emulator_failed", f"the disk of {workdir} is full: what the guest said was lost"
+        failure = emulator_failure(ended, tail(workdir / _OUTPUT))
+        left = left_in(workdir, failure, triple_fault=fell_over(tail(workdir / _RESET_LOG)))
+        why, detail = judge_end(ended, left, workdir)
         end = MachineEnd(why, detail, ended.seconds, self.label, argv, host_dilation=ended.dilation)
-        return MachineResult(end, channel, console)
+        return MachineResult(end, workdir / CHANNEL, workdir / CONSOLE)
 
 
 def _known(accel: str) -> QemuAccel:
@@ -110,62 +109,18 @@ def _files(tool: Tool, spec: GuestSpec, workdir: Path) -> QemuFiles:
 
 
 def _prepare(spec: GuestSpec, workdir: Path) -> None:
-    """The initramfs in one file, and empty console and channel: nothing of an earlier run is read."""
+    """The initramfs in one file, and empty console and channel."""
     try:
-        concatenate(spec.initrd_parts, workdir / _INITRD)
-        for name in (CONSOLE, CHANNEL):
-            (workdir / name).write_bytes(b"")
+        parts = (*spec.initrd_parts, *program_part(spec, workdir))
+        concatenate(parts, workdir / _INITRD)
+        prepare(workdir)
     except OSError as err:
         if err.errno == errno.ENOENT and err.filename is not None:
             raise HostError(f"{err.filename}: is gone", fix="run the command again") from err
         raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
 
 
-def _channel_cap() -> int:
-    from ktstr.vm.protocol import lib
-
-    cap: int = lib.KTSTR_MAX_CHANNEL_BYTES
-    return cap
-
-
 def _limits(workdir: Path, seconds: float) -> Limits:
-    from ktstr.vm.ending import panic_in
-
-    capped = ((CHANNEL, _channel_cap()), (CONSOLE, CONSOLE_CAP), (_RESET_LOG, _RESET_LOG_CAP))
+    capped = ((CHANNEL, channel_cap()), (CONSOLE, CONSOLE_CAP), (_RESET_LOG, _RESET_LOG_CAP))
     files = tuple((workdir / name, cap) for name, cap in capped)
-    return Limits(seconds, files, lambda: panic_in(_tail(workdir / CONSOLE)) is not None)
-
-
-def _left(workdir: Path) -> Left:
-    from ktstr.vm.ending import Left
-    from ktstr.vm.guest import read_channel
-
-    with (workdir / CHANNEL).open("rb") as file:
-        data = file.read(_channel_cap() + 1)
-    record, error = read_channel(data)
-    return Left(
-        console=_tail(workdir / CONSOLE),
-        emulator=_tail(workdir / _OUTPUT),
-        reset_log=_tail(workdir / _RESET_LOG),
-        guest=record,
-        channel_error=error,
-        channel_bytes=len(data),
-    )
-
-
-def _tail(path: Path) -> str:
-    """The end of a file as text, at most ``_TAIL`` bytes; empty when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            return file.read(_TAIL).decode("utf-8", "replace").replace("\r\n", "\n")
-    except OSError:
-        return ""
-
-
-def _is_full(folder: Path) -> bool:
-    try:
-        stats = os.statvfs(folder)
-    except OSError:
-        return False
-    return stats.f_bavail * stats.f_frsize < _NO_ROOM
+    return Limits(seconds, files, lambda: has_panicked(workdir))

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from ktstr.config.fields import RESERVED_KARGS
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
+from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import node_mib
 
@@ -31,19 +31,6 @@ _MACHINE = "q35,hpet=off,sata=off,smbus=off,vmport=off,i8042=off,smm=off,usb=off
 _CPU = "max,vendor=GenuineIntel,l3-cache=on,level=0x16,-rdrand,-rdseed,-erms,-fsrm,-fzrm,-fsrs"
 _RTC = "base=2024-01-01T00:00:00,clock=vm"
 _EMULATOR_SEED = "1"  # alone it does not change the schedule; a cell's seed perturbs the program instead
-
-# Console and early console: a kernel that dies before its drivers is heard. Errors and worse only.
-# panic, oops, reboot: any death of the kernel is a reset at once, by port 0xcf9, which needs no ACPI;
-# -no-reboot makes it the end. KASLR and the CPU's random numbers would differ from run to run;
-# crypto self-tests would take CPU time from the workers for seconds; NUMA balancing moves tasks on
-# its own; the rest saves boot time. The TSC is the emulator's virtual clock, the same on every vCPU.
-_KERNEL_ARGS = (
-    "loglevel=4", "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "oops=panic", "reboot=p", "nokaslr",
-    "random.trust_cpu=off", "cryptomgr.notests=1", "numa_balancing=disable", "mitigations=off", "init_on_alloc=0",
-    "tsc=reliable", "rdinit=/init",
-)  # fmt: skip
-_ICOUNT_KERNEL_ARGS = ("tsc_early_khz=1000000",)  # the virtual TSC counts nanoseconds
-_MAX_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86, less its NUL
 
 # vCPUs take turns on one host thread and one clock. A turn must hold many instructions, so that no
 # vCPU waits long: with vCPUs x 2^shift at 128, a worker was left out for a second (16 at 3, 32 at 2).
@@ -70,27 +57,6 @@ PLACEHOLDERS = QemuFiles("firmware", "vmlinux", "initrd.cpio", "console.log", "c
 def icount_shift(cpus: int) -> int:
     """An instruction takes 2^shift virtual ns: the largest shift up to 3 with ``cpus * 2^shift <= 48``, at least 0."""
     return max((s for s in range(_MAX_SHIFT + 1) if cpus << s <= _MAX_TURN), default=0)
-
-
-def kernel_command_line(spec: GuestSpec, accel: QemuAccel) -> str:
-    """The guest's kernel arguments, the user's last. Raises InputError for one that cannot be passed."""
-    for arg in spec.kernel_args:
-        _check_kernel_arg(arg)
-    ours = _KERNEL_ARGS + (_ICOUNT_KERNEL_ARGS if accel == "icount" else ())
-    line = " ".join((*ours, *spec.kernel_args))
-    if len(line.encode()) > _MAX_COMMAND_LINE:
-        raise InputError(
-            f"kernel arguments: found {len(line.encode())} bytes with ktstr's own, expected at most {_MAX_COMMAND_LINE}"
-        )
-    return line
-
-
-def _check_kernel_arg(arg: str) -> None:
-    if not arg or not arg.isprintable() or any(c.isspace() for c in arg):
-        raise InputError(f"kernel argument {arg!r}: expected one printable word without spaces")
-    name = arg.partition("=")[0]
-    if name in RESERVED_KARGS:
-        raise InputError(f"kernel argument {arg!r}: ktstr sets {name} itself", fix=f"remove {arg}")
 
 
 def qemu_args(spec: GuestSpec, accel: QemuAccel, files: QemuFiles) -> tuple[str, ...]:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from ktstr.results.record import GuestRecord
 from ktstr.vm.channel import ChannelError
-from ktstr.vm.ending import Left, panic_in, reason
+from ktstr.vm.ending import Left, emulator_failure, fell_over, panic_in, reason
 from ktstr.vm.supervise import Ended
 
 EXITED = Ended(0, None, None, 12.0, None, None)
 KILLED = replace(EXITED, status=-9)
-NOTHING = Left("", "", "", GuestRecord(), None, 0)
+NOTHING = Left("", None, False, GuestRecord(), None, 0)
 SPOKE = GuestRecord(kernel_release="7.2.0")
 DONE = replace(SPOKE, ended=True)
 PANIC = "[    0.5] x\n[   12.345678] Kernel panic - not syncing: Fatal exception\n[   12.4] Rebooting in 1 seconds..\n"
@@ -38,14 +38,11 @@ RESET = "CPU Reset (CPU 0)\nEAX=0\nTriple fault\nCPU Reset (CPU 0)\n"
         (replace(KILLED, stopped="timeout"), replace(NOTHING, guest=DONE), "host_timeout", "guest had finished"),
         (replace(KILLED, stopped="timeout"), replace(NOTHING, console=PANIC), "panic", "Fatal exception"),
         (replace(KILLED, stopped="dead"), replace(NOTHING, console=PANIC), "panic", "kernel panic: Fatal exception"),
-        (EXITED, replace(NOTHING, console=PANIC, guest=DONE, reset_log=RESET), "panic", "Fatal exception"),
-        (EXITED, replace(NOTHING, reset_log=RESET), "triple_fault", "triple fault"),
-        (EXITED, replace(NOTHING, reset_log=RESET, guest=DONE), "clean", ""),
-        (replace(EXITED, status=1), replace(NOTHING, emulator="qemu: no kernel\n"), "emulator_failed",
-         "exited with 1: qemu: no kernel"),
-        (replace(EXITED, status=1), NOTHING, "emulator_failed", "it said nothing"),
-        (KILLED, NOTHING, "emulator_failed", "killed by SIGKILL (out of memory?)"),
-        (replace(EXITED, status=-6), NOTHING, "emulator_failed", "killed by SIGABRT"),
+        (EXITED, replace(NOTHING, console=PANIC, guest=DONE, triple_fault=True), "panic", "Fatal exception"),
+        (EXITED, replace(NOTHING, triple_fault=True), "triple_fault", "triple fault"),
+        (EXITED, replace(NOTHING, triple_fault=True, guest=DONE), "clean", ""),
+        (EXITED, replace(NOTHING, failure="KVM: it broke"), "emulator_failed", "KVM: it broke"),
+        (EXITED, replace(NOTHING, failure="it broke", console=PANIC), "panic", "Fatal exception"),
         (EXITED, replace(NOTHING, channel_error=ChannelError("garbage", 40, "bad magic"), channel_bytes=60),
          "channel_garbage", "bad magic at 40"),
         (EXITED, replace(NOTHING, guest=DONE, channel_error=ChannelError("garbage", 40, "bad magic")),
@@ -67,6 +64,27 @@ def test_each_end_has_its_reason(ended: Ended, left: Left, expected: str, detail
     found = reason(ended, left)
     assert found[0] == expected
     assert detail in found[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "expected"),
+    [
+        (0, "a warning\n", None),
+        (1, "qemu: no kernel\n", "the emulator exited with 1: qemu: no kernel"),
+        (1, "a\nb\nc\nd\n", "the emulator exited with 1: b / c / d"),
+        (1, "", "the emulator exited with 1: it said nothing"),
+        (-9, "", "the emulator was killed by SIGKILL (out of memory?): it said nothing"),
+        (-6, "", "the emulator was killed by SIGABRT: it said nothing"),
+        (-99, "", "the emulator was killed by signal 99: it said nothing"),
+    ],
+)
+def test_an_emulator_that_failed_is_quoted(status: int, output: str, expected: str | None) -> None:
+    assert emulator_failure(replace(EXITED, status=status), output) == expected
+
+
+def test_a_log_of_resets_tells_a_triple_fault() -> None:
+    assert fell_over(RESET)
+    assert not fell_over("CPU Reset (CPU 0)\nnot Triple fault\n")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +111,8 @@ def test_what_a_guest_says_is_quoted_on_one_line_of_bounded_length() -> None:
     assert len(detail) < 400
 
 
-@given(st.text(max_size=300), st.text(max_size=300), st.text(max_size=300), st.integers(-70, 255))
-def test_any_text_gives_one_printable_sentence(console: str, emulator: str, log: str, status: int) -> None:
-    left = replace(NOTHING, console=console, emulator=emulator, reset_log=log)
-    assert reason(replace(EXITED, status=status), left)[1].isprintable()
+@given(st.text(max_size=300), st.text(max_size=300), st.integers(-70, 255))
+def test_any_text_gives_one_printable_sentence(console: str, output: str, status: int) -> None:
+    ended = replace(EXITED, status=status)
+    left = replace(NOTHING, console=console, failure=emulator_failure(ended, output))
+    assert reason(ended, left)[1].isprintable()

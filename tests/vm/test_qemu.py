@@ -37,7 +37,7 @@ from ktstr.scenarios.program import (
 )
 from ktstr.vm import agent
 from ktstr.vm.guest import decode_channel
-from ktstr.vm.image import base_part, cell_part
+from ktstr.vm.image import base_part
 from ktstr.vm.machine import GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
@@ -74,11 +74,9 @@ class Lab:
         cancel: threading.Event | None = None,
         memory: int | None = None,
     ) -> MachineResult:
-        cell = folder / "program.cpio"
-        cell.write_bytes(cell_part(program))
         spec = GuestSpec(
-            kernel or self.kernel, (image or self.image, cell), topology, memory or memory_mib(topology),
-            tuple(kernel_args),
+            kernel or self.kernel, (image or self.image,), topology, memory or memory_mib(topology),
+            tuple(kernel_args), program,
         )  # fmt: skip
         return QemuMachine(self.tool, accel).run(spec, folder, timeout_s, cancel or threading.Event())
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ktstr.config.fields import RESERVED_KARGS
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.errors import InputError
+from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
-from ktstr.vm.qemu_args import PLACEHOLDERS, icount_shift, kernel_command_line, qemu_args
+from ktstr.vm.qemu_args import PLACEHOLDERS, icount_shift, qemu_args
 
 
 def spec(label: str, *kernel_args: str, memory: int | None = None) -> GuestSpec:

@@ -1,0 +1,158 @@
+"""The VMM as a Python extension: our C sources and cffi's binding of their public header, compiled once.
+
+It is addressed by its inputs like the guest agent. A wheel may bring one that pip compiled; a checkout never
+does, so an edited source is always compiled again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ktstr import resources
+from ktstr.errors import HostError, InputError
+from ktstr.host.cache import Cache, cache_root
+from ktstr.host.deb import file_sha256, full_or_denied
+from ktstr.vm import agent
+
+MODULE = "_ktstr_vmm"
+FILE = f"{MODULE}.abi3.so"
+HEADER = "ktstr_vmm.h"
+KIND = "vmm"  # its class in the cache
+FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-pthread", "-fvisibility=hidden", "-D_GNU_SOURCE")
+STRICT = ("-Wall", "-Wextra", "-Werror")  # for our sources; cffi's code is not ours
+_PYTHON_FIX = "as root: apt-get install python3-dev"
+
+
+def declarations(header: str) -> str:
+    """What cffi reads of the header: all but the preprocessor's lines, of which it has its guard and includes only."""
+    lines = [line for line in header.splitlines() if not line.startswith("#")]
+    return "\n".join(lines)
+
+
+def write_glue(c_dir: Path, out: Path) -> None:
+    """Write cffi's binding, in API mode: the C compiler checks every declaration against the header."""
+    from cffi import FFI  # not needed to plan
+    from cffi.recompiler import make_c_source
+
+    ffi = FFI()
+    ffi.cdef(declarations((c_dir / "include" / HEADER).read_text(encoding="ascii")))
+    make_c_source(ffi, MODULE, f'#include "{HEADER}"\n', str(out))
+
+
+def sources(c_dir: Path) -> tuple[Path, ...]:
+    """Every file the VMM is made of, sorted. Raises InputError when there are none."""
+    found = sorted((c_dir / "core").glob("*.[ch]"))
+    if not found:
+        raise InputError(f"{c_dir / 'core'}: found no C files, expected the VMM's sources")
+    return (*found, c_dir / "include" / HEADER)
+
+
+def inputs_digest(c_dir: Path, cc: str) -> str:
+    """SHA-256 over sources, header, compiler, flags and Python's own headers. Raises HostError, InputError."""
+    place = _python_headers()
+    known = (agent.compiler_version(cc), FLAGS, STRICT, file_sha256(place / "patchlevel.h"))
+    total = hashlib.sha256(repr(known).encode())
+    for path in sources(c_dir):
+        data = path.read_bytes()
+        total.update(f"{path.parent.name}/{path.name}:{len(data)}:".encode() + data)
+    return total.hexdigest()
+
+
+def build(c_dir: Path, cc: str, out: Path) -> None:
+    """Compile the extension to ``out``, atomically.
+
+    Raises InputError with the compiler's own words, HostError when Python's headers are missing or ``out``
+    cannot be written.
+    """
+    include = ("-I", str(c_dir / "include"), "-I", str(c_dir / "core"), "-I", str(_python_headers()))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".vmm-", dir=out.parent) as name:
+            work = Path(name)
+            glue = work / f"{MODULE}.c"
+            write_glue(c_dir, glue)
+            commands = [
+                [cc, *FLAGS, *(STRICT if path != glue else ()), f"-ffile-prefix-map={c_dir}=.", *include, "-c",
+                 str(path), "-o", str(work / f"{path.stem}.o")]
+                for path in (*(path for path in sources(c_dir) if path.suffix == ".c"), glue)
+            ]  # fmt: skip
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                list(pool.map(_run, commands))
+            made = work / FILE
+            _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)])
+            made.replace(out)
+    except OSError as err:
+        raise full_or_denied(err, out.parent) from err
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join(done.stderr.splitlines()[-20:])
+        raise InputError(f"the VMM does not compile:\n{tail}", fix="look at vmm_c/core, or report it")
+
+
+def _python_headers() -> Path:
+    """Where this Python's ``Python.h`` is. Raises HostError."""
+    folder = Path(sysconfig.get_path("include"))
+    if not (folder / "Python.h").is_file():
+        raise HostError(f"{folder / 'Python.h'}: the headers of this Python are not installed", fix=_PYTHON_FIX)
+    return folder
+
+
+@dataclass(frozen=True)
+class Extension:
+    """The compiled VMM: where it is or will be, the digest of what it is made from, and the compiler that makes it.
+
+    ``cc`` is None for one that pip made.
+    """
+
+    path: Path
+    digest: str
+    cc: str | None
+
+    def make(self) -> None:
+        """Compile it. Raises as ``build``."""
+        if self.cc is not None:
+            build(resources.c_dir(), self.cc, self.path)
+
+
+def planned(cache: Cache, environ: Mapping[str, str]) -> Extension:
+    """The extension for this host. Raises HostError when it can neither be found nor made."""
+    packaged = Path(__file__).parent / FILE
+    if packaged.is_file():
+        return Extension(packaged, file_sha256(packaged), None)
+    cc = agent.compiler(environ)
+    digest = inputs_digest(resources.c_dir(), cc)
+    return Extension(cache.entry(KIND, digest) / FILE, digest, cc)
+
+
+def find_vmm(environ: Mapping[str, str]) -> Path:
+    """The extension, compiled now if need be. Raises HostError when it cannot be made here."""
+    found = planned(Cache(cache_root(environ)), environ)
+    if not found.path.is_file():
+        found.make()
+    return found.path
+
+
+def load_vmm(path: Path) -> Any:
+    """Import the extension: a module with ``ffi`` and ``lib``. Raises HostError when this Python cannot."""
+    spec = importlib.util.spec_from_loader(MODULE, importlib.machinery.ExtensionFileLoader(MODULE, str(path)))
+    assert spec is not None and spec.loader is not None
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except ImportError as err:
+        raise HostError(f"{path}: cannot be loaded: {err}", fix=f"rm -r {path.parent}") from err
+    return module

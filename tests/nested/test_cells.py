@@ -1,0 +1,222 @@
+"""The spine's test set on a real KVM, its verdicts beside those of counted instructions, and the topologies that
+guests there show.
+
+The nested lab is slow: a guest's second takes several, and two emulated CPUs run all of it. So the run is
+made once for each kernel, and every test looks at another side of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ktstr.config.topology import PRESETS, Topology
+from ktstr.host.apt import Apt
+from ktstr.host.cache import Cache, cache_root
+from ktstr.kernels.build import ensure
+from ktstr.kernels.lock import read_lock
+from ktstr.kernels.resolve import resolve
+from ktstr.kernels.spec import DEFAULT
+from ktstr.lab.environ import passed_on
+from ktstr.lab.run import run_in_lab
+from ktstr.resources import c_dir
+from ktstr.results.record import GuestRecord
+from ktstr.scenarios.encode import encode
+from ktstr.scenarios.program import Program
+from ktstr.vm import agent
+from ktstr.vm.guest import decode_channel
+from ktstr.vm.image import base_part, cell_part
+from tests.c.test_c import C_DIR, HERE, run
+from tests.e2e.conftest import ROOT, UserProject, make_project
+from tests.e2e.conftest import lock as lock
+from tests.e2e.test_topologies import EXPECTED, agrees
+
+pytestmark = pytest.mark.e2e
+
+LAB_CPUS = 2
+LAB_S = 2400.0
+MOST_CPUS = 16  # of a preset that the lab boots
+MINIMAL = "debsrc:6.12"
+QUICK = ("odd-5llc", "numa2-4llc")
+DEMOS = ("demo_unfair", "demo_isolation")
+SHOWN = """
+  shown: {duration: 100ms, cgroups: [{name: one, workers: 1}], checks: {not_starved: false}}
+"""
+Cells = dict[str, dict[str, Any]]  # by name without accel and seed
+
+
+def declarations() -> str:
+    """This repository's own, a preset that fits the lab's CPUs, and a test that looks at the topology only."""
+    text = (ROOT / "ktstr.yaml").read_text(encoding="utf-8")
+    text = text.replace("\npresets:\n", "\npresets:\n  pair: 1n1l2c1t\n", 1)
+    return text.replace("\n# Each matrix is", f"{SHOWN}\n# Each matrix is", 1)
+
+
+def by_name(reports: list[dict[str, Any]]) -> Cells:
+    return {cell["name"].rpartition("/")[0]: cell for report in reports for cell in report["cells"]}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """One kernel's cells, KVM's sidecars and guests by name; ``wide`` is the guest with an APIC id above 255."""
+
+    kvm: Cells
+    icount: Cells
+    sidecars: dict[str, dict[str, Any]]
+    guests: dict[str, dict[str, Any]]
+    wide: GuestRecord | None
+
+
+class Lab:
+    """A project that a lab sees, and the folder it writes to."""
+
+    def __init__(self, project: UserProject, out: Path) -> None:
+        self.project, self.out = project, out
+
+    def run(self, invocations: Sequence[str], more: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """``doit test json=1`` for each and then ``more`` commands, in one lab; the reports."""
+        command = f"{sys.executable} -m ktstr.tasks.main test json=1 accel=kvm offline=1 jobs=1"
+        lines = [f"{command} {words} >{self.out}/report-{i}.json" for i, words in enumerate(invocations)]
+        extra = {"KTSTR_RUNS_ROOT": str(self.out / "runs")}
+        cache = Cache(cache_root(os.environ))
+        result = run_in_lab(
+            ["sh", "-c", "; ".join((*lines, *more))],
+            checkout=self.project.path,
+            cache=cache,
+            apt=Apt(cache.apt),
+            lock=read_lock(ROOT / "ktstr.lock"),
+            environ=passed_on(self.project.environment(**extra)),
+            timeout_s=LAB_S,
+            writable=self.out,
+        )
+        texts = [(self.out / f"report-{i}.json").read_text(encoding="utf-8") for i in range(len(lines))]
+        assert all(texts), result.output.decode(errors="replace")[-4000:]
+        return [json.loads(text) for text in texts]
+
+
+def presets(slow: bool) -> tuple[str, ...]:
+    """Those that the lab boots beside those of the matrices."""
+    small = tuple(name for name, label in PRESETS.items() if Topology.parse(label).cpus <= MOST_CPUS)
+    assert len(small) >= 8
+    assert set(QUICK) <= set(small)
+    return small if slow else QUICK
+
+
+def measure(path: Path, lock: str, kernel: str, *, slow: bool) -> Runs:
+    """Build outside, where it is fast, then run the same cells under icount here and under kvm in a lab."""
+    project, out = make_project(path / "project", lock), path / "out"
+    out.mkdir()
+    project.write(declarations())
+    shutil.copytree(ROOT / "schedulers", project.path / "schedulers")
+    built = project.doit(
+        "image", "kernel", "scheduler", "vmm", "accel=kvm", f"kernel={kernel}", f"lock_update={kernel}", timeout=2400
+    )
+    assert built.returncode == 0, built.stderr
+    chosen = f"kernel={kernel}"
+    pair = "test=cgroup_steady,pipe_wake preset=pair scheduler=eevdf,scx_ktstr"
+    demos = f"test={','.join(DEMOS)} preset=tiny-1llc"
+    shown = f"test=shown preset={','.join(presets(slow))}"
+    more = [wide_machine(out / "wide")] if kernel == "default" else []
+    kvm = Lab(project, out).run((chosen, f"{chosen} {pair}", f"{chosen} {demos}", f"{chosen} {shown}"), more)
+    icount = [project.test("accel=icount", chosen, *words.split(), timeout="1200")[1] for words in ("", pair, demos)]
+    wide = decode_channel((out / "wide/channel").read_bytes())[0] if more else None
+    return Runs(by_name(kvm), by_name(icount), *read_results(out), wide)
+
+
+def read_results(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The sidecars of KVM's cells, and what each guest said of its topology, by the cell's name."""
+    sidecars, guests = {}, {}
+    for folder in (out / "runs" / ".cells").iterdir():
+        if not (folder / "sidecar.json").is_file():
+            continue
+        sidecar = json.loads((folder / "sidecar.json").read_text(encoding="utf-8"))
+        name = "/".join(sidecar[key] for key in ("test_name", "preset", "kernel_label", "scheduler"))
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))["record"]
+        sidecars[name], guests[name] = sidecar, record["guest"]
+    return sidecars, guests
+
+
+def wide_machine(folder: Path) -> str:
+    """The command that boots a machine with the APIC ids 0 and 300; its channel goes to ``folder/channel``."""
+    folder.mkdir()
+    cc = agent.compiler(os.environ)
+    agent.build(c_dir(), cc, folder / "agent")
+    (folder / "image").write_bytes(base_part(folder / "agent") + cell_part(encode(Program(0, 60_000_000_000))))
+    sources = [HERE / "vmm_run.c", HERE / "wide_ids.c", *sorted((C_DIR / "core").glob("*.c"))]
+    flags = ["-std=c11", "-O2", "-D_GNU_SOURCE", "-pthread", "-Wl,--wrap=topology_apic_id"]
+    includes = [f"-I{C_DIR / 'include'}", f"-I{C_DIR / 'core'}"]
+    run([cc, *flags, *includes, *map(str, sources), "-o", str(folder / "vmm_wide")])
+    cache = Cache(cache_root(os.environ))
+    lock, apt = read_lock(ROOT / "ktstr.lock"), Apt(cache.apt)
+    kernel = ensure(resolve(DEFAULT, lock, cache, apt), cache, apt).vmlinux
+    append = "console=ttyS0 loglevel=4 panic=-1 oops=panic reboot=k cryptomgr.notests=1 mitigations=off rdinit=/init"
+    options = f"-t 2n2l1c1t -m 512 -d 240000 -c {folder}/channel -a '{append}'"
+    return f"{folder}/vmm_wide {options} {kernel} {folder}/image"
+
+
+@pytest.fixture(
+    scope="module",
+    params=["default", pytest.param(MINIMAL, marks=pytest.mark.slow)],
+)
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lock: str) -> Runs:
+    return measure(tmp_path_factory.mktemp("cells"), lock, request.param, slow=bool(os.environ.get("KTSTR_CHECK_SLOW")))
+
+
+timeout = pytest.mark.timeout(LAB_S + 3600)
+
+
+@timeout
+def test_every_cell_of_the_matrices_passes_and_the_demos_fail(runs: Runs) -> None:
+    found = {name: cell["verdict"] for name, cell in runs.kvm.items()}
+    assert len(found) >= 11 + 4 + 2 + 2
+    wrong = {name: runs.kvm[name]["reasons"] for name, verdict in found.items() if verdict == "error"}
+    assert not wrong
+    assert {found[name] for name in found if name.startswith("demo_")} == {"fail"}
+    assert {found[name] for name in found if name.startswith("shown/")} == {"pass"}
+
+
+@timeout
+def test_no_cell_passes_on_one_machine_and_fails_on_the_other(runs: Runs) -> None:
+    pairs = {name: (runs.kvm[name]["verdict"], cell["verdict"]) for name, cell in runs.icount.items()}
+    assert len(pairs) >= 11 + 4 + 2
+    assert not {name: pair for name, pair in pairs.items() if set(pair) >= {"pass", "fail"}}
+
+
+@timeout
+def test_inconclusive_needs_recorded_steal_and_more_vcpus_than_the_lab_has(runs: Runs) -> None:
+    conclusive = [name for name, cell in runs.kvm.items() if cell["verdict"] != "inconclusive"]
+    assert any("/pair/" in name for name in conclusive)
+    for name in set(runs.kvm) - set(conclusive):
+        sidecar = runs.sidecars[name]
+        assert sidecar["vcpus"] > LAB_CPUS
+        assert sum(sidecar["kvm_run"]["host_wait_ns"]) > 0, name
+
+
+@timeout
+def test_the_guests_sysfs_shows_what_was_declared(runs: Runs) -> None:
+    shown = {name.split("/")[1]: guest for name, guest in runs.guests.items() if name.startswith("shown/")}
+    assert len(shown) >= len(QUICK)
+    for preset, guest in shown.items():
+        agrees(guest, EXPECTED[preset])
+
+
+@timeout
+def test_an_apic_id_above_255_boots(runs: Runs) -> None:
+    if runs.wide is None:
+        return  # one kernel is enough
+    assert runs.wide.ended
+    assert [(cpu.cpu, cpu.node, cpu.package) for cpu in runs.wide.cpus] == [(0, 0, 0), (1, 1, 300)]
+
+
+@timeout
+def test_sidecars_say_what_kvm_did(runs: Runs) -> None:
+    for sidecar in runs.sidecars.values():
+        assert sidecar["accel"] == "kvm"
