@@ -111,18 +111,32 @@ def _unmeasured(limits: Thresholds) -> list[Detail]:
     ]
 
 
-def _workers(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, expected: Expected) -> list[Detail]:
-    run = Run(limits, machine.evidence(expected.accel, record.guest.workers), expected.stop_timeout_ns)
-    return judge_workers(groups, run)
+def _late(details: list[Detail], guest: GuestRecord, run: Run) -> list[Detail]:
+    """Timeouts of the guest are no fault of anybody's in it when its vCPUs waited that long for the host."""
+    stalled_ns = lifecycle.stall_ns(guest)
+    least = {"Deadline": run.stop_timeout_ns, "NotAttached": run.stop_timeout_ns, "Evicted": stalled_ns}
+    return [_excused_by_wait(detail, least.get(detail.kind), run) for detail in details]
+
+
+def _excused_by_wait(detail: Detail, least_ns: float | None, run: Run) -> Detail:
+    if detail.verdict is not Verdict.FAIL or least_ns is None:
+        return detail
+    excuse = machine.explains_delay(run.machine, least_ns)
+    if excuse is None:
+        return detail
+    return replace(detail, verdict=Verdict.INCONCLUSIVE, message=f"{detail.message}; {excuse}")
 
 
 def _details(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, expected: Expected) -> list[Detail]:
     guest = record.guest
+    found = machine.evidence(expected.accel, guest.workers, record.end.kvm)
+    run = Run(limits, found, expected.stop_timeout_ns)
     causes = _end(record.end, guest, expected.accel)
     causes += lifecycle.judge_scheduler(guest, expected.scheduler, ended_well=not causes)
+    causes = _late(causes, guest, run)
     cut_short = bool(causes) and not guest.workers
     set_up = _set_up(guest)
-    worker = [] if cut_short else _workers(record, groups, limits, expected)
+    worker = [] if cut_short else judge_workers(groups, run)
     if set_up:
         worker = _excused(worker)
     elif causes:

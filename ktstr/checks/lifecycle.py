@@ -7,6 +7,7 @@ own last words (its log) and the kernel's (``sched_ext`` lines) are quoted.
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 from ktstr.checks import quote
@@ -15,6 +16,8 @@ from ktstr.results.record import GuestRecord, SchedEvent
 
 # kernel/sched/ext.c: what the watchdog's exit kind (SCX_EXIT_ERROR_STALL) is called.
 WATCHDOG = "runnable task stall"
+# check_rq_for_timeouts there, which runs every half of the timeout: what it tells is up to 1.5 times the timeout.
+_STALL = re.compile(r"failed to run for (\d{1,6})\.(\d{3})s")
 DIED = "scheduler process died"
 SIGNALED = 128  # the agent's code for a process that died of a signal while it was being stopped
 _FATAL = frozenset(s.value for s in signal.Signals) - {signal.SIGINT.value}
@@ -42,6 +45,14 @@ def kernel_words(text: str) -> str:
     lines = quote.lines(text)
     telling = [line for line in lines if "sched_ext:" in line and '" enabled' not in line]
     return " | ".join(list(dict.fromkeys(telling or lines))[:3])
+
+
+def stall_ns(guest: GuestRecord) -> float | None:
+    """How much of the stall the watchdog told of can be beyond its timeout: a third. None when it told of none."""
+    texts = (*(event.text for event in guest.sched_events if event.kind == "evicted"), guest.sched_kmsg)
+    found = [_STALL.search(text) for text in texts]
+    told = [int(m.group(1)) * 1_000_000_000 + int(m.group(2)) * 1_000_000 for m in found if m is not None]
+    return max(told) / 3 if told else None
 
 
 def _evicted(guest: GuestRecord, event: SchedEvent) -> str:

@@ -72,7 +72,7 @@ def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
         f"{_who(group, report)} starved: 0 work units in {report.wall_time_ns / NS:.3f} s"
         f" with {report.cpu_time_ns / MS:.3f} ms of CPU time, limit: more than 0"
     )
-    return _breach("Starved", what, machine.explains_no_work(report), group, report.index, 0, 0)
+    return _breach("Starved", what, machine.explains_no_work(run.machine, report), group, report.index, 0, 0)
 
 
 def spread(group: Group, run: Run) -> list[Detail]:
@@ -191,10 +191,6 @@ def _slowest_waker(group: Group) -> WorkerReport:
     return max(group.reports, key=lambda r: max(r.wake_latencies_ns, default=-1))
 
 
-def _cpus_used(group: Group) -> set[int]:
-    return {cpu for report in group.reports for cpu in report.cpus_used}
-
-
 def wake_p99(group: Group, run: Run) -> list[Detail]:
     """Nearest-rank p99 over the group's wake samples; work types that never block are not judged."""
     limit = run.limits.limit("max_p99_wake_latency_ns")
@@ -210,7 +206,7 @@ def wake_p99(group: Group, run: Run) -> list[Detail]:
         f"{_who(group, worst)} waited longest, {max(worst.wake_latencies_ns)} ns:"
         f" group p99 wake latency {value} ns > limit {limit:g} ns"
     )
-    excuse = machine.explains_wake(run.machine, _cpus_used(group), value, limit)
+    excuse = machine.explains_wake(run.machine, group.reports, group.wakes, limit)
     return [_breach("Benchmark", what, excuse, group, worst.index, value, limit)]
 
 
@@ -230,18 +226,8 @@ def wake_cv(group: Group, run: Run) -> list[Detail]:
         f"{_who(group, worst)} waited longest, {max(worst.wake_latencies_ns)} ns:"
         f" group wake latency CV {value:.4f} > limit {limit:g}"
     )
-    return [_breach("Benchmark", what, _cv_excuse(group, run, samples, limit), group, worst.index, value, limit)]
-
-
-def _cv_excuse(group: Group, run: Run, samples: formulas.Samples, limit: float) -> str | None:
-    """Rule 2 for a CV: it holds once the samples that can contain the largest stall are shortened by it."""
-    stall = run.machine.stall_on(_cpus_used(group))
-    if stall is None:
-        return None
-    shortened = formulas.cv([v - stall.ns if v >= stall.ns else v for v in samples.values], samples.weights)
-    if shortened is None or shortened > limit:
-        return None
-    return f"the machine left vCPU {stall.cpu} unrun for up to {stall.ns / MS:.3f} ms"
+    excuse = machine.explains_wake_cv(run.machine, group.reports, samples, limit)
+    return [_breach("Benchmark", what, excuse, group, worst.index, value, limit)]
 
 
 def migration_ratio(group: Group, run: Run) -> list[Detail]:

@@ -1,7 +1,7 @@
 """``doit doctor``: what this host can do, each finding with the fix for what it cannot.
 
-Every probe looks and changes nothing. ``ok`` is True when a need is met, False when it is
-not, None when nothing depends on it or nothing could be proven.
+Every probe looks and changes nothing, but that of KVM compiles the VMM if nobody has yet. ``ok`` is
+True when a need is met, False when it is not, None when nothing depends on it or nothing could be proven.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Finding:
 def examine(results: Path, environ: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
     """Look at everything, in the order it is printed. ``results``: the folder that runs are written to.
 
-    Takes a fraction of a second, most of it the compilers' versions. ``environ`` is the process's own
-    unless given.
+    Takes about a second, most of it the probe guest and the compilers' versions, and some more where the VMM is
+    yet to be compiled. ``environ`` is the process's own unless given.
     """
     environ = os.environ if environ is None else environ
-    host = (python(), machine(), cpus(), memory(), kvm())
+    host = (python(), machine(), cpus(), memory(), kvm(environ))
     tools = (c_compiler(environ), static_libc(environ), bpf_compiler(environ), kernel_builds(environ), apt(environ))
     return (*host, *tools, *cached(environ), folder("results", results, RESULTS_FREE_MIN, RESULTS_FIX))
 
@@ -110,10 +110,11 @@ def memory() -> Finding:
     return Finding("memory", fits, detail, None if fits else f"free {MEMORY_MIN / GIB:g} GiB, or run with jobs=1")
 
 
-def kvm() -> Finding:
-    """Never a need: without it guests are emulated."""
-    found = probe_kvm.probe()
-    return Finding("kvm", None, f"{found.detail}; accel=auto uses icount", found.fix)
+def kvm(environ: Mapping[str, str]) -> Finding:
+    """What the probe guest found just now. Never a need: without KVM guests are emulated."""
+    found = probe_kvm.judge(environ, anew=True)
+    accel = "kvm" if found.usable else "icount"
+    return Finding("kvm", True if found.usable else None, f"{found.detail}; accel=auto uses {accel}", found.fix)
 
 
 def c_compiler(environ: Mapping[str, str]) -> Finding:

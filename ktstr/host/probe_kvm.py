@@ -1,29 +1,76 @@
-"""What ``/dev/kvm`` says of itself, and why that proves nothing.
+"""Whether KVM runs guests here, by running one.
 
-A paravirtual or emulated KVM opens, creates machines and then stops at the first
-instruction it cannot emulate. Only a guest that ran to its end proves that KVM works.
+That ``/dev/kvm`` opens proves nothing: a paravirtual or emulated KVM creates machines and then stops at the
+first instruction it cannot emulate. So a probe guest (``vmm_c/probe/probe.c``) does in the VMM what every stock
+kernel does. It runs in a process of its own, which a KVM that hangs takes with it; run as a program, this
+module is that process. The verdict is kept in the cache for this boot of the host.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
+import json
 import os
-from dataclasses import dataclass
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
+
+from ktstr import resources
+from ktstr.errors import InputError, KtstrError
 
 DEVICE = Path("/dev/kvm")
 KVM_GET_API_VERSION = 0xAE00  # _IO(KVMIO, 0x00), include/uapi/linux/kvm.h
 KVM_API_VERSION = 12  # the only version any kernel since 2.6.22 answers
 
+GUEST_MS = 900  # for the guest; an emulated host's KVM needs 150 to 250, a real one less than 20
+CHILD_S = 2.0  # for the machine: made, run and destroyed
+START_S = 20.0  # for the child with its interpreter on a host that is busy
+REAP_S = 1.0  # a process stuck in the host's kernel outlives its SIGKILL, and is left
+PATIENCE_S = 3600.0  # how long a verdict holds that a busy host may have caused
+MEMORY_MIB = 32
+LABEL = "1n1l2c1t"
+REMEMBERED = "kvm-probe.json"  # in the cache
+FLAGS = (
+    "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic", "-no-pie", "-fno-stack-protector",
+    "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-mgeneral-regs-only", "-mno-red-zone", "-nostdlib",
+    "-static", "-Wl,-e,start", "-Wl,-Ttext-segment=0x1000000", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Kvm:
-    """``usable``: False when it certainly is not, None when it opens and nothing was proven."""
+    """``usable``: True when a guest ran to its end, False when none can, None when nothing was proven."""
 
     usable: bool | None
     detail: str
     fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the child ended: the machine's reason and text, and what the guest had said by then.
+
+    ``reason`` is one of ``VmmExit``, or "refused": the VMM's own sentence and fix for why there is no machine.
+    """
+
+    reason: str
+    text: str
+    console: str = ""
+    fix: str | None = None
+
+    @property
+    def certain(self) -> bool:
+        """It will end like this every time: no other process and no load of the host had a part in it."""
+        return self.reason in ("power_off", "reset", "triple_fault", "internal_error", "fail_entry")
 
 
 def probe(device: Path = DEVICE) -> Kvm:
@@ -43,6 +90,172 @@ def probe(device: Path = DEVICE) -> Kvm:
     return Kvm(None, f"{device} opens, which proves nothing: no guest has run in it")
 
 
+def judge(environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
+    """Whether guests run in KVM here: the probe guest's verdict, remembered unless ``anew``.
+
+    Compiles the VMM first if it has not been. ``usable`` is None when that is not possible. Raises nothing.
+    """
+    from ktstr.vm.vmm_build import find_vmm  # imports this package
+
+    found = probe()
+    if found.usable is False:
+        return found
+    try:
+        return run_probe(find_vmm(environ), environ, anew=anew)
+    except KtstrError as err:
+        return Kvm(None, f"{DEVICE} opens, but no guest could be tried: {err.message}", err.fix)
+
+
+def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
+    """The verdict of the probe guest in this VMM: the remembered one, unless ``anew`` or there is none.
+
+    Takes 0.3 s where KVM works, at most START_S. Raises HostError and InputError when the guest cannot be compiled.
+    """
+    from ktstr.host.cache import cache_root
+
+    found = probe()
+    if found.usable is False:
+        return found
+    place, key = cache_root(environ) / REMEMBERED, _key(extension, environ)
+    known = None if anew else recall(place, key)
+    if known is not None:
+        return known
+    with tempfile.TemporaryDirectory(prefix="ktstr-probe-") as folder:
+        guest = Path(folder) / "guest"
+        build_guest(guest, environ)
+        run = run_guest(extension, guest)
+    found = verdict(run)
+    if run.reason != "refused":
+        remember(place, key, found, None if run.certain else time.time() + PATIENCE_S)
+    return found
+
+
+def build_guest(out: Path, environ: Mapping[str, str]) -> None:
+    """Compile the probe guest, an ELF kernel. Raises HostError without a compiler, InputError in its words."""
+    from ktstr.vm.agent import compiler
+
+    command = [compiler(environ), *FLAGS, str(_source()), "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join(done.stderr.splitlines()[-10:])
+        raise InputError(f"the probe guest does not compile:\n{tail}", fix=f"look at {_source()}, or report it")
+
+
+def run_guest(extension: Path, guest: Path) -> Run:
+    """Run ``guest`` in a machine of a child process. The child ends, or is left behind, whatever KVM does."""
+    with open(os.memfd_create("console", os.MFD_CLOEXEC), "rb") as console:  # noqa: PTH123 - a descriptor
+        status, answer = run_child([*_child_command(), str(extension), str(guest), str(console.fileno())], console)
+        said = console.seek(0) or console.read().decode("ascii", errors="replace")
+    try:
+        return Run(console=str(said), **json.loads(answer))
+    except (ValueError, TypeError):
+        return Run("died", _manner(status, answer), str(said))
+
+
+def run_child(command: Sequence[str], console: IO[bytes], start_s: float = START_S) -> tuple[int | None, str]:
+    """Run a command that inherits ``console``: its exit status, and the last line it wrote. None: it was killed."""
+    root = str(Path(resources.__file__).parent.parent)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, *sys.path)))}
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environ,
+        pass_fds=(console.fileno(),),
+    )
+    try:
+        output, _ = child.communicate(timeout=start_s)
+        return child.returncode, output.rstrip().rpartition("\n")[2]
+    except subprocess.TimeoutExpired:
+        return None, ""
+    finally:
+        _end(child)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Kill it, and wait no longer than a process takes to die."""
+    child.kill()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(REAP_S)
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _child_command() -> list[str]:
+    return [sys.executable, "-P", "-m", __spec__.name]
+
+
+def _manner(status: int | None, last: str) -> str:
+    if status is None:
+        return f"it did not come back within {START_S:g} s"
+    if status == -signal.SIGALRM:
+        return f"the machine was not done after {CHILD_S:g} s"
+    if status < 0:
+        return f"the VMM was killed by signal {-status}"
+    return f"the VMM ended with status {status}: {last}"
+
+
+def verdict(run: Run) -> Kvm:
+    """What the run says of KVM, in one line that names the step it stopped at."""
+    if run.reason == "power_off":
+        return Kvm(True, "KVM runs guests: the probe guest ran to its end")
+    if run.reason == "refused":
+        return Kvm(False, f"KVM makes no machine here: {run.text}", run.fix)
+    step = run.console.rstrip("\n").rpartition("\n")[2]
+    where = f"stopped at {step!r}" if step else "stopped before its first step"
+    why = "with a wrong result" if run.reason == "reset" else run.text.partition(";")[0]
+    if run.reason == "deadline":
+        why = f"not done after {GUEST_MS} ms"
+    return Kvm(False, f"KVM here runs no stock kernel: the probe guest {where}: {why}")
+
+
+def recall(place: Path, key: str) -> Kvm | None:
+    """The verdict remembered for ``key``, unless its time is up."""
+    try:
+        found = json.loads(place.read_bytes())
+        until, kvm = found["until"], Kvm(**found["kvm"])
+        fresh = found["key"] == key and (until is None or time.time() < until < time.time() + 2 * PATIENCE_S)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    said = isinstance(kvm.usable, bool) and isinstance(kvm.detail, str) and isinstance(kvm.fix, str | None)
+    return kvm if fresh and said else None
+
+
+def remember(place: Path, key: str, found: Kvm, until: float | None) -> None:
+    """Store a verdict, to be forgotten at ``until`` (Unix time). A cache that cannot be written stays as it is."""
+    temp = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        with suppress(OSError):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temp.write_text(json.dumps({"key": key, "until": until, "kvm": asdict(found)}) + "\n", encoding="utf-8")
+            temp.replace(place)
+    finally:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
+def _key(extension: Path, environ: Mapping[str, str]) -> str:
+    """The digest of all a verdict depends on: this boot of this host, the device, the VMM, the guest."""
+    from ktstr.vm.agent import compiler
+    from ktstr.vm.snapshots import host_identity
+
+    device, binary = DEVICE.stat(), extension.stat()
+    known = (
+        host_identity(),
+        (device.st_dev, device.st_ino, device.st_rdev, device.st_ctime_ns),
+        (str(extension), binary.st_size, binary.st_mtime_ns),
+        (compiler(environ), FLAGS, _source().read_bytes()),
+    )
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def _source() -> Path:
+    return resources.c_dir() / "probe" / "probe.c"
+
+
 def _unopened(device: Path, err: OSError) -> Kvm:
     if err.errno in (errno.EACCES, errno.EPERM):
         return Kvm(False, f"{device} may not be opened by this user", f"as root: usermod -aG kvm {_user()}")
@@ -53,3 +266,40 @@ def _unopened(device: Path, err: OSError) -> Kvm:
 
 def _user() -> str:
     return os.environ.get("USER") or str(os.getuid())
+
+
+def _in_child(extension: Path, guest: Path, console_fd: int) -> Run:
+    """Run the guest in this process, which the kernel's alarm ends if KVM does not."""
+    from ktstr.config.topology import Topology
+    from ktstr.vm.vmm import Vmm, VmmConfig
+    from ktstr.vm.vmm_build import load_vmm
+
+    library = load_vmm(extension)
+    config = VmmConfig(
+        guest,
+        Topology.parse(LABEL),
+        MEMORY_MIB,
+        console_fd=console_fd,
+        console_limit=4096,
+        deadline_ms=GUEST_MS,
+    )
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, CHILD_S)
+    try:
+        with Vmm(library, config) as vmm:
+            vmm.start()
+            ended = vmm.wait(None)
+    except KtstrError as err:
+        return Run("refused", err.message, fix=err.fix)
+    assert ended is not None
+    return Run("refused" if ended.reason == "host_error" else ended.reason, ended.text)
+
+
+def _main(extension: str, guest: str, console_fd: str) -> None:
+    run = asdict(_in_child(Path(extension), Path(guest), int(console_fd)))
+    del run["console"]  # the parent has it, even of a child that died
+    print(json.dumps(run))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,7 +1,8 @@
 """Frozen dataclasses to plain JSON values and strictly back, driven by their type hints.
 
 Known types: int (within 64 bits), float, bool, str, None, unions with None, Literal, fixed-type
-tuples, dict with str keys, nested dataclasses. Decoding takes exactly the declared fields.
+tuples, dict with str keys, nested dataclasses. Decoding takes exactly the declared fields; one that
+is None by default may be missing, since older files cannot have it.
 """
 
 from __future__ import annotations
@@ -51,9 +52,10 @@ def _object(cls: Any, data: object, where: str) -> Any:
     if not isinstance(data, dict):
         raise _fail(where, data, "an object")
     hints = _hints(cls)
-    for name in (*(n for n in data if n not in hints), *(n for n in hints if n not in data)):
+    optional = {f.name for f in dataclasses.fields(cls) if f.default is None}
+    for name in (*(n for n in data if n not in hints), *(n for n in hints if n not in data and n not in optional)):
         raise DecodeError(f"{where}.{name}: {'unknown field' if name in data else 'missing field'}")
-    return cls(**{name: _value(kind, data[name], f"{where}.{name}") for name, kind in hints.items()})
+    return cls(**{name: _value(hints[name], item, f"{where}.{name}") for name, item in data.items()})
 
 
 def _items(args: tuple[Any, ...], data: object, where: str) -> tuple[Any, ...]:

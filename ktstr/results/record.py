@@ -144,8 +144,33 @@ class GuestRecord:
 
 
 @dataclass(frozen=True)
+class KvmRun:
+    """What a guest on KVM took of its host.
+
+    ``vm_stats``, ``vcpu_stats``: KVM's own numbers by name, of the VM and of each vCPU. ``host_run_ns``,
+    ``host_wait_ns``: of each vCPU's thread, ran on a host CPU, and was runnable but waited for one.
+    ``halt_poll_ns``: how long the host polls before it lets a halted vCPU's thread sleep. ``cpu_budget``: host CPUs
+    the vCPUs could use at once; ``overcommit``: vCPUs for each of them. ``cloned``: it began as a copy of a booted
+    machine; ``boot_ms``: host time from its start to the agent's first word. ``performance``: what performance mode
+    did, None without it.
+    """
+
+    vm_stats: dict[str, int]
+    vcpu_stats: tuple[dict[str, int], ...]
+    host_run_ns: tuple[int, ...]
+    host_wait_ns: tuple[int, ...]
+    halt_poll_ns: int | None
+    cpu_budget: int
+    overcommit: float
+    cloned: bool
+    boot_ms: float | None = None
+    performance: dict[str, object] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MachineEnd:
-    """How the machine ended and what it cost the host."""
+    """How the machine ended and what it cost the host. ``kvm`` is None unless KVM ran it."""
 
     reason: ExitReason
     detail: str
@@ -154,6 +179,7 @@ class MachineEnd:
     command: tuple[str, ...]
     cleanup_ms: int | None = None
     host_dilation: float | None = None
+    kvm: KvmRun | None = None
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,25 @@ from ktstr.checks.stats import ScenarioStats, step_window
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.errors import InputError
 from ktstr.results.files import SIDECAR_CAP, read_json
-from ktstr.results.record import CellRecord, GuestRecord, Stimulus, WorkerReport
+from ktstr.results.record import CellRecord, GuestRecord, KvmRun, Stimulus, WorkerReport
 from ktstr.results.schema import first_problem
 from ktstr.results.siphash import siphash
 
 MS = 1_000_000
 Json = dict[str, Any]
 
+# KVM's numbers that a sidecar has of each vCPU; its record has all of them.
+KVM_STATS = (
+    "exits", "halt_exits", "halt_successful_poll", "halt_attempted_poll", "halt_wait_ns", "preemption_reported",
+    "signal_exits", "hypercalls",
+)  # fmt: skip
+
 # Not the guest's doing: who ran it, when, where and for how long.
 NOT_THE_GUEST = frozenset(
     {
         "timestamp", "run_id", "host", "host_dilation", "cleanup_duration_ms", "run_source", "resolve_source",
-        "project_commit", "measured_commit", "kernel_commit", "scheduler_commit", "input_digest",
+        "project_commit", "measured_commit", "kernel_commit", "scheduler_commit", "input_digest", "kvm_stats",
+        "kvm_run",
     }
 )  # fmt: skip
 
@@ -43,9 +50,10 @@ NOT_THE_GUEST = frozenset(
 class CellIdentity:
     """Which cell it is. ``topology`` is a label; ``sysctls`` are ``sysctl.key=value``, ``kargs`` verbatim.
 
-    ``cpu_budget``: host CPUs the guest could use at once; 1 under icount. ``resolve_source``: how the
-    scheduler's binary was found (path, auto_built, not_found). ``kernel_label``: what the run calls the
-    kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its preemption model, as ``config_facts`` says it.
+    ``cpu_budget``: host CPUs the guest could use at once, unless its run says it; 1 under icount.
+    ``resolve_source``: how the scheduler's binary was found (path, auto_built, not_found).
+    ``kernel_label``: what the run calls the kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its
+    preemption model, as ``config_facts`` says it.
     """
 
     test: str
@@ -112,7 +120,7 @@ def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> J
     """
     if judgement.outcome == "error" or judgement.stats is None:
         raise ValueError("a cell that ended in an error has no sidecar")
-    guest = record.guest
+    guest, kvm = record.guest, record.end.kvm
     return _whole(
         identity,
         outcome=judgement.outcome,
@@ -124,7 +132,9 @@ def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> J
         measured={
             "kernel_version": identity.kernel_version or guest.kernel_release,
             "vcpus": identity.vcpus,
-            "cpu_budget": identity.cpu_budget,
+            "cpu_budget": identity.cpu_budget if kvm is None else kvm.cpu_budget,
+            "kvm_stats": None if kvm is None else _kvm_stats(kvm),
+            "kvm_run": None if kvm is None else _kvm_run(kvm),
             "resolve_source": identity.resolve_source,
             "stimulus_events": _stimuli(guest),
             "cleanup_duration_ms": record.end.cleanup_ms,
@@ -213,6 +223,7 @@ def _whole(
         "workers": [],
         "vcpu_times": [],
         "sched_events": [],
+        "kvm_run": None,
     }
     finite: Json = _finite({**whole, **measured})
     return finite
@@ -255,6 +266,25 @@ def _stimulus(stimulus: Stimulus, window: tuple[Stimulus, Stimulus] | None, *, f
         "op_kind": stimulus.op,
         "detail": quote.clean(stimulus.detail) or None,
         "total_iterations": stimulus.total_iterations,
+    }
+
+
+def _kvm_stats(run: KvmRun) -> Json:
+    """Those of ``KVM_STATS`` that this host's KVM keeps."""
+    return {"per_vcpu": [{name: found[name] for name in KVM_STATS if name in found} for found in run.vcpu_stats]}
+
+
+def _kvm_run(run: KvmRun) -> Json:
+    """What the run took of its host; the times of vCPU threads under the names of the host's schedstat."""
+    times = zip(run.host_run_ns, run.host_wait_ns, strict=False)
+    return {
+        "vcpu_threads": [{"run_ns": ran, "run_delay_ns": waited} for ran, waited in times],
+        "halt_poll_ns": run.halt_poll_ns,
+        "overcommit": run.overcommit,
+        "cloned": run.cloned,
+        "boot_ms": run.boot_ms,
+        "performance_mode": run.performance,
+        "warnings": [quote.clean(text) for text in run.warnings],
     }
 
 

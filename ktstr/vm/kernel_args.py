@@ -9,18 +9,16 @@ from ktstr.vm.machine import GuestSpec
 # Console and early console: a kernel that dies before its drivers is heard. Errors and worse only.
 # panic, oops, reboot: any death of the kernel is a reset at once, without ACPI, which ends the machine.
 # KASLR and the CPU's random numbers would differ from run to run; crypto self-tests would take CPU time
-# from the workers for seconds; NUMA balancing moves tasks on its own; the rest saves boot time. The TSC is the same on every vCPU, emulated or KVM's.
+# from the workers for seconds; NUMA balancing moves tasks on its own; the rest saves boot time. The TSC is
+# the same on every vCPU, emulated or KVM's.
 _KERNEL_ARGS = (
-    "loglevel=4", "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "oops=panic", "nokaslr",
+    "loglevel=4", "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "oops=panic", "{reboot}", "nokaslr",
     "random.trust_cpu=off", "cryptomgr.notests=1", "numa_balancing=disable", "mitigations=off", "init_on_alloc=0",
     "tsc=reliable", "rdinit=/init",
 )  # fmt: skip
-# Of one machine. A reset is port 0xcf9 of QEMU's q35; the VMM has a keyboard controller for it.
-_OF_MACHINE = {
-    "icount": ("reboot=p", "tsc_early_khz=1000000"),  # the virtual TSC counts nanoseconds
-    "tcg": ("reboot=p",),
-    "kvm": ("reboot=k",),
-}
+# A reset is port 0xcf9 of QEMU's q35; the VMM has a keyboard controller for it.
+_REBOOT = {"icount": "reboot=p", "tcg": "reboot=p", "kvm": "reboot=k"}
+_MORE = {"icount": ("tsc_early_khz=1000000",)}  # the virtual TSC counts nanoseconds
 _MAX_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86, less its NUL
 
 
@@ -28,7 +26,7 @@ def kernel_command_line(spec: GuestSpec, accel: str) -> str:
     """The guest's kernel arguments, the user's last. Raises InputError for one that cannot be passed."""
     for arg in spec.kernel_args:
         _check_kernel_arg(arg)
-    ours = _KERNEL_ARGS + _OF_MACHINE[accel]
+    ours = (*(arg.format(reboot=_REBOOT[accel]) for arg in _KERNEL_ARGS), *_MORE.get(accel, ()))
     line = " ".join((*ours, *spec.kernel_args))
     if len(line.encode()) > _MAX_COMMAND_LINE:
         raise InputError(

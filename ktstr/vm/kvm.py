@@ -7,19 +7,19 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
+
 import ktstr
-from ktstr.config.topology import Topology
 from ktstr.errors import HostError
 from ktstr.host.deb import full_or_denied
 from ktstr.results.record import KvmRun, MachineEnd
-from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec, MachineResult
@@ -38,11 +38,12 @@ from ktstr.vm.remains import (
 )
 from ktstr.vm.snapshots import Snapshot, Snapshots
 from ktstr.vm.supervise import DEAD_GRACE_S, Ended, Stop
-from ktstr.vm.vmm import Vmm, VmmConfig, VmmError, VmmExit
+from ktstr.vm.vmm import VcpuTimes, Vmm, VmmConfig, VmmError, VmmExit
 from ktstr.vm.vmm_build import Extension, load_vmm
 
 TICK_S = 0.1  # how often cancel and the console are looked at; the end itself is noticed at once
-_READY_S = 0.005  # how often a machine that boots to be cloned is asked whether it waits
+_SOON_S = 0.01  # how often a machine that boots is asked whether its agent has spoken
+_LOOK_TICKS = 5  # at the console, for a panic
 _HALT_POLL = Path("/sys/module/kvm/parameters/halt_poll_ns")
 _STOPS: Mapping[str, Stop] = {"deadline": "timeout"}
 _FAILURES = frozenset({"internal_error", "fail_entry", "host_error"})
@@ -129,12 +130,18 @@ class _Run:
     cancel: threading.Event
     stopped: Stop | None = None
     flooded: Path | None = None
+    boot_ms: float | None = None
+    before: tuple[VcpuTimes, ...] = ()  # of each vCPU's thread, when the agent first spoke or the clone began
 
     def booted(self, performance: Performance | None) -> tuple[VmmExit, KvmRun]:
         parts = (*self.spec.initrd_parts, *program_part(self.spec, self.workdir))
         with self._machine(self._config(parts, performance)) as vmm:
+            started = time.monotonic()
             vmm.start()
-            return self._until_end(vmm), _cost(vmm, self.spec.topology, performance, cloned=False)
+            if self._until(vmm, lambda: vmm.channel_output().written > 0):
+                self.boot_ms = (time.monotonic() - started) * 1000
+                self.before = self._times(vmm)
+            return self._until_end(vmm), self._cost(vmm, performance, cloned=False)
 
     def cloned(self, snapshot: Snapshot) -> tuple[VmmExit, KvmRun]:
         (self.workdir / CHANNEL).write_bytes(snapshot.channel.read_bytes())
@@ -144,7 +151,8 @@ class _Run:
             with machine as vmm:
                 vmm.start()
                 self._deliver(vmm)
-                return self._until_end(vmm), _cost(vmm, self.spec.topology, None, cloned=True)
+                self.before = self._times(vmm)
+                return self._until_end(vmm), self._cost(vmm, None, cloned=True)
 
     def template(self, folder: Path) -> bool:
         """Boot a machine that waits for its program, and keep it in ``folder``; False when it does not come so far."""
@@ -153,7 +161,7 @@ class _Run:
         try:
             with self._machine(config) as vmm:
                 vmm.start()
-                if not self._until_ready(vmm):
+                if not self._until(vmm, lambda: is_ready((self.workdir / CHANNEL).read_bytes())):
                     return False
                 with Snapshot(folder).created() as files:
                     vmm.snapshot(*files)
@@ -190,18 +198,26 @@ class _Run:
             config = replace(config, console_fd=console.fileno(), channel_fd=channel.fileno())
             yield stack.enter_context(Vmm(_library(self.extension), config))
 
-    def _until_ready(self, vmm: Vmm) -> bool:
-        while not is_ready((self.workdir / CHANNEL).read_bytes()):
-            if vmm.wait(_READY_S) is not None or self.cancel.is_set():
+    def _until(self, vmm: Vmm, holds: Callable[[], bool]) -> bool:
+        """Wait until a guest that boots has come so far; False when it ended or died, or was cancelled, before."""
+        ticks = 0
+        while not holds():
+            ticks += 1
+            if vmm.wait(_SOON_S) is not None or self.cancel.is_set():
+                return False
+            if ticks % (_LOOK_TICKS * 20) == 0 and has_panicked(self.workdir):
                 return False
         return True
+
+    def _times(self, vmm: Vmm) -> tuple[VcpuTimes, ...]:
+        return tuple(vmm.times(cpu) for cpu in range(self.spec.topology.cpus))
 
     def _deliver(self, vmm: Vmm) -> None:
         """Give a clone its program, the time, and randomness that no other clone has."""
         data = pack(self.spec.program, os.urandom(64), time.time_ns())
         while data:
             data = data[vmm.send(data) :]
-            if data and vmm.wait(_READY_S) is not None:
+            if data and vmm.wait(_SOON_S) is not None:
                 return
 
     def _until_end(self, vmm: Vmm) -> VmmExit:
@@ -212,10 +228,30 @@ class _Run:
             self.stopped = self._why_stop(vmm, dead_at)
             if self.stopped is not None:
                 vmm.stop()
-            elif dead_at is None and tick % 5 == 0 and has_panicked(self.workdir):
+            elif dead_at is None and tick % _LOOK_TICKS == 0 and has_panicked(self.workdir):
                 dead_at = time.monotonic()
         self._note_flood(vmm)
         return exited
+
+    def _cost(self, vmm: Vmm, performance: Performance | None, *, cloned: bool) -> KvmRun:
+        """What the run took of the host, read after its end. Booting is no part of what threads ran and waited."""
+        cpus = self.spec.topology.cpus
+        before = self.before or (VcpuTimes(0, 0),) * cpus
+        times = tuple(zip(self._times(vmm), before, strict=True))
+        budget = min(cpus, len(os.sched_getaffinity(0) if performance is None else performance.pin))
+        return KvmRun(
+            vm_stats=vmm.stats(None),
+            vcpu_stats=tuple(vmm.stats(cpu) for cpu in range(cpus)),
+            host_run_ns=tuple(after.run_ns - first.run_ns for after, first in times),
+            host_wait_ns=tuple(after.wait_ns - first.wait_ns for after, first in times),
+            halt_poll_ns=_halt_poll_ns(),
+            cpu_budget=budget,
+            overcommit=cpus / budget,
+            cloned=cloned,
+            boot_ms=self.boot_ms,
+            performance=None if performance is None else performance.as_json(),
+            warnings=(*(performance.warnings if performance else ()), *vmm.warnings()),
+        )
 
     def _why_stop(self, vmm: Vmm, dead_at: float | None) -> Stop | None:
         if self.stopped is not None:
@@ -231,26 +267,6 @@ class _Run:
             if output.error == errno.EFBIG and self.stopped is None:
                 self.stopped, self.flooded = "flood", self.workdir / name
         return self.flooded is not None
-
-
-def _cost(vmm: Vmm, topology: Topology, performance: Performance | None, *, cloned: bool) -> KvmRun:
-    """What the run took of the host, read after its end."""
-    cpus = range(topology.cpus)
-    times = [vmm.times(cpu) for cpu in cpus]
-    budget = min(topology.cpus, len(os.sched_getaffinity(0)))
-    return KvmRun(
-        vm_stats=vmm.stats(None),
-        vcpu_stats=tuple(vmm.stats(cpu) for cpu in cpus),
-        host_run_ns=tuple(time.run_ns for time in times),
-        host_wait_ns=tuple(time.wait_ns for time in times),
-        halt_poll_ns=_halt_poll_ns(),
-        cpu_budget=budget,
-        overcommit=topology.cpus / budget,
-        cloned=cloned,
-        boot_ms=None,
-        performance=None if performance is None else performance.as_json(),
-        warnings=(*(performance.warnings if performance else ()), *vmm.warnings()),
-    )
 
 
 def _halt_poll_ns() -> int | None:

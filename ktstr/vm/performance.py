@@ -93,9 +93,8 @@ class Performance:
 def prepare_performance(
     guest: Topology, memory_mib: int, host: HostTopology, reserved: Reserved, allowed: Collection[int] | None = None
 ) -> Performance:
-    """Plan for this host as it is now. ``allowed``: the CPUs the process had before it was narrowed to ``reserved``.
-
-    Raises HostError naming what the host lacks.
+    """Plan for this host as it is now. ``allowed``: the CPUs this process may use; None for those of the calling
+    thread, which then is not to be narrowed to ``reserved`` before. Raises HostError naming what the host lacks.
     """
     usable = allowed_cpus() if allowed is None else allowed
     return features(guest, memory_mib, plan(guest, host, usable, reserved, read_cores(reserved.cpus)), read_state())
@@ -203,6 +202,8 @@ def features(guest: Topology, memory_mib: int, pins: PinPlan, state: HostState) 
         flags |= Flag.HUGE_PAGES
     else:
         masks = _with_room(masks, node_mib(guest, memory_mib), state, warnings)
+        if not _has_memory(memory_mib, state, warnings):
+            flags &= ~Flag.POPULATE
     warnings += _disturbances(guest, state)
     return Performance(pins.pin, masks, fifo, int(flags), tuple(warnings), pins.service_cpu)
 
@@ -236,10 +237,22 @@ def _has_huge_pages(
     short = _short(masks, each, state.node_huge_pages)
     if state.huge_pages >= need and not short:
         return True
-    found = f"{state.huge_pages} are free" + (f", too few of them on host node(s) {render(short)}" if short else "")
+    where = f", too few of them on host node(s) {render(short)}" if state.huge_pages >= need else ""
     warnings.append(
-        f"guest memory is not in pages of 2 MiB: {need} are needed and {found};"
+        f"guest memory is not in pages of 2 MiB: {need} are needed and {state.huge_pages} are free{where};"
         f" as root: echo {need} > /proc/sys/vm/nr_hugepages"
+    )
+    return False
+
+
+def _has_memory(memory_mib: int, state: HostState, warnings: list[str]) -> bool:
+    """Whether all of it can be taken before the guest starts; without NUMA nobody says."""
+    free = sum(state.free_mib.values())
+    if not state.free_mib or free >= memory_mib:
+        return True
+    warnings.append(
+        f"guest memory is taken as the guest touches it: it is {memory_mib} MiB, and the host has {free} MiB free;"
+        " smaller memory_mib, or free some"
     )
     return False
 

@@ -13,7 +13,7 @@ import pytest
 from tests.bootstrap.bare import BareRoot, bare_root, own, packages
 
 pytestmark = [pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(3600)]
-ALL = "python3 python3-venv ca-certificates gcc libc6-dev clang-19 make flex bison bc libelf-dev dwarves"
+ALL = "python3 python3-venv python3-dev ca-certificates gcc libc6-dev clang-19 make flex bison bc libelf-dev dwarves"
 WAIT_S = 600
 
 

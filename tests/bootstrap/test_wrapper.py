@@ -155,7 +155,7 @@ def test_a_chosen_python_that_does_not_do_is_missing(elsewhere: Wrapper) -> None
     elsewhere.environ["KTSTR_PYTHON"] = "/bin/false"
     done = elsewhere.run("test")
     assert done.returncode == 3
-    assert "--no-install-recommends python3 python3-venv;" in done.stderr
+    assert "--no-install-recommends python3 python3-venv python3-dev;" in done.stderr
 
 
 def test_an_old_python_in_the_path_is_passed_over(elsewhere: Wrapper, tmp_path: Path) -> None:

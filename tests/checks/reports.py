@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ktstr.results.record import CellRecord, GuestRecord, MachineEnd, WorkerReport
+from ktstr.results.record import CellRecord, GuestRecord, KvmRun, MachineEnd, WorkerReport
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -24,6 +24,16 @@ def worker(index: int = 0, **changes: object) -> WorkerReport:
 
 def end(reason: str = "clean", detail: str = "") -> MachineEnd:
     return MachineEnd(reason, detail, 1.5, "QEMU 10.0.2", ("qemu",))  # type: ignore[arg-type]
+
+
+def kvm_run(*waits_ns: int, budget: int = 2, **changes: object) -> KvmRun:
+    """A run whose vCPUs waited so long for host CPUs, and ran 2 s each."""
+    stats = tuple({"exits": 100 + cpu, "halt_exits": 7, "nested_run": 0} for cpu in range(len(waits_ns)))
+    base = KvmRun(
+        vm_stats={"remote_tlb_flush": 3}, vcpu_stats=stats, host_run_ns=(2 * S,) * len(waits_ns),
+        host_wait_ns=waits_ns, halt_poll_ns=200_000, cpu_budget=budget, overcommit=len(waits_ns) / budget, cloned=False,
+    )  # fmt: skip
+    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def record(guest: GuestRecord | None = None, machine: MachineEnd | None = None) -> CellRecord:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from ktstr.checks.model import WorkGroup
 from ktstr.checks.thresholds import merge
 from ktstr.config.model import CheckValue
 from ktstr.results.record import GuestRecord, SchedEvent, WorkerReport
-from tests.checks.reports import MS, S, end, record, worker
+from tests.checks.reports import MS, S, end, kvm_run, record, worker
 
 WORKS = (WorkGroup(0, "cg_0", "SpinWait", 2, (0, 1)),)
 FAIR = (worker(0), worker(1))
@@ -114,6 +115,109 @@ def test_the_worst_reasons_come_first() -> None:
     assert found.outcome == "fail" and [d.kind for d in found.details] == ["Stuck", "Monitor"]
 
 
+def on_kvm(
+    seen: GuestRecord, *waits_ns: int, reason: str = "clean", work: str = "SpinWait", scheduler: str | None = None,
+    **checks: CheckValue,
+) -> Judgement:  # fmt: skip
+    machine = replace(end(reason), kvm=kvm_run(*waits_ns))
+    works = (replace(WORKS[0], work_type=work),)
+    return judge(record(seen, machine), merge({}, checks), Expected(works, scheduler, "kvm"))
+
+
+LATE = guest((worker(0), worker(1, max_gap_ns=3 * S, max_gap_off_cpu_ns=3 * S)))  # 1 s beyond the default limit
+
+
+def test_on_kvm_a_gap_is_inconclusive_when_vcpus_waited_that_long_for_the_host_and_says_by_how_much() -> None:
+    found = on_kvm(LATE, 20 * MS, 1 * S, 5 * MS, 0)
+    assert found.outcome == "inconclusive"
+    assert found.reasons[0].endswith(
+        "vCPU 1 waited 1000.000 ms for a host CPU in this run (4 vCPUs on 2 host CPUs), and 1000.000 ms explain it"
+    )
+
+
+@pytest.mark.parametrize("waits", [(), (0, 0), (999 * MS, 999 * MS)])
+def test_on_kvm_a_gap_that_no_single_vcpus_wait_explains_fails(waits: tuple[int, ...]) -> None:
+    found = on_kvm(LATE, *waits)
+    assert found.outcome == "fail" and "host CPU" not in found.reasons[0]
+
+
+def test_waits_never_spoil_a_run_that_holds_its_limits() -> None:
+    assert on_kvm(guest(), 9 * S, 9 * S).outcome == "pass"
+
+
+def test_waits_excuse_nothing_that_is_no_time() -> None:
+    stray = guest((worker(0, cpus_used=(7,)), worker(1)))
+    assert on_kvm(stray, 9 * S, isolation=True).outcome == "fail"
+    busy = guest((worker(0, migration_count=900), worker(1)))
+    assert on_kvm(busy, 9 * S, max_migration_ratio=0.1).outcome == "fail"
+    assert on_kvm(guest((), ended=False), 9 * S, reason="panic").outcome == "fail"
+
+
+def test_a_worker_that_did_nothing_is_excused_by_a_wait_as_long_as_its_life() -> None:
+    idle = guest((worker(0, work_units=0, cpu_time_ns=0, schedstat_cpu_time_ns=0), worker(1)))
+    checks: dict[str, Any] = {"max_spread_pct": 100.0}
+    assert on_kvm(idle, 2 * S, **checks).outcome == "inconclusive"
+    assert on_kvm(idle, 2 * S - 1, **checks).outcome == "fail"
+
+
+def test_a_spread_is_excused_by_the_share_of_the_time_that_a_vcpu_waited() -> None:
+    """95 % off CPU against 50: 45 points with a limit of 20, so 25 % of 2 s are needed."""
+    unfair = guest((worker(0), worker(1, cpu_time_ns=100 * MS)))
+    assert on_kvm(unfair, 500 * MS, max_spread_pct=20.0).outcome == "inconclusive"
+    assert on_kvm(unfair, 499 * MS, max_spread_pct=20.0).outcome == "fail"
+
+
+def test_a_slow_worker_is_excused_when_it_was_fast_enough_in_the_time_it_had() -> None:
+    """1000 iterations in 2 s, the floor 800/s: they need 1.25 s, so 0.75 s of waiting explain it."""
+    assert on_kvm(guest(), 750 * MS, min_iteration_rate=800.0).outcome == "inconclusive"
+    assert on_kvm(guest(), 749 * MS, min_iteration_rate=800.0).outcome == "fail"
+
+
+def wakes(*slow: int) -> GuestRecord:
+    """Two workers with 100 samples together, ``slow`` ones and else 1 us."""
+    samples = (*slow, *(1000,) * (100 - len(slow)))
+    halves = samples[0::2], samples[1::2]
+    return guest(tuple(worker(i, wake_latencies_ns=half, wake_sample_total=50) for i, half in enumerate(halves)))
+
+
+def test_a_late_p99_is_excused_by_one_wait_but_not_a_scheduler_that_is_always_late() -> None:
+    limit: dict[str, Any] = {"max_p99_wake_latency_ns": 10.0 * MS, "max_spread_pct": 100.0}
+    # The largest of 100 may be anything; the second, 40 ms, is 30 ms above the limit: 15 ms for each of two workers.
+    assert on_kvm(wakes(90 * MS, 40 * MS), 30 * MS, work="PipeIo", **limit).outcome == "inconclusive"
+    assert on_kvm(wakes(90 * MS, 40 * MS), 29 * MS, work="PipeIo", **limit).outcome == "fail"
+    # Twenty one of 40 ms: 20 x 30 ms to explain, 300 ms for each worker, however long any single one is.
+    assert on_kvm(wakes(*(40 * MS,) * 21), 299 * MS, work="PipeIo", **limit).outcome == "fail"
+    assert on_kvm(wakes(*(40 * MS,) * 21), 300 * MS, work="PipeIo", **limit).outcome == "inconclusive"
+
+
+def test_an_uneven_latency_is_excused_when_it_is_even_without_the_wait() -> None:
+    """One sample of 101 us among 99 of 1 us has a CV of 4.97; lowered by 2 workers x 2 ms all are 1 us: CV 0."""
+    limit: dict[str, Any] = {"max_wake_latency_cv": 1.0, "max_spread_pct": 100.0}
+    assert on_kvm(wakes(101_000), 2 * MS, work="PipeIo", **limit).outcome == "inconclusive"
+    assert on_kvm(wakes(101_000), 0, work="PipeIo", **limit).outcome == "fail"
+    # Lowered by 2 x 2 ms, one of 50 ms among them is 46 ms: still uneven.
+    assert on_kvm(wakes(50 * MS), 2 * MS, work="PipeIo", **limit).outcome == "fail"
+
+
+def test_timeouts_of_the_guest_are_excused_by_waits_as_long_as_the_shortest_of_them() -> None:
+    stuck = guest(workers=(), ended=False, deadline_hit=True)
+    assert on_kvm(stuck, 5 * S, reason="virtual_deadline").outcome == "inconclusive"
+    assert on_kvm(stuck, 5 * S - 1, reason="virtual_deadline").outcome == "fail"
+    slow = guest(sched_events=(ATTACHED[0], SchedEvent(30 * S, "attach_timeout", 0, "")))
+    assert on_kvm(slow, 5 * S, scheduler="scx_ktstr").outcome == "inconclusive"
+    assert on_kvm(slow, 5 * S - 1, scheduler="scx_ktstr").outcome == "fail"
+
+
+def test_a_watchdogs_eviction_is_excused_by_a_wait_of_what_may_be_beyond_its_timeout() -> None:
+    """It looks every half of its timeout, so of 4.5 s that it told of, 1.5 s may be too much."""
+    event = SchedEvent(3 * S, "evicted", 0, "runnable task stall (worker[77] failed to run for 4.500s)")
+    seen = guest(sched_events=(*ATTACHED[:2], event))
+    assert on_kvm(seen, 1500 * MS, scheduler="scx_ktstr").outcome == "inconclusive"
+    assert on_kvm(seen, 1499 * MS, scheduler="scx_ktstr").outcome == "fail"
+    other = guest(sched_events=(*ATTACHED[:2], replace(event, text="apicall_unknown kfunc error")))
+    assert on_kvm(other, 9 * S, scheduler="scx_ktstr").outcome == "fail"
+
+
 REPORTS = st.builds(
     lambda i, units, cpu, wall, gap, off, stall, done: worker(
         i,
@@ -143,3 +247,11 @@ def test_every_outcome_but_pass_has_a_reason_and_a_pass_has_none(reports: list[W
     assert (found.outcome == "pass") is (not found.details)
     if found.outcome == "pass":
         assert len(reports) >= 2 and all(r.work_units and r.completed for r in reports)
+
+
+@given(st.lists(REPORTS, max_size=4), st.lists(st.integers(0, 4 * S), max_size=3))
+def test_waits_only_ever_turn_fail_into_inconclusive(reports: list[WorkerReport], waits: list[int]) -> None:
+    before, after = on_kvm(guest(tuple(reports))), on_kvm(guest(tuple(reports)), *waits)
+    assert after.outcome == before.outcome or (before.outcome, after.outcome) == ("fail", "inconclusive")
+    if max(waits, default=0) < MS:
+        assert after == before

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ktstr.checks.lifecycle import judge_scheduler
+from ktstr.checks.lifecycle import judge_scheduler, stall_ns
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.results.record import GuestRecord, SchedEvent
 
@@ -117,3 +117,10 @@ def test_silence_about_a_declared_scheduler_is_no_pass() -> None:
 def test_hostile_log_text_is_quoted_clean() -> None:
     found = only(life(event("started"), event("exited", 1), log="\x1b[2J\x1b]0;x\x07bad\x00\x08"))
     assert "bad" in found.message and found.message.isprintable()
+
+
+def test_a_third_of_the_longest_stall_told_may_be_beyond_the_timeout() -> None:
+    assert stall_ns(GuestRecord(sched_kmsg=KMSG)) == 4012 * MS / 3
+    told = event("evicted", text="x[1] failed to run for 6.000s")
+    assert stall_ns(GuestRecord(sched_events=(told,), sched_kmsg=KMSG)) == 2000 * MS
+    assert stall_ns(GuestRecord(sched_events=(event("evicted", text="failed to run for long"),))) is None

@@ -197,7 +197,7 @@ def test_inconclusive_needs_recorded_steal_and_more_vcpus_than_the_lab_has(runs:
     for name in set(runs.kvm) - set(conclusive):
         sidecar = runs.sidecars[name]
         assert sidecar["vcpus"] > LAB_CPUS
-        assert sum(sidecar["kvm_run"]["host_wait_ns"]) > 0, name
+        assert max(thread["run_delay_ns"] for thread in sidecar["kvm_run"]["vcpu_threads"]) > 1_000_000, name
 
 
 @timeout
@@ -218,5 +218,13 @@ def test_an_apic_id_above_255_boots(runs: Runs) -> None:
 
 @timeout
 def test_sidecars_say_what_kvm_did(runs: Runs) -> None:
+    assert runs.sidecars
     for sidecar in runs.sidecars.values():
-        assert sidecar["accel"] == "kvm"
+        ran = sidecar["kvm_run"]
+        assert (sidecar["accel"], sidecar["cpu_budget"]) == ("kvm", min(LAB_CPUS, sidecar["vcpus"]))
+        assert ran["overcommit"] == sidecar["vcpus"] / sidecar["cpu_budget"]
+        assert len(ran["vcpu_threads"]) == sidecar["vcpus"]
+        assert all(thread["run_ns"] > 0 for thread in ran["vcpu_threads"])
+        assert sidecar["kvm_stats"]["per_vcpu"]
+        assert (ran["performance_mode"], ran["warnings"]) == (None, [])
+        assert ran["cloned"] is (ran["boot_ms"] is None)

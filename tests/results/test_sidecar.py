@@ -16,7 +16,7 @@ from ktstr.checks.thresholds import merge
 from ktstr.errors import InputError
 from ktstr.results import sidecar as sc
 from ktstr.results.record import WorkerReport
-from tests.checks.reports import S, end, worker
+from tests.checks.reports import S, end, kvm_run, worker
 from tests.results.cells import IDENTITY, WORKS, cell, sidecar
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text())
@@ -115,6 +115,59 @@ def test_host_dilation_is_left_out_unless_measured() -> None:
     whole = sc.build(IDENTITY, found, judgement)
     assert whole["host_dilation"] == 1.25
     VALIDATOR.validate(whole)
+
+
+PERFORMANCE = {
+    "pin": [4, 5], "memory_nodes": [[0]], "service_cpu": 0, "fifo_priority": 1, "realtime_hint": True,
+    "keep_pause": True, "keep_halt": True, "huge_pages": False, "populate": True,
+}  # fmt: skip
+
+
+def on_kvm(**changes: Any) -> dict[str, Any]:
+    kvm = kvm_run(500, 600, budget=1, performance=PERFORMANCE, warnings=("no huge\x1b[1m pages",), **changes)
+    found = cell(end=replace(end(), kvm=kvm))
+    return sc.build(
+        replace(IDENTITY, accel="kvm"), found, judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "kvm"))
+    )
+
+
+def test_a_kvm_run_says_what_it_took_of_its_host() -> None:
+    found = on_kvm(boot_ms=412.5)
+    assert found["kvm_stats"] == {"per_vcpu": [{"exits": 100, "halt_exits": 7}, {"exits": 101, "halt_exits": 7}]}
+    assert found["kvm_run"] == {
+        "vcpu_threads": [{"run_ns": 2 * S, "run_delay_ns": 500}, {"run_ns": 2 * S, "run_delay_ns": 600}],
+        "halt_poll_ns": 200_000, "overcommit": 2.0, "cloned": False, "boot_ms": 412.5, "performance_mode": PERFORMANCE,
+        "warnings": ["no huge pages"],
+    }  # fmt: skip
+    assert found["cpu_budget"] == 1, "what the run had, not what was planned"
+    VALIDATOR.validate(json.loads(sc.dump(found)))
+
+
+def test_only_kvm_has_a_kvm_run() -> None:
+    assert (sidecar()["kvm_run"], skipped()["kvm_run"], sidecar()["cpu_budget"]) == (None, None, 1)
+
+
+def test_what_the_host_of_a_kvm_run_did_is_not_the_guests_doing() -> None:
+    assert sc.guest_digest(on_kvm()) == sc.guest_digest(on_kvm(host_wait_ns=(9, 9), cloned=True, boot_ms=1.0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cloned": None},
+        {"warnings": None},
+        {"overcommit": -1},
+        {"performance_mode": {**PERFORMANCE, "fifo_priority": 0}},
+        {"performance_mode": {"pin": []}},
+        {"vcpu_threads": [{"run_ns": 1}]},
+        {"more": 1},
+    ],
+)
+def test_the_schema_is_strict_about_a_kvm_run(change: dict[str, Any]) -> None:
+    found = on_kvm()
+    with pytest.raises(Invalid) as error:
+        VALIDATOR.validate({**found, "kvm_run": {**found["kvm_run"], **change}})
+    assert "kvm_run" in error.value.json_path
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.results.record import CellRecord
 from ktstr.results.store import RECORD, CellStore, dump_record, load_record, reusable
-from tests.checks.reports import end
+from tests.checks.reports import end, kvm_run
 from tests.results.cells import cell
 
 DIGEST = "ab" * 32
@@ -20,6 +20,22 @@ DIGEST = "ab" * 32
 def test_a_record_comes_back_equal(tmp_path: Path) -> None:
     path = tmp_path / RECORD
     path.write_bytes(dump_record(cell()))
+    assert load_record(path) == cell()
+
+
+def test_a_kvm_run_comes_back_equal(tmp_path: Path) -> None:
+    kvm = kvm_run(2**63, 0, performance={"pin": [1, 2], "memory_nodes": [[0], []]}, warnings=("a", "b"), boot_ms=1.5)
+    path = tmp_path / RECORD
+    path.write_bytes(dump_record(cell(end=replace(end(), kvm=kvm))))
+    found = load_record(path).end.kvm
+    assert found == kvm and found.vcpu_stats[1] == {"exits": 101, "halt_exits": 7, "nested_run": 0}
+
+
+def test_records_from_before_there_was_kvm_are_read(tmp_path: Path) -> None:
+    whole = stored()
+    assert whole["record"]["end"].pop("kvm") is None
+    path = tmp_path / RECORD
+    path.write_text(json.dumps(whole))
     assert load_record(path) == cell()
 
 
@@ -47,6 +63,9 @@ def edited(*keys: Any, value: Any = None, drop: bool = False) -> dict[str, Any]:
         (edited("version", value=True), "record version True"),
         (edited("record", value=None), "record: found None, expected an object"),
         (edited("record", "run_id", drop=True), "record.run_id: missing field"),
+        (edited("record", "end", "detail", drop=True), "record.end.detail: missing field"),
+        (edited("record", "guest", "workers", drop=True), "record.guest.workers: missing field"),
+        (edited("record", "end", "kvm", value={}), "record.end.kvm.vm_stats: missing field"),
         (edited("record", "more", value=1), "record.more: unknown field"),
         (edited("record", "end", "reason", value="bored"), "record.end.reason: found 'bored', expected one of clean,"),
         (edited("record", "guest", "workers", 1, "tid", value="1"), "workers[1].tid: found '1', expected a 64-bit"),

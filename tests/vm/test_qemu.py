@@ -175,7 +175,7 @@ class TestIcount:
         assert result.end.command[: len(lab.tool.argv_prefix)] == lab.tool.argv_prefix
         assert result.end.emulator == f"QEMU {lab.tool.version} TCG"
         assert result.end.host_dilation is None
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["channel.bin", "console.log", "program.cpio"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["channel.bin", "console.log"]
 
 
 class TestGuestsThatFail:
