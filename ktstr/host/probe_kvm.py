@@ -40,7 +40,7 @@ MEMORY_MIB = 32
 LABEL = "1n1l2c1t"
 REMEMBERED = "kvm-probe.json"  # in the cache
 FLAGS = (
-    "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic", "-no-pie", "-fno-stack-protector",
+    "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic", "-fno-stack-protector",
     "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-mgeneral-regs-only", "-mno-red-zone", "-nostdlib",
     "-static", "-Wl,-e,start", "-Wl,-Ttext-segment=0x1000000", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
 )  # fmt: skip
@@ -104,12 +104,15 @@ def judge(environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
         return run_probe(find_vmm(environ), environ, anew=anew)
     except KtstrError as err:
         return Kvm(None, f"{DEVICE} opens, but no guest could be tried: {err.message}", err.fix)
+    except OSError as err:
+        return Kvm(None, f"{DEVICE} opens, but no guest could be tried: {err}")
 
 
 def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
     """The verdict of the probe guest in this VMM: the remembered one, unless ``anew`` or there is none.
 
-    Takes 0.3 s where KVM works, at most START_S. Raises HostError and InputError when the guest cannot be compiled.
+    Takes a fraction of a second where KVM works, START_S at most. Raises HostError and InputError when the guest
+    cannot be compiled.
     """
     from ktstr.host.cache import cache_root
 
@@ -203,7 +206,7 @@ def verdict(run: Run) -> Kvm:
     if run.reason == "power_off":
         return Kvm(True, "KVM runs guests: the probe guest ran to its end")
     if run.reason == "refused":
-        return Kvm(False, f"KVM makes no machine here: {run.text}", run.fix)
+        return Kvm(False, f"no machine can be made here: {run.text}", run.fix)
     step = run.console.rstrip("\n").rpartition("\n")[2]
     where = f"stopped at {step!r}" if step else "stopped before its first step"
     why = "with a wrong result" if run.reason == "reset" else run.text.partition(";")[0]
@@ -274,19 +277,13 @@ def _in_child(extension: Path, guest: Path, console_fd: int) -> Run:
     from ktstr.vm.vmm import Vmm, VmmConfig
     from ktstr.vm.vmm_build import load_vmm
 
-    library = load_vmm(extension)
     config = VmmConfig(
-        guest,
-        Topology.parse(LABEL),
-        MEMORY_MIB,
-        console_fd=console_fd,
-        console_limit=4096,
-        deadline_ms=GUEST_MS,
+        guest, Topology.parse(LABEL), MEMORY_MIB, console_fd=console_fd, console_limit=4096, deadline_ms=GUEST_MS
     )
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, CHILD_S)
     try:
-        with Vmm(library, config) as vmm:
+        with Vmm(load_vmm(extension), config) as vmm:
             vmm.start()
             ended = vmm.wait(None)
     except KtstrError as err:

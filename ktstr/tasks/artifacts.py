@@ -148,7 +148,7 @@ class Artifacts:
         return (self._kvm(extension), task) if accel == "kvm" else (self._qemu(accel), "tools:qemu")
 
     def _best(self) -> str:
-        kvm = probe_kvm.probe()
+        kvm = probe_kvm.judge(self._session.environ)
         accel = "kvm" if kvm.usable else "icount"
         self._session.progress.step(f"accel={accel}: {kvm.detail}")
         return accel

@@ -23,6 +23,9 @@ from ktstr.results.record import (
 from ktstr.vm.channel import ChannelError, ChannelFault, Frame, FrameParser
 from ktstr.vm.protocol import OP_NAMES, SCHED_EVENTS, ffi, lib
 
+# What an agent says that needs no program; one that waits for its program has said nothing else.
+_BEFORE_READY = frozenset({lib.KTSTR_MSG_HELLO, lib.KTSTR_MSG_CPU, lib.KTSTR_MSG_DISTANCES})
+
 
 def decode_channel(data: bytes) -> tuple[GuestRecord, str | None]:
     """The record in a whole channel, and why it could not be read to its end (None when it could)."""
@@ -68,6 +71,7 @@ class GuestDecoder:
 
     def __init__(self) -> None:
         self._base = GuestRecord()
+        self._may_wait = True
         self._cpus: dict[int, GuestCpu] = {}
         self._distances: dict[int, tuple[int, ...]] = {}
         self._events: list[SchedEvent] = []
@@ -90,6 +94,7 @@ class GuestDecoder:
             lib.KTSTR_MSG_VCPU: self._vcpu,
             lib.KTSTR_MSG_ERROR: self._error,
             lib.KTSTR_MSG_END: self._end,
+            lib.KTSTR_MSG_READY: self._ready,
         }
 
     def add(self, frame: Frame) -> ChannelError | None:
@@ -101,6 +106,7 @@ class GuestDecoder:
             if reader is None:
                 raise _Bad(f"message of unknown type {frame.type}")
             reader(frame.payload)
+            self._may_wait = self._may_wait and frame.type in _BEFORE_READY
         except _Bad as bad:
             return ChannelError(bad.kind, frame.offset, bad.reason)
         return None
@@ -206,6 +212,12 @@ class GuestDecoder:
         if due and not hit:  # the deadline guard ends for an agent that hangs, wherever that was
             raise _Bad(f"End message before all that worker {due[0]} announced")
         self._base = replace(self._base, ended=True, deadline_hit=hit, end_ns=msg.at_ns)
+
+    def _ready(self, payload: bytes) -> None:
+        if payload:
+            raise _Bad(f"Ready message with {len(payload)} bytes of payload")
+        if not self._may_wait or self._base.kernel_release is None:
+            raise _Bad("Ready message where no agent waits for its program")
 
 
 def _struct(name: str, payload: bytes) -> Any:

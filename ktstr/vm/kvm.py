@@ -14,12 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
-
 import ktstr
 from ktstr.errors import HostError
 from ktstr.host.deb import full_or_denied
 from ktstr.results.record import KvmRun, MachineEnd
+from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec, MachineResult

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fuzz target of the program parser. The checksum is made right first, so that what lies behind it
- * is reached; a program that is accepted is then walked as the agent would, every byte touched.
+ * Fuzz target of the program parser, and of the delivery that may bring a program. The checksum is
+ * made right first, so that what lies behind it is reached; a program that is accepted is then
+ * walked as the agent would, every byte touched.
  *
  * With clang, link it with -fsanitize=fuzzer. Without, define FUZZ_STANDALONE: then each argument
  * after the first is a program file, and the first says how many mutations of them to try.
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "crc32.h"
+#include "delivery.h"
 #include "program.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -77,14 +79,23 @@ static uint32_t walk(const struct program *program)
 	return ops;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+/* Exactly so long and no longer: ASan sees one byte too far. */
+static uint8_t *copy_of(const uint8_t *data, size_t bytes)
+{
+	uint8_t *copy = malloc(bytes ? bytes : 1);
+
+	require(copy != NULL);
+	memcpy(copy, data, bytes);
+	return copy;
+}
+
+static void try_program(const uint8_t *data, size_t bytes)
 {
 	struct ktstr_program_header *header;
-	uint8_t *copy = malloc(bytes ? bytes : 1); /* exactly so long: ASan sees one byte too far */
+	uint8_t *copy = copy_of(data, bytes);
 	struct program program;
 	char why[256];
 
-	memcpy(copy, data, bytes);
 	if (bytes >= sizeof(*header)) {
 		header = (void *)copy;
 		header->total_bytes = (uint32_t)bytes;
@@ -94,6 +105,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (program_open(copy, bytes, &program, why, sizeof(why)))
 		walk(&program);
 	free(copy);
+}
+
+/* As the agent takes it from the port: the head, then as many bytes as it says, then the checksum. */
+static void try_delivery(const uint8_t *data, size_t bytes)
+{
+	struct ktstr_delivery head;
+	uint8_t *copy;
+	char why[128];
+	uint32_t total;
+
+	if (bytes < sizeof(head))
+		return;
+	memcpy(&head, data, sizeof(head));
+	total = delivery_bytes(&head, why, sizeof(why));
+	if (!total) {
+		head.magic = KTSTR_DELIVERY_MAGIC;
+		head.version = KTSTR_PROTO_VERSION;
+		head.header_bytes = sizeof(head);
+		total = delivery_bytes(&head, why, sizeof(why));
+	}
+	require(total == 0 || (total >= sizeof(head) && total <= sizeof(head) + KTSTR_MAX_PROGRAM_BYTES));
+	if (total && total <= bytes) {
+		copy = copy_of(data, total);
+		memcpy(copy, &head, sizeof(head));
+		if (delivery_is_whole((void *)copy, why, sizeof(why)))
+			touch(copy, total);
+		free(copy);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	try_program(data, bytes);
+	try_delivery(data, bytes);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "cpulist.h"
 #include "crc32.h"
+#include "delivery.h"
 #include "frame.h"
 #include "keeplog.h"
 #include "kmsg.h"
@@ -333,6 +334,102 @@ TEST(program_that_is_damaged_is_refused_with_the_reason)
 	CHECK(!opens(&t, sizeof(t), "Hold of 86400000000001 ns"));
 }
 
+TEST(the_word_that_makes_the_agent_wait_stands_alone)
+{
+	static const char *const yes[] = { "ktstr.wait", "quiet ktstr.wait", "ktstr.wait quiet",
+					   "xktstr.wait ktstr.waits ktstr.wait" };
+	static const char *const no[] = { "",		      "ktstr.wai",	"ktstr.wait=1", "ktstr.waits",
+					  "xktstr.wait", "x=ktstr.wait", "ktstr.waitktstr.wait" };
+
+	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+		CHECK(delivery_is_asked_for(yes[i]));
+	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+		CHECK(!delivery_is_asked_for(no[i]));
+}
+
+/* A delivery of the tiny program, to be damaged. */
+struct tiny_delivery {
+	struct ktstr_delivery head;
+	struct tiny program;
+};
+
+static struct tiny_delivery delivery_of_tiny(void)
+{
+	struct tiny_delivery d = {
+		.head = { .magic = 0x4452544b, .version = 1, .header_bytes = 88, .total_bytes = 144,
+			  .realtime_ns = 5, .randomness = { 1, 2, 3 } },
+		.program = tiny_program(),
+	};
+
+	d.head.crc = crc32_update(crc32_update(0, &d, 12), (const uint8_t *)&d + 16, 128);
+	return d;
+}
+
+TEST(delivery_says_its_length_and_is_whole)
+{
+	struct tiny_delivery d = delivery_of_tiny();
+	struct program program;
+	char why[128] = "";
+
+	CHECK(sizeof(d) == 144);
+	CHECK(delivery_bytes(&d.head, why, sizeof(why)) == 144);
+	CHECK(delivery_is_whole(&d.head, why, sizeof(why)) && why[0] == '\0');
+	CHECK(program_open(&d.head + 1, 144 - 88, &program, why, sizeof(why)));
+	CHECK(program.header->seed == 9);
+}
+
+/* Its head is refused, saying why. */
+static bool refused(const struct tiny_delivery *d, const char *because)
+{
+	char why[128] = "";
+
+	return delivery_bytes(&d->head, why, sizeof(why)) == 0 && strstr(why, because);
+}
+
+TEST(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
+{
+	struct tiny_delivery d = delivery_of_tiny();
+	char why[128];
+
+	d.head.magic = 0x5052544b; /* a bare program */
+	CHECK(refused(&d, "magic is 0x5052544b, expected 0x4452544b"));
+	d = delivery_of_tiny();
+	d.head.version = 2;
+	CHECK(refused(&d, "version 2 with a header of 88 bytes, expected 1 with 88"));
+	d = delivery_of_tiny();
+	d.head.header_bytes = 96;
+	CHECK(refused(&d, "version 1 with a header of 96 bytes, expected 1 with 88"));
+	d = delivery_of_tiny();
+	d.head.total_bytes = 87;
+	CHECK(refused(&d, "87 bytes, expected 88 to 4194392"));
+	d.head.total_bytes = 4194393;
+	CHECK(refused(&d, "4194393 bytes"));
+	d.head.total_bytes = UINT32_MAX;
+	CHECK(refused(&d, "4294967295 bytes"));
+	d.head.total_bytes = 88;
+	CHECK(delivery_bytes(&d.head, why, sizeof(why)) == 88);
+	d.head.total_bytes = 4194392;
+	CHECK(delivery_bytes(&d.head, why, sizeof(why)) == 4194392);
+}
+
+TEST(delivery_with_any_bit_flipped_is_not_whole)
+{
+	struct tiny_delivery d = delivery_of_tiny();
+	uint8_t *bytes = (uint8_t *)&d;
+	char why[128];
+
+	for (size_t bit = 0; bit < 8 * sizeof(d); bit++) {
+		if (bit / 8 >= 8 && bit / 8 < 12)
+			continue; /* the length, which delivery_bytes has bounded */
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		CHECK(!delivery_is_whole(&d.head, why, sizeof(why)));
+		CHECK(strstr(why, "checksum is 0x"));
+		bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	d.head.total_bytes = 143;
+	CHECK(!delivery_is_whole(&d.head, why, sizeof(why)));
+}
+
 TEST(names_of_ops_and_work_types_are_the_hosts)
 {
 	CHECK(strcmp(op_name(KTSTR_OP_REMOVE_CGROUPS), "RemoveCgroups") == 0);
@@ -370,6 +467,10 @@ int main(int argc, char **argv)
 	RUN(kmsg_record_gives_text_and_time)
 	RUN(program_of_one_hold_is_read)
 	RUN(program_that_is_damaged_is_refused_with_the_reason)
+	RUN(the_word_that_makes_the_agent_wait_stands_alone)
+	RUN(delivery_says_its_length_and_is_whole)
+	RUN(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
+	RUN(delivery_with_any_bit_flipped_is_not_whole)
 	RUN(names_of_ops_and_work_types_are_the_hosts)
 	fprintf(stderr, "no test named %s\n", argv[1]);
 	return 2;

@@ -35,8 +35,9 @@ class UserProject:
         return [sys.executable, "-m", "ktstr.tasks.main", *args]
 
     def environment(self, **extra: str) -> dict[str, str]:
+        """Where ``accel=auto`` would depend on the host, it is icount."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("KTSTR_") or k == "KTSTR_CACHE_DIR"}
-        return {**kept, "PYTHONPATH": str(ROOT), **extra}
+        return {**kept, "PYTHONPATH": str(ROOT), "KTSTR_ACCEL": "icount", **extra}
 
     def doit(self, *args: str, timeout: float | str = 600, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run the front end here; never raises on a non-zero code."""

@@ -18,6 +18,7 @@ import pytest
 
 from ktstr.errors import KtstrError
 from ktstr.lab.environ import in_lab, passed_on
+from tests.nested.guests import GUESTS, prepare
 from tests.nested.reports import Reports, whole
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _session(items: list[pytest.Item]) -> Reports:
     with tempfile.TemporaryDirectory(prefix="ktstr-nested-") as folder:
         reports = Path(folder) / "reports.jsonl"
         try:
+            prepare(Path(folder))
             result = _lab([item.nodeid for item in items], reports)
         except KtstrError as err:
             return {item.nodeid: [_failure(item, f"no lab: {err}")] for item in items}
@@ -112,7 +114,7 @@ def _lab(names: list[str], reports: Path) -> LabResult:
         cache=cache,
         apt=Apt(cache.apt),
         lock=read_lock(ROOT / "ktstr.lock"),
-        environ=passed_on({**os.environ, REPORTS: str(reports)}),
+        environ=passed_on({**os.environ, REPORTS: str(reports), GUESTS: str(reports.parent)}),
         timeout_s=SESSION_S,
         writable=reports.parent,
     )

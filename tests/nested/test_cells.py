@@ -49,14 +49,15 @@ QUICK = ("odd-5llc", "numa2-4llc")
 DEMOS = ("demo_unfair", "demo_isolation")
 SHOWN = """
   shown: {duration: 100ms, cgroups: [{name: one, workers: 1}], checks: {not_starved: false}}
+  alone: {duration: 200ms, cgroups: [{name: one, workers: 2}], performance_mode: true}
 """
 Cells = dict[str, dict[str, Any]]  # by name without accel and seed
 
 
 def declarations() -> str:
-    """This repository's own, a preset that fits the lab's CPUs, and a test that looks at the topology only."""
+    """This repository's own, presets that fit the lab's CPUs, and tests of the topology and of performance mode."""
     text = (ROOT / "ktstr.yaml").read_text(encoding="utf-8")
-    text = text.replace("\npresets:\n", "\npresets:\n  pair: 1n1l2c1t\n", 1)
+    text = text.replace("\npresets:\n", "\npresets:\n  single: 1n1l1c1t\n  pair: 1n1l2c1t\n", 1)
     return text.replace("\n# Each matrix is", f"{SHOWN}\n# Each matrix is", 1)
 
 
@@ -125,7 +126,8 @@ def measure(path: Path, lock: str, kernel: str, *, slow: bool) -> Runs:
     demos = f"test={','.join(DEMOS)} preset=tiny-1llc"
     shown = f"test=shown preset={','.join(presets(slow))}"
     more = [wide_machine(out / "wide")] if kernel == "default" else []
-    kvm = Lab(project, out).run((chosen, f"{chosen} {pair}", f"{chosen} {demos}", f"{chosen} {shown}"), more)
+    invocations = ("", pair, demos, shown, "test=alone preset=single")
+    kvm = Lab(project, out).run([f"{chosen} {words}" for words in invocations], more)
     icount = [project.test("accel=icount", chosen, *words.split(), timeout="1200")[1] for words in ("", pair, demos)]
     wide = decode_channel((out / "wide/channel").read_bytes())[0] if more else None
     return Runs(by_name(kvm), by_name(icount), *read_results(out), wide)
@@ -176,7 +178,7 @@ timeout = pytest.mark.timeout(LAB_S + 3600)
 @timeout
 def test_every_cell_of_the_matrices_passes_and_the_demos_fail(runs: Runs) -> None:
     found = {name: cell["verdict"] for name, cell in runs.kvm.items()}
-    assert len(found) >= 11 + 4 + 2 + 2
+    assert len(found) >= 11 + 4 + 2 + 2 + 1
     wrong = {name: runs.kvm[name]["reasons"] for name, verdict in found.items() if verdict == "error"}
     assert not wrong
     assert {found[name] for name in found if name.startswith("demo_")} == {"fail"}
@@ -226,5 +228,24 @@ def test_sidecars_say_what_kvm_did(runs: Runs) -> None:
         assert len(ran["vcpu_threads"]) == sidecar["vcpus"]
         assert all(thread["run_ns"] > 0 for thread in ran["vcpu_threads"])
         assert sidecar["kvm_stats"]["per_vcpu"]
-        assert (ran["performance_mode"], ran["warnings"]) == (None, [])
         assert ran["cloned"] is (ran["boot_ms"] is None)
+
+
+@timeout
+def test_cells_that_differ_in_their_program_only_are_clones(runs: Runs) -> None:
+    cloned = {name: sidecar["kvm_run"]["cloned"] for name, sidecar in runs.sidecars.items()}
+    assert {cloned[name] for name in cloned if "/pair/" in name} == {True}
+    assert {cloned[name] for name in cloned if "/single/" in name} == {False}
+
+
+@timeout
+def test_performance_mode_gives_a_guest_cpus_of_its_own(runs: Runs) -> None:
+    for name, sidecar in runs.sidecars.items():
+        mode = sidecar["kvm_run"]["performance_mode"]
+        if not name.startswith("alone/"):
+            assert mode is None
+            continue
+        assert len(mode["pin"]) == 1
+        assert mode["service_cpu"] not in mode["pin"]
+        assert mode["fifo_priority"] == 1
+        assert any("huge" in warning for warning in sidecar["kvm_run"]["warnings"])  # the lab has none

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from zlib import crc32
 
 HELLO, CPU, DISTANCES, SCHED_EVENT, SCHED_LOG, SCHED_KMSG, STIMULUS = range(1, 8)
-WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END = range(8, 14)
+WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END, READY = range(8, 15)
 
 
 def frame(type_: int, seq: int, payload: bytes) -> bytes:
@@ -24,7 +24,7 @@ def mask(*cpus: int) -> bytes:
 
 
 def hello(release: bytes = b"6.14.0", version: int = 1) -> tuple[int, bytes]:
-    return HELLO, struct.pack("<IIQ72s", version, 4, 7, release)
+    return HELLO, struct.pack("<II72s", version, 4, release)
 
 
 def cpu(number: int, llc: tuple[int, ...] = (), smt: tuple[int, ...] = ()) -> tuple[int, bytes]:
@@ -68,3 +68,7 @@ def vcpu(number: int) -> tuple[int, bytes]:
 
 def end(at: int = 99, status: int = 0) -> tuple[int, bytes]:
     return END, struct.pack("<QII", at, status, 0)
+
+
+def ready(payload: bytes = b"") -> tuple[int, bytes]:
+    return READY, payload

@@ -129,7 +129,33 @@ BROKEN = {
     "samples due": ([f.worker(1, samples=2), f.samples(1, 5), f.end()], "before all that worker 1 announced"),
     "migrations due": ([f.worker(1, migrations=1), f.end()], "before all that worker 1 announced"),
     "type": ([(99, b"")], "unknown type 99"),
+    "ready payload": ([f.ready(b"x")], "Ready message with 1 bytes of payload"),
 }
+
+
+def test_an_agent_that_waits_says_so_once_and_changes_nothing_else() -> None:
+    plain = [f.hello(), f.cpu(0), f.distances(0, 10), f.stimulus(8, 6, 1234), f.worker(2), f.end(99)]
+    record, error = decode_channel(f.stream([*plain[:3], f.ready(), *plain[3:]]))
+    assert error is None and record.ended
+    assert record == decode_channel(f.stream(plain))[0]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [f.hello(), f.ready()],
+        [f.hello(), (f.ERROR, b"no cgroups")],
+        [f.hello(), f.cpu(0), f.event(0, 1, 0), f.cpu(1)],
+        [f.hello(), (f.SCHED_LOG, b"x")],
+        [f.hello(), f.stimulus(0, 6, 0)],
+    ],
+    ids=["nobody", "twice", "after an error", "after an event", "after a log", "after an op"],
+)
+def test_ready_is_refused_where_no_agent_waits(before: list[tuple[int, bytes]]) -> None:
+    record, error = decode_channel(f.stream([*before, f.ready()]))
+    assert record == decode_channel(f.stream(before))[0]
+    assert error == f"Ready message where no agent waits for its program at {len(f.stream(before))}"
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -37,8 +37,8 @@ def test_declarations_keep_integer_constants_and_drop_every_other_directive() ->
 
 STRUCTS = [
     "cpumask", "program_header", "op_header", "op_start_scheduler", "op_time", "op_add_cgroup", "op_spawn",
-    "op_release", "frame_header", "msg_hello", "msg_cpu", "msg_distances", "msg_sched_event", "msg_stimulus",
-    "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
+    "op_release", "delivery", "frame_header", "msg_hello", "msg_cpu", "msg_distances", "msg_sched_event",
+    "msg_stimulus", "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
 ]  # fmt: skip
 
 

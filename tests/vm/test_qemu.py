@@ -86,7 +86,12 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    folder, cache = tmp_path_factory.mktemp("lab"), Cache(cache_root(os.environ))
+    return build_lab(tmp_path_factory.mktemp("lab"))
+
+
+def build_lab(folder: Path) -> Lab:
+    """Fetch and build everything; ``agent.cpio`` and ``hostile.cpio`` are in the folder."""
+    cache = Cache(cache_root(os.environ))
     lock, apt = read_lock(ROOT / "ktstr.lock"), Apt(cache.apt)
     kernel = ensure(resolve(DEFAULT, lock, cache, apt), cache, apt)
     cc = agent.compiler(os.environ)

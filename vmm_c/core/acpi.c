@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Layouts: ACPI 6.4, the section named at each table. All checks of size are in put_bytes: what does
- * not fit is dropped and remembered.
- */
+/* Layouts: ACPI 6.4, the section named at each table. What does not fit is dropped and remembered. */
 #include "acpi.h"
 
 #include <errno.h>
@@ -13,11 +10,9 @@
 #include "pci.h"
 #include "power.h"
 
-#define HEADER_BYTES 36
 #define HEADER_LENGTH 4
 #define HEADER_CHECKSUM 9
 #define RSDP_BYTES 36
-
 #define OEM_ID "KTSTR " /* 6 bytes */
 #define OEM_TABLE "KTSTRVM " /* 8 */
 #define CREATOR "KTST"
@@ -25,6 +20,7 @@
 #define IO_APIC_ADDRESS 0xfec00000U
 #define LOCAL_APIC_ADDRESS 0xfee00000U
 #define FIRST_X2APIC_ID 255 /* 255 is everybody in an 8-bit id */
+#define ENABLED 1 /* the flag of CPUs and of memory */
 
 struct tables {
 	const struct topology *topology;
@@ -36,6 +32,7 @@ struct tables {
 	bool full;
 };
 
+/* The only place that writes, so the only check of size. Without data: zeros. */
 static void put_bytes(struct tables *t, const void *data, size_t bytes)
 {
 	if (t->full || bytes > t->size - t->used) {
@@ -49,34 +46,18 @@ static void put_bytes(struct tables *t, const void *data, size_t bytes)
 	t->used += bytes;
 }
 
-static void put_zeros(struct tables *t, size_t bytes)
+static void put_fields(struct tables *t, const char *widths, const uint64_t *values)
 {
-	put_bytes(t, NULL, bytes);
+	for (; *widths; widths++, values++)
+		put_bytes(t, values, (size_t)(*widths - '0'));
 }
 
-static void put8(struct tables *t, uint8_t value)
-{
-	put_bytes(t, &value, sizeof(value));
-}
-
-static void put16(struct tables *t, uint16_t value)
-{
-	put_bytes(t, &value, sizeof(value));
-}
-
-static void put32(struct tables *t, uint32_t value)
-{
-	put_bytes(t, &value, sizeof(value));
-}
-
-static void put64(struct tables *t, uint64_t value)
-{
-	put_bytes(t, &value, sizeof(value));
-}
+/* Fields as a table of the specification lists them: a digit each for the width in bytes; values left out are 0. */
+#define PUT(t, widths, ...) put_fields(t, widths, (const uint64_t[sizeof(widths) - 1]){ __VA_ARGS__ })
 
 static void align(struct tables *t, size_t to)
 {
-	put_zeros(t, (to - t->used % to) % to);
+	put_bytes(t, NULL, (to - t->used % to) % to);
 }
 
 /* Where the next table begins, as an offset; its header is there. */
@@ -87,14 +68,11 @@ static size_t begin(struct tables *t, const char *signature, uint8_t revision)
 	align(t, 16);
 	table = t->used;
 	put_bytes(t, signature, 4);
-	put32(t, 0); /* length and checksum come at the end */
-	put8(t, revision);
-	put8(t, 0);
-	put_bytes(t, OEM_ID, 6);
-	put_bytes(t, OEM_TABLE, 8);
-	put32(t, 1);
+	PUT(t, "411", 0, revision); /* length and checksum come at the end */
+	put_bytes(t, OEM_ID OEM_TABLE, 14);
+	PUT(t, "4", 1);
 	put_bytes(t, CREATOR, 4);
-	put32(t, 1);
+	PUT(t, "4", 1);
 	return table;
 }
 
@@ -160,7 +138,7 @@ static uint64_t put_dsdt(struct tables *t)
 	return end(t, table);
 }
 
-/* 5.2.10: no header and no checksum, and nothing of it is used before the machine would sleep. */
+/* 5.2.10: no header, no checksum, version 2; nothing of it is used before the machine would sleep. */
 static uint64_t put_facs(struct tables *t)
 {
 	size_t table;
@@ -168,21 +146,14 @@ static uint64_t put_facs(struct tables *t)
 	align(t, 64);
 	table = t->used;
 	put_bytes(t, "FACS", 4);
-	put32(t, 64);
-	put_zeros(t, 24);
-	put8(t, 2); /* version */
-	put_zeros(t, 31);
+	PUT(t, "488818887", 64, 0, 0, 0, 2);
 	return t->gpa + table;
 }
 
-/* A register in I/O space (5.2.3.2). */
+/* A register in I/O space, accessed by bytes or by words (5.2.3.2). */
 static void put_port(struct tables *t, uint64_t port, uint8_t bytes)
 {
-	put8(t, 1);
-	put8(t, (uint8_t)(bytes * 8));
-	put8(t, 0);
-	put8(t, bytes == 1 ? 1 : 2); /* accessed by bytes or by words */
-	put64(t, port);
+	PUT(t, "11118", 1, bytes * 8U, 0, bytes == 1 ? 1 : 2, port);
 }
 
 #define FADT_ENTERPRISE_SERVER 4
@@ -192,55 +163,29 @@ static void put_port(struct tables *t, uint64_t port, uint8_t bytes)
 #define FADT_BOOT_FLAGS (1U << 2 | 1U << 5)
 /* WBINVD works, HLT is C1, buttons and clock alarm are no fixed hardware, there is a reset register. */
 #define FADT_FLAGS (1U << 0 | 1U << 2 | 1U << 4 | 1U << 5 | 1U << 6 | 1U << 10)
+#define FADT_RESET_PIN 0xfe
+#define FADT_MINOR 4 /* of revision 6 */
 #define FADT_BYTES 276
 #define EVENT_BYTES 4
 #define CONTROL_BYTES 2
-
-static void put_fadt_blocks(struct tables *t)
-{
-	put32(t, POWER_PORT); /* PM1a event */
-	put32(t, 0);
-	put32(t, POWER_PORT + EVENT_BYTES); /* PM1a control */
-	put_zeros(t, 88 - 68);
-	put8(t, EVENT_BYTES);
-	put8(t, CONTROL_BYTES);
-	put_zeros(t, 96 - 90);
-	put16(t, FADT_NO_C2);
-	put16(t, FADT_NO_C3);
-	put_zeros(t, 109 - 100);
-}
-
-/* The same addresses again, with 64 bits. */
-static void put_fadt_wide(struct tables *t, uint64_t dsdt_address)
-{
-	put64(t, 0); /* the FACS, which is below 4 GiB */
-	put64(t, dsdt_address);
-	put_port(t, POWER_PORT, EVENT_BYTES);
-	put_zeros(t, 12);
-	put_port(t, POWER_PORT + EVENT_BYTES, CONTROL_BYTES);
-	put_zeros(t, FADT_BYTES - 184);
-}
 
 /* 5.2.9. With no SMI command the machine is in ACPI mode from the start. */
 static uint64_t put_fadt(struct tables *t, uint64_t facs_address, uint64_t dsdt_address)
 {
 	size_t table = begin(t, "FACP", 6);
 
-	put32(t, (uint32_t)facs_address);
-	put32(t, (uint32_t)dsdt_address);
-	put8(t, 0);
-	put8(t, FADT_ENTERPRISE_SERVER);
-	put16(t, ACPI_SCI);
-	put_zeros(t, 56 - 48);
-	put_fadt_blocks(t);
-	put16(t, FADT_BOOT_FLAGS);
-	put8(t, 0);
-	put32(t, FADT_FLAGS);
+	PUT(t, "441128", facs_address, dsdt_address, 0, FADT_ENTERPRISE_SERVER, ACPI_SCI);
+	PUT(t, "44444444", POWER_PORT, 0, POWER_PORT + EVENT_BYTES); /* PM1a event and control */
+	PUT(t, "116", EVENT_BYTES, CONTROL_BYTES);
+	PUT(t, "2281", FADT_NO_C2, FADT_NO_C3);
+	PUT(t, "214", FADT_BOOT_FLAGS, 0, FADT_FLAGS);
 	put_port(t, I8042_PORT + 4, 1);
-	put8(t, 0xfe); /* pulse the reset pin */
-	put16(t, 0);
-	put8(t, 4); /* of revision 6 */
-	put_fadt_wide(t, dsdt_address);
+	PUT(t, "121", FADT_RESET_PIN, 0, FADT_MINOR);
+	PUT(t, "88", 0, dsdt_address); /* again, with 64 bits; the FACS is below 4 GiB, and named once only */
+	put_port(t, POWER_PORT, EVENT_BYTES);
+	put_bytes(t, NULL, 12);
+	put_port(t, POWER_PORT + EVENT_BYTES, CONTROL_BYTES);
+	put_bytes(t, NULL, FADT_BYTES - 184); /* no other blocks */
 	return end(t, table);
 }
 
@@ -248,49 +193,10 @@ static void put_madt_cpu(struct tables *t, uint32_t cpu)
 {
 	uint32_t id = topology_apic_id(t->topology, cpu);
 
-	if (id < FIRST_X2APIC_ID) {
-		put8(t, 0);
-		put8(t, 8);
-		put8(t, (uint8_t)cpu);
-		put8(t, (uint8_t)id);
-		put32(t, 1); /* enabled */
-	} else {
-		put8(t, 9);
-		put8(t, 16);
-		put16(t, 0);
-		put32(t, id);
-		put32(t, 1);
-		put32(t, cpu);
-	}
-}
-
-/* An ISA interrupt that is not wired to the pin of its number, or not an edge that rises. */
-static void put_override(struct tables *t, uint8_t irq, uint32_t pin, uint16_t flags)
-{
-	put8(t, 2);
-	put8(t, 10);
-	put8(t, 0);
-	put8(t, irq);
-	put32(t, pin);
-	put16(t, flags);
-}
-
-/* NMI on LINT1 of all CPUs, in the entry of each kind of APIC id. */
-static void put_nmi(struct tables *t, bool x2apic)
-{
-	put8(t, 4);
-	put8(t, 6);
-	put8(t, 0xff);
-	put16(t, 0);
-	put8(t, 1);
-	if (!x2apic)
-		return;
-	put8(t, 10);
-	put8(t, 12);
-	put16(t, 0);
-	put32(t, 0xffffffff);
-	put8(t, 1);
-	put_zeros(t, 3);
+	if (id < FIRST_X2APIC_ID)
+		PUT(t, "11114", 0, 8, cpu, id, ENABLED);
+	else
+		PUT(t, "112444", 9, 16, 0, id, ENABLED, cpu);
 }
 
 #define LEVEL_HIGH 0x0d
@@ -301,56 +207,34 @@ static uint64_t put_madt(struct tables *t)
 	uint32_t cpus = topology_cpus(t->topology);
 	size_t table = begin(t, "APIC", 5);
 
-	put32(t, LOCAL_APIC_ADDRESS);
-	put32(t, 1); /* there are 8259s, too */
+	PUT(t, "44", LOCAL_APIC_ADDRESS, 1); /* there are 8259s, too */
 	for (uint32_t cpu = 0; cpu < cpus; cpu++)
 		put_madt_cpu(t, cpu);
-	put8(t, 1); /* IO-APIC 0, from interrupt 0 */
-	put8(t, 12);
-	put16(t, 0);
-	put32(t, IO_APIC_ADDRESS);
-	put32(t, 0);
-	put_override(t, 0, 2, 0);
-	put_override(t, ACPI_SCI, ACPI_SCI, LEVEL_HIGH);
-	put_nmi(t, topology_apic_id(t->topology, cpus - 1) >= FIRST_X2APIC_ID);
+	PUT(t, "11244", 1, 12, 0, IO_APIC_ADDRESS);
+	/* ISA interrupts not wired to the pin of their number, or not an edge that rises. */
+	PUT(t, "111142", 2, 10, 0, 0, 2);
+	PUT(t, "111142", 2, 10, 0, ACPI_SCI, ACPI_SCI, LEVEL_HIGH);
+	/* NMI on LINT1 of all CPUs, in the entry of each kind of APIC id. */
+	PUT(t, "11121", 4, 6, 0xff, 0, 1);
+	if (topology_apic_id(t->topology, cpus - 1) >= FIRST_X2APIC_ID)
+		PUT(t, "1124112", 10, 12, 0, 0xffffffff, 1);
 	return end(t, table);
-}
-
-static void put_srat_cpu(struct tables *t, uint32_t cpu)
-{
-	put8(t, 2);
-	put8(t, 24);
-	put16(t, 0);
-	put32(t, topology_node(t->topology, cpu));
-	put32(t, topology_apic_id(t->topology, cpu));
-	put32(t, 1); /* enabled */
-	put_zeros(t, 8);
-}
-
-static void put_srat_memory(struct tables *t, const struct memory_range *range)
-{
-	put8(t, 1);
-	put8(t, 40);
-	put32(t, range->node);
-	put16(t, 0);
-	put64(t, range->gpa);
-	put64(t, range->bytes);
-	put32(t, 0);
-	put32(t, 1); /* enabled */
-	put64(t, 0);
 }
 
 /* 5.2.16 */
 static uint64_t put_srat(struct tables *t)
 {
+	const struct topology *topology = t->topology;
 	size_t table = begin(t, "SRAT", 3);
 
-	put32(t, 1);
-	put64(t, 0);
-	for (uint32_t cpu = 0; cpu < topology_cpus(t->topology); cpu++)
-		put_srat_cpu(t, cpu);
-	for (uint32_t i = 0; i < t->memory->count; i++)
-		put_srat_memory(t, &t->memory->ranges[i]);
+	PUT(t, "48", 1);
+	for (uint32_t cpu = 0; cpu < topology_cpus(topology); cpu++)
+		PUT(t, "1124448", 2, 24, 0, topology_node(topology, cpu), topology_apic_id(topology, cpu), ENABLED);
+	for (uint32_t i = 0; i < t->memory->count; i++) {
+		const struct memory_range *range = &t->memory->ranges[i];
+
+		PUT(t, "114288448", 1, 40, range->node, 0, range->gpa, range->bytes, 0, ENABLED);
+	}
 	return end(t, table);
 }
 
@@ -360,7 +244,7 @@ static uint64_t put_slit(struct tables *t)
 	uint32_t nodes = t->topology->nodes;
 	size_t table = begin(t, "SLIT", 1);
 
-	put64(t, nodes);
+	PUT(t, "8", nodes);
 	for (uint32_t node = 0; node < nodes; node++)
 		put_bytes(t, t->topology->distance[node], nodes);
 	return end(t, table);
@@ -368,92 +252,47 @@ static uint64_t put_slit(struct tables *t)
 
 /* At distance 10: 100 ns and 51,200 MB/s. */
 #define LATENCY_UNIT_PS 1000
-#define LATENCY(distance) (uint16_t)(10 * (distance))
+#define LATENCY(distance) (10U * (distance))
 #define BANDWIDTH_UNIT_MBS 10
-#define BANDWIDTH(distance) (uint16_t)(51200 / (distance))
+#define BANDWIDTH(distance) (51200U / (distance))
 
-enum hmat_data { HMAT_LATENCY = 0, HMAT_BANDWIDTH = 3 }; /* of accesses of any kind */
-
-static void put_hmat_node(struct tables *t, uint32_t node)
-{
-	put16(t, 0);
-	put16(t, 0);
-	put32(t, 40);
-	put16(t, 1); /* its CPUs are the initiator */
-	put16(t, 0);
-	put32(t, node);
-	put32(t, node);
-	put_zeros(t, 20);
-}
+enum hmat_data { HMAT_LATENCY = 0, HMAT_BANDWIDTH = 3 }; /* of memory, by accesses of any kind */
 
 static void put_hmat_matrix(struct tables *t, enum hmat_data data)
 {
+	uint64_t unit = data == HMAT_LATENCY ? LATENCY_UNIT_PS : BANDWIDTH_UNIT_MBS;
 	uint32_t n = t->topology->nodes;
 
-	put16(t, 1);
-	put16(t, 0);
-	put32(t, 32 + 8 * n + 2 * n * n);
-	put8(t, 0); /* of memory, not of a cache in front of it */
-	put8(t, (uint8_t)data);
-	put16(t, 0);
-	put32(t, n);
-	put32(t, n);
-	put32(t, 0);
-	put64(t, data == HMAT_LATENCY ? LATENCY_UNIT_PS : BANDWIDTH_UNIT_MBS);
+	PUT(t, "2241124448", 1, 0, 32 + 8 * n + 2 * n * n, 0, data, 0, n, n, 0, unit);
 	for (uint32_t i = 0; i < 2 * n; i++)
-		put32(t, i % n); /* initiators, then targets */
+		PUT(t, "4", i % n); /* initiators, then targets */
 	for (uint32_t i = 0; i < n * n; i++) {
 		uint32_t distance = t->topology->distance[i / n][i % n];
 
-		put16(t, data == HMAT_LATENCY ? LATENCY(distance) : BANDWIDTH(distance));
+		PUT(t, "2", data == HMAT_LATENCY ? LATENCY(distance) : BANDWIDTH(distance));
 	}
 }
 
-/* 5.2.27. Linux knows revisions 1 and 2. */
+/* 5.2.27. Linux knows revisions 1 and 2. Each node's memory has the node's CPUs as its initiator. */
 static uint64_t put_hmat(struct tables *t)
 {
 	size_t table = begin(t, "HMAT", 2);
 
-	put32(t, 0);
+	put_bytes(t, NULL, 4);
 	for (uint32_t node = 0; node < t->topology->nodes; node++)
-		put_hmat_node(t, node);
+		PUT(t, "2242244884", 0, 0, 40, 1, 0, node, node);
 	put_hmat_matrix(t, HMAT_LATENCY);
 	put_hmat_matrix(t, HMAT_BANDWIDTH);
 	return end(t, table);
 }
 
-/* 5.2.8 */
-static uint64_t put_xsdt(struct tables *t, const uint64_t *addresses, uint32_t count)
-{
-	size_t table = begin(t, "XSDT", 1);
-
-	for (uint32_t i = 0; i < count; i++)
-		put64(t, addresses[i]);
-	return end(t, table);
-}
-
-/* 5.2.5.3, revision 2; into the room left for it. The first sum is that of the 20 bytes of revision 0. */
-static void write_rsdp(uint8_t *ret, uint64_t xsdt_address)
-{
-	uint32_t length = RSDP_BYTES;
-
-	memset(ret, 0, RSDP_BYTES);
-	memcpy(ret, "RSD PTR ", 8);
-	memcpy(ret + 9, OEM_ID, 6);
-	ret[15] = 2;
-	memcpy(ret + 20, &length, sizeof(length));
-	memcpy(ret + 24, &xsdt_address, sizeof(xsdt_address));
-	ret[8] = checksum(ret, 20);
-	ret[32] = checksum(ret, RSDP_BYTES);
-}
-
-/* Gives the address of the XSDT. */
+/* 5.2.8. Gives the address of the XSDT. */
 static uint64_t put_tables(struct tables *t)
 {
 	uint64_t facs_address = put_facs(t);
 	uint64_t dsdt_address = put_dsdt(t);
 	uint64_t listed[5];
-	uint32_t count = 0;
+	size_t count = 0, table;
 
 	listed[count++] = put_fadt(t, facs_address, dsdt_address);
 	listed[count++] = put_madt(t);
@@ -461,7 +300,20 @@ static uint64_t put_tables(struct tables *t)
 	listed[count++] = put_slit(t);
 	if (t->topology->nodes > 1)
 		listed[count++] = put_hmat(t);
-	return put_xsdt(t, listed, count);
+	table = begin(t, "XSDT", 1);
+	put_bytes(t, listed, count * sizeof(listed[0]));
+	return end(t, table);
+}
+
+/* 5.2.5.3, revision 2; into the room left for it. The first sum is that of the 20 bytes of revision 0. */
+static void write_rsdp(uint8_t *ret, uint64_t xsdt_address)
+{
+	struct tables t = { .ret = ret, .size = RSDP_BYTES };
+
+	put_bytes(&t, "RSD PTR \0" OEM_ID, 15);
+	PUT(&t, "144813", 2, 0, RSDP_BYTES, xsdt_address);
+	ret[8] = checksum(ret, 20);
+	ret[32] = checksum(ret, RSDP_BYTES);
 }
 
 int acpi_build(const struct topology *topology, const struct memory *memory, uint64_t gpa, uint8_t *ret, size_t size,
@@ -473,7 +325,7 @@ int acpi_build(const struct topology *topology, const struct memory *memory, uin
 	if (gpa % 64 || size > UINT32_MAX || gpa > UINT32_MAX - size)
 		return error_set(err, EINVAL, "ACPI tables at %#llx: expected a multiple of 64 below 4 GiB",
 				 (unsigned long long)gpa);
-	put_zeros(&t, RSDP_BYTES);
+	put_bytes(&t, NULL, RSDP_BYTES);
 	xsdt_address = put_tables(&t);
 	if (t.full)
 		return error_set(err, E2BIG, "ACPI tables of topology %un%ul%uc%ut: more than %zu bytes",

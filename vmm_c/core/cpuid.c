@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/kvm_para.h>
 #include <string.h>
+#include <sys/param.h>
 
 #define BIT(n) (1U << (n))
 
@@ -34,7 +35,7 @@ struct leaf {
 
 struct builder {
 	const struct topology *topology;
-	enum cpu_vendor vendor;
+	bool amd;
 	uint32_t cpu;
 	uint32_t apic_id;
 	const struct kvm_cpuid2 *supported;
@@ -42,16 +43,6 @@ struct builder {
 	uint32_t capacity;
 	bool full;
 };
-
-static uint32_t min_u32(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint32_t max_u32(uint32_t a, uint32_t b)
-{
-	return a > b ? a : b;
-}
 
 static void put_entry(struct builder *b, const struct kvm_cpuid_entry2 *entry)
 {
@@ -61,17 +52,19 @@ static void put_entry(struct builder *b, const struct kvm_cpuid_entry2 *entry)
 		b->ret->entries[b->ret->nent++] = *entry;
 }
 
+static void put_flagged(struct builder *b, uint32_t function, uint32_t index, uint32_t flags, struct leaf leaf)
+{
+	put_entry(b, &(struct kvm_cpuid_entry2){ function, index, flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx, { 0 } });
+}
+
 static void put(struct builder *b, uint32_t function, struct leaf leaf)
 {
-	put_entry(b, &(struct kvm_cpuid_entry2){ .function = function, .eax = leaf.eax, .ebx = leaf.ebx,
-						 .ecx = leaf.ecx, .edx = leaf.edx });
+	put_flagged(b, function, 0, 0, leaf);
 }
 
 static void put_indexed(struct builder *b, uint32_t function, uint32_t index, struct leaf leaf)
 {
-	put_entry(b, &(struct kvm_cpuid_entry2){ .function = function, .index = index,
-						 .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .eax = leaf.eax,
-						 .ebx = leaf.ebx, .ecx = leaf.ecx, .edx = leaf.edx });
+	put_flagged(b, function, index, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, leaf);
 }
 
 /* KVM's answer, zeros when it has none. */
@@ -86,32 +79,28 @@ static struct leaf offered(const struct builder *b, uint32_t function)
 	return (struct leaf){ 0 };
 }
 
-/* Leaf 3 is a serial number, 0xa, 0x1c and 0x23 are performance counters, 0x1a says which kind of core. */
-static bool kept_basic(uint32_t function)
+/*
+ * 0x80000007: power management, 0x8000001a: speed of vectors, 0x80000021: more features. Own because they
+ * would be wrong here: 3 is a serial number, 0xa, 0x1c and 0x23 are performance counters, 0x1a is the kind of core.
+ */
+static bool kept(const struct builder *b, uint32_t function)
 {
 	static const uint32_t own[] = { 0, 1, 2, 3, 4, 0xa, 0xb, 0x1a, 0x1c, 0x1f, 0x23 };
 
+	if (function >= 0x80000000)
+		return function == 0x80000007 || (b->amd && (function == 0x8000001a || function == 0x80000021));
+	if (function >= KVM_CPUID_SIGNATURE)
+		return function > KVM_CPUID_FEATURES;
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
 		if (function == own[i])
 			return false;
 	return true;
 }
 
-/* 7: power management, 0x1a: speed of vectors, 0x21: more features. */
-static bool kept(enum cpu_vendor vendor, uint32_t function)
-{
-	if (function >= 0x80000000)
-		return function == 0x80000007 ||
-		       (vendor == CPU_AMD && (function == 0x8000001a || function == 0x80000021));
-	if (function >= KVM_CPUID_SIGNATURE)
-		return function > KVM_CPUID_FEATURES;
-	return kept_basic(function);
-}
-
 static void keep_offered(struct builder *b)
 {
 	for (uint32_t i = 0; i < b->supported->nent; i++)
-		if (kept(b->vendor, b->supported->entries[i].function))
+		if (kept(b, b->supported->entries[i].function))
 			put_entry(b, &b->supported->entries[i]);
 }
 
@@ -128,28 +117,16 @@ static uint32_t word(const char *text)
 	return ret;
 }
 
-static struct leaf vendor_leaf(const struct builder *b, uint32_t highest)
+/* The highest leaf of each range, the vendor (AMD says it twice) and the brand. */
+static void put_names(struct builder *b)
 {
-	const char *name = b->vendor == CPU_INTEL ? "GenuineIntel" : "AuthenticAMD";
+	const char brand[48] = BRAND, *vendor = b->amd ? "AuthenticAMD" : "GenuineIntel";
+	struct leaf leaf = { 0, word(vendor), word(vendor + 8), word(vendor + 4) };
 
-	return (struct leaf){ highest, word(name), word(name + 8), word(name + 4) };
-}
-
-static void put_highest_leaves(struct builder *b)
-{
-	uint32_t basic = max_u32(offered(b, 0).eax, b->vendor == CPU_INTEL ? 0x1f : 0xd);
-	struct leaf extended = { INTEL_MAX_EXTENDED, 0, 0, 0 };
-
-	if (b->vendor == CPU_AMD)
-		extended = vendor_leaf(b, AMD_MAX_EXTENDED);
-	put(b, 0, vendor_leaf(b, basic));
-	put(b, 0x80000000, extended);
-}
-
-static void put_brand(struct builder *b)
-{
-	char brand[48] = BRAND;
-
+	leaf.eax = MAX(offered(b, 0).eax, b->amd ? 0xdU : 0x1fU);
+	put(b, 0, leaf);
+	leaf.eax = AMD_MAX_EXTENDED;
+	put(b, 0x80000000, b->amd ? leaf : (struct leaf){ .eax = INTEL_MAX_EXTENDED });
 	for (uint32_t i = 0; i < 3; i++) {
 		const char *part = brand + 16 * i;
 
@@ -167,11 +144,11 @@ static void put_brand(struct builder *b)
 static void put_features(struct builder *b)
 {
 	uint32_t cpus = package_cpus(b);
-	uint32_t ids = b->vendor == CPU_INTEL ? 1U << topology_package_shift(b->topology) : cpus;
+	uint32_t ids = b->amd ? cpus : 1U << topology_package_shift(b->topology);
 	struct leaf leaf = offered(b, 1);
 
-	leaf.eax = b->vendor == CPU_INTEL ? INTEL_SIGNATURE : AMD_SIGNATURE;
-	leaf.ebx = (b->apic_id & 0xff) << 24 | min_u32(ids, 255) << 16 | 8 << 8; /* CLFLUSH: 8 times 8 bytes */
+	leaf.eax = b->amd ? AMD_SIGNATURE : INTEL_SIGNATURE;
+	leaf.ebx = (b->apic_id & 0xff) << 24 | MIN(ids, 255U) << 16 | 8 << 8; /* CLFLUSH: 8 times 8 bytes */
 	leaf.ecx = (leaf.ecx & ~NO_ECX) | ALWAYS_ECX;
 	leaf.edx = (leaf.edx & ~(NO_EDX | HTT)) | (cpus > 1 ? HTT : 0);
 	put(b, 1, leaf);
@@ -189,27 +166,22 @@ static void put_extended_features(struct builder *b)
 {
 	struct leaf leaf = offered(b, 0x80000001);
 
-	if (b->vendor == CPU_INTEL) {
-		leaf = (struct leaf){ 0, 0, leaf.ecx & INTEL_EXTENDED_ECX, leaf.edx & INTEL_EXTENDED_EDX };
-	} else {
-		leaf.eax = AMD_SIGNATURE;
-		leaf.ebx = 0;
-		leaf.ecx &= ~(AMD_NO_ECX | AMD_CMP_LEGACY);
+	leaf.eax = b->amd ? AMD_SIGNATURE : 0;
+	leaf.ebx = 0;
+	leaf.ecx &= b->amd ? ~(AMD_NO_ECX | AMD_CMP_LEGACY) : INTEL_EXTENDED_ECX;
+	leaf.edx &= b->amd ? ~0U : INTEL_EXTENDED_EDX;
+	if (b->amd)
 		leaf.ecx |= AMD_TOPOLOGY_EXTENSIONS | (package_cpus(b) > 1 ? AMD_CMP_LEGACY : 0);
-	}
 	put(b, 0x80000001, leaf);
 }
 
 /* Address widths and features are KVM's; ECX sizes the package on AMD. */
 static void put_sizes(struct builder *b)
 {
+	uint32_t package = topology_package_shift(b->topology) << 12 | (MIN(package_cpus(b), 256U) - 1);
 	struct leaf leaf = offered(b, 0x80000008);
 
-	leaf.ecx = 0;
-	leaf.edx = 0;
-	if (b->vendor == CPU_AMD)
-		leaf.ecx = topology_package_shift(b->topology) << 12 | (min_u32(package_cpus(b), 256) - 1);
-	put(b, 0x80000008, leaf);
+	put(b, 0x80000008, (struct leaf){ leaf.eax, leaf.ebx, b->amd ? package : 0, 0 });
 }
 
 /* What the guest asks for by a hypercall. */
@@ -224,14 +196,14 @@ static bool has_hypercalls(const struct builder *b)
 {
 	uint32_t host = offered(b, 0).ebx;
 
-	return (b->vendor == CPU_AMD) == (host == word("AuthenticAMD") || host == word("HygonGenuine"));
+	return b->amd == (host == word("AuthenticAMD") || host == word("HygonGenuine"));
 }
 
 /* APIC ids above 255 in MSIs are a promise of the VMM, so KVM does not list it. */
 static void put_kvm(struct builder *b, bool realtime)
 {
 	static const char signature[12] = "KVMKVMKVM";
-	uint32_t highest = max_u32(offered(b, KVM_CPUID_SIGNATURE).eax, KVM_CPUID_FEATURES);
+	uint32_t highest = MAX(offered(b, KVM_CPUID_SIGNATURE).eax, KVM_CPUID_FEATURES);
 	struct leaf features = offered(b, KVM_CPUID_FEATURES);
 
 	if (!has_hypercalls(b))
@@ -247,15 +219,11 @@ enum cache_type { CACHE_DATA = 1, CACHE_CODE, CACHE_UNIFIED };
 
 #define CACHE_LINE 64U
 
-struct cache {
-	enum cache_type type;
-	uint32_t level;
-	uint32_t ways;
-	uint32_t sets;
-};
-
 /* 32 KiB of L1 each, 512 KiB of L2 for a core, 32 MiB of L3 for the declared LLC. */
-static const struct cache caches[] = {
+static const struct cache {
+	enum cache_type type;
+	uint32_t level, ways, sets;
+} caches[] = {
 	{ CACHE_DATA, 1, 8, 64 },
 	{ CACHE_CODE, 1, 8, 64 },
 	{ CACHE_UNIFIED, 2, 8, 1024 },
@@ -272,9 +240,9 @@ static uint32_t cache_kib(const struct cache *cache)
 /* Leaf 4 and 0x8000001d have the same format, but for the cores of a package that only Intel counts. */
 static void put_caches(struct builder *b)
 {
-	uint32_t function = b->vendor == CPU_INTEL ? 4 : 0x8000001d;
+	uint32_t function = b->amd ? 0x8000001d : 4;
 	uint32_t core_bits = topology_package_shift(b->topology) - topology_core_shift(b->topology);
-	uint32_t cores = b->vendor == CPU_INTEL ? min_u32(1U << core_bits, 64) - 1 : 0;
+	uint32_t cores = b->amd ? 0 : MIN(1U << core_bits, 64U) - 1;
 
 	for (uint32_t i = 0; i < CACHES; i++) {
 		const struct cache *cache = &caches[i];
@@ -296,26 +264,20 @@ static void put_short_caches(struct builder *b)
 	uint32_t l2 = cache_kib(&caches[2]) << 16 | 6 << 12 | 1 << 8 | CACHE_LINE; /* 6 encodes 8 ways */
 	uint32_t l3 = cache_kib(&caches[3]) / 512 << 18 | 8 << 12 | 1 << 8 | CACHE_LINE; /* 8 encodes 16 */
 
-	if (b->vendor == CPU_INTEL) {
+	if (!b->amd)
 		put(b, 2, (struct leaf){ 0x00feff01, 0xf0, 0, 0 });
-		put(b, 0x80000005, (struct leaf){ 0 });
-		put(b, 0x80000006, (struct leaf){ .ecx = l2 });
-	} else {
-		put(b, 0x80000005, (struct leaf){ .ecx = l1d, .edx = l1i });
-		put(b, 0x80000006, (struct leaf){ .ecx = l2, .edx = l3 });
-	}
+	put(b, 0x80000005, b->amd ? (struct leaf){ .ecx = l1d, .edx = l1i } : (struct leaf){ 0 });
+	put(b, 0x80000006, (struct leaf){ .ecx = l2, .edx = b->amd ? l3 : 0 });
 }
 
 /* A level: its type, how wide the ids below it are, how many CPUs it has. Type 0 ends the list. */
 struct level {
-	uint32_t type;
-	uint32_t shift;
-	uint32_t cpus;
+	uint32_t type, shift, cpus;
 };
 
-static void put_levels(struct builder *b, uint32_t function, const struct level *levels, uint32_t count)
+static void put_levels(struct builder *b, uint32_t function, const struct level *levels)
 {
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i == 0 || levels[i - 1].type; i++)
 		put_indexed(b, function, i,
 			    (struct leaf){ levels[i].shift, levels[i].cpus, levels[i].type << 8 | i, b->apic_id });
 }
@@ -337,11 +299,8 @@ static void put_topology(struct builder *b)
 		{ 0, 0, 0 },
 	};
 
-	put_levels(b, 0xb, intel, 3);
-	if (b->vendor == CPU_INTEL)
-		put_levels(b, 0x1f, intel, 3);
-	else
-		put_levels(b, AMD_MAX_EXTENDED, amd, 5);
+	put_levels(b, 0xb, intel);
+	put_levels(b, b->amd ? AMD_MAX_EXTENDED : 0x1f, b->amd ? amd : intel);
 }
 
 /* One node in each package; Linux compares the node's number when it looks for siblings. */
@@ -349,7 +308,7 @@ static void put_amd_ids(struct builder *b)
 {
 	uint32_t in_package = b->apic_id & ((1U << topology_package_shift(b->topology)) - 1);
 	uint32_t core = in_package >> topology_core_shift(b->topology);
-	uint32_t threads = min_u32(b->topology->threads, 256) - 1;
+	uint32_t threads = MIN(b->topology->threads, 256U) - 1;
 
 	put(b, 0x8000001e,
 	    (struct leaf){ b->apic_id, threads << 8 | (core & 0xff), topology_node(b->topology, b->cpu), 0 });
@@ -358,24 +317,22 @@ static void put_amd_ids(struct builder *b)
 int cpuid_build(const struct topology *topology, enum cpu_vendor vendor, uint32_t cpu, bool realtime,
 		const struct kvm_cpuid2 *supported, struct kvm_cpuid2 *ret, uint32_t capacity, struct vmm_error *err)
 {
-	struct builder b = { .topology = topology, .vendor = vendor, .cpu = cpu, .supported = supported,
+	struct builder b = { .topology = topology, .amd = vendor == CPU_AMD, .cpu = cpu, .supported = supported,
 			     .ret = ret, .capacity = capacity };
 
 	if (cpu >= topology_cpus(topology))
 		return error_set(err, EINVAL, "CPUID of CPU %u of %u", cpu, topology_cpus(topology));
 	b.apic_id = topology_apic_id(topology, cpu);
-	ret->nent = 0;
-	ret->padding = 0;
-	put_highest_leaves(&b);
+	*ret = (struct kvm_cpuid2){ 0 };
+	put_names(&b);
 	put_features(&b);
 	put_short_caches(&b);
 	put_caches(&b);
 	put_topology(&b);
 	put_kvm(&b, realtime);
 	put_extended_features(&b);
-	put_brand(&b);
 	put_sizes(&b);
-	if (vendor == CPU_AMD)
+	if (b.amd)
 		put_amd_ids(&b);
 	keep_offered(&b);
 	if (b.full)

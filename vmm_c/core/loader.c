@@ -15,7 +15,8 @@ int loader_open(struct loader_file *file, const char *path, struct vmm_error *er
 {
 	struct stat st;
 
-	*file = (struct loader_file){ .fd = open(path, O_RDONLY | O_CLOEXEC), .path = path };
+	/* O_NONBLOCK: a FIFO is to be refused, not waited for. */
+	*file = (struct loader_file){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), .path = path };
 	if (file->fd < 0 || fstat(file->fd, &st) < 0)
 		return error_set(err, errno, "open %s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))

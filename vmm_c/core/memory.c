@@ -5,6 +5,7 @@
 #include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,15 +40,14 @@ static void deal(struct memory *memory, uint32_t nodes)
 }
 
 /* One mapping, so that ranges without a gap between them have none on the host either. */
-static int map_ranges(struct memory *memory, bool huge, struct vmm_error *err)
+static int map_ranges(struct memory *memory, int fd, int flags, struct vmm_error *err)
 {
-	int flags = MAP_SHARED | (huge ? 0 : MAP_NORESERVE); /* a pool that is too small is known now, not by SIGBUS */
-	uint8_t *host = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, flags, memory->fd, 0);
+	uint8_t *host = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 
 	if (host == MAP_FAILED)
 		return error_set(err, errno, "mmap of %llu MiB of guest memory%s: %s",
-				 (unsigned long long)(memory->bytes >> 20), huge ? " in 2 MiB pages" : "",
-				 strerror(errno));
+				 (unsigned long long)(memory->bytes >> 20),
+				 flags & MAP_NORESERVE ? "" : " in 2 MiB pages", strerror(errno));
 	for (uint32_t i = 0; i < memory->count; i++) {
 		memory->ranges[i].host = host;
 		host += memory->ranges[i].bytes;
@@ -71,7 +71,7 @@ static int open_memfd(uint64_t bytes, bool huge, struct vmm_error *err)
 	return -err->code;
 }
 
-int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err)
+static int begin(struct memory *memory, uint64_t bytes, uint32_t nodes, struct vmm_error *err)
 {
 	*memory = (struct memory){ .fd = -1, .bytes = bytes };
 	if (nodes == 0 || nodes > TOPOLOGY_MAX_NODES || bytes == 0 || bytes % (nodes * MEMORY_STEP))
@@ -81,11 +81,34 @@ int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool hu
 	if (bytes > 1ULL << 46)
 		return error_set(err, EINVAL, "guest memory of %llu bytes: expected at most 64 TiB",
 				 (unsigned long long)bytes);
+	return 0;
+}
+
+int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err)
+{
+	int rc = begin(memory, bytes, nodes, err);
+
+	if (rc)
+		return rc;
 	memory->fd = open_memfd(bytes, huge, err);
 	if (memory->fd < 0)
 		return memory->fd;
 	deal(memory, nodes);
-	return map_ranges(memory, huge, err);
+	/* A pool that is too small is known now, not by SIGBUS. */
+	return map_ranges(memory, memory->fd, MAP_SHARED | (huge ? 0 : MAP_NORESERVE), err);
+}
+
+int memory_clone(struct memory *memory, int fd, uint64_t bytes, uint32_t nodes, struct vmm_error *err)
+{
+	int rc = begin(memory, bytes, nodes, err);
+	struct stat status;
+
+	if (rc == 0 && (fstat(fd, &status) || (uint64_t)status.st_size != bytes))
+		rc = error_set(err, EINVAL, "a snapshot's memory: expected a file of %llu bytes", (unsigned long long)bytes);
+	if (rc)
+		return rc;
+	deal(memory, nodes);
+	return map_ranges(memory, fd, MAP_PRIVATE | MAP_NORESERVE, err);
 }
 
 void memory_destroy(struct memory *memory)

@@ -93,7 +93,9 @@ static int create_threads(struct vmm *vm, struct vmm_error *err)
 
 	if (rc)
 		return error_set(err, rc, "creating the supervisor's thread: %s", strerror(rc));
+	pthread_mutex_lock(&vm->gate.lock);
 	vm->started = true;
+	pthread_mutex_unlock(&vm->gate.lock);
 	for (uint32_t i = 0; i < vm->cpus; i++) {
 		rc = pthread_create(&vm->vcpus[i].thread, NULL, vcpu_main, &vm->vcpus[i]);
 		if (rc)
@@ -125,7 +127,7 @@ static void pin_thread(struct vmm *vm, uint32_t i)
 	int rc;
 
 	CPU_ZERO(&set);
-	CPU_SET((unsigned int)vm->pin[i], &set);
+	CPU_SET((unsigned int)vm->pin[i], &set); /* no bit for a number it has not, which is refused */
 	rc = pthread_setaffinity_np(vm->vcpus[i].thread, sizeof(set), &set);
 	if (rc) {
 		error_set(&refused, rc, "pinning vCPU %u to host CPU %d: %s", i, vm->pin[i], strerror(rc));
@@ -150,7 +152,7 @@ static bool set_fifo(struct vmm *vm, pthread_t thread, uint32_t priority)
 static void place_threads(struct vmm *vm)
 {
 	for (uint32_t i = 0; vm->pin && i < vm->cpus; i++)
-		if (vm->pin[i] >= 0 && vm->pin[i] < CPU_SETSIZE)
+		if (vm->pin[i] >= 0)
 			pin_thread(vm, i);
 	if (!vm->fifo_priority || !set_fifo(vm, vm->supervisor_thread, vm->fifo_priority + 1))
 		return;

@@ -1,39 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "virtio_common.h"
-
+/* The common configuration structure (virtio 1.2, 4.1.4.3): negotiation and the places of the rings. */
 #include <string.h>
 
-/* The structure as the guest sees it; the names are the specification's. */
-struct common {
-	uint32_t device_feature_select;
-	uint32_t device_feature;
-	uint32_t driver_feature_select;
-	uint32_t driver_feature;
-	uint16_t config_msix_vector;
-	uint16_t num_queues;
-	uint8_t device_status;
-	uint8_t config_generation; /* the configuration never changes */
-	uint16_t queue_select;
-	uint16_t queue_size;
-	uint16_t queue_msix_vector;
-	uint16_t queue_enable;
-	uint16_t queue_notify_off; /* one doorbell for all */
-	uint64_t queue_desc;
-	uint64_t queue_driver;
-	uint64_t queue_device;
-};
+#include "virtio_pci.h"
 
-_Static_assert(sizeof(struct common) == VIRTIO_COMMON_BYTES, "the layout is the specification's");
-
+#define QUEUE_PART 0x18U /* the structure ends with the registers of the queue selected */
 #define SETTABLE_STATUS                                                                                    \
 	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
+
+_Static_assert(offsetof(struct virtio_registers, driver_features) == QUEUE_PART &&
+		       QUEUE_PART + offsetof(struct virtqueue_state, next_avail) == VIRTIO_COMMON_BYTES,
+	       "the layouts are the specification's");
 
 static uint64_t offered(const struct virtio_pci *virtio)
 {
 	return virtio->kind->features | VIRTIO_F_VERSION_1;
 }
 
-static const struct virtqueue *selected(const struct virtio_pci *virtio)
+static struct virtqueue *selected(struct virtio_pci *virtio)
 {
 	uint32_t index = virtio->registers.queue_select;
 
@@ -45,30 +29,19 @@ static uint32_t feature_half(uint64_t features, uint32_t select)
 	return select < 2 ? (uint32_t)(features >> (32 * select)) : 0;
 }
 
-void virtio_common_read(const struct virtio_pci *virtio, uint32_t offset, void *data, uint32_t len)
+void virtio_common_read(struct virtio_pci *virtio, uint32_t offset, void *data, uint32_t len)
 {
-	const struct virtio_registers *registers = &virtio->registers;
+	struct virtio_registers registers = virtio->registers;
 	const struct virtqueue *queue = selected(virtio);
-	struct common common = {
-		.device_feature_select = registers->device_feature_select,
-		.device_feature = feature_half(offered(virtio), registers->device_feature_select),
-		.driver_feature_select = registers->driver_feature_select,
-		.driver_feature = feature_half(registers->driver_features, registers->driver_feature_select),
-		.config_msix_vector = registers->config_vector,
-		.num_queues = (uint16_t)virtio->kind->queues,
-		.device_status = registers->status,
-		.queue_select = registers->queue_select,
-	};
+	uint8_t bytes[VIRTIO_COMMON_BYTES] = { 0 };
 
-	if (queue) { /* a queue that is not there has size 0 */
-		common.queue_size = queue->state.size;
-		common.queue_msix_vector = queue->state.vector;
-		common.queue_enable = queue->state.enabled;
-		common.queue_desc = queue->state.desc;
-		common.queue_driver = queue->state.avail;
-		common.queue_device = queue->state.used;
-	}
-	memcpy(data, (const uint8_t *)&common + offset, len);
+	registers.device_feature = feature_half(offered(virtio), registers.device_feature_select);
+	registers.driver_feature = feature_half(registers.driver_features, registers.driver_feature_select);
+	registers.num_queues = (uint16_t)virtio->kind->queues;
+	memcpy(bytes, &registers, QUEUE_PART);
+	if (queue) /* one that is not there has size 0 */
+		memcpy(bytes + QUEUE_PART, &queue->state, VIRTIO_COMMON_BYTES - QUEUE_PART);
+	memcpy(data, bytes + offset, len);
 }
 
 static void set_driver_features(struct virtio_registers *registers, uint32_t value)
@@ -81,22 +54,16 @@ static void set_driver_features(struct virtio_registers *registers, uint32_t val
 	registers->driver_features |= (uint64_t)value << shift;
 }
 
-static bool features_acceptable(const struct virtio_pci *virtio)
-{
-	uint64_t wanted = virtio->registers.driver_features;
-
-	return wanted & VIRTIO_F_VERSION_1 && !(wanted & ~offered(virtio));
-}
-
 /* Bits only ever get set, until a reset; FEATURES_OK stays clear for features that do not fit. */
 static enum virtio_event set_status(struct virtio_pci *virtio, uint8_t value)
 {
+	uint64_t wanted = virtio->registers.driver_features;
 	uint8_t *status = &virtio->registers.status;
 	uint8_t before = *status;
 
 	if (value == 0)
 		return VIRTIO_RESET;
-	if (!(before & VIRTIO_STATUS_FEATURES_OK) && !features_acceptable(virtio))
+	if (!(before & VIRTIO_STATUS_FEATURES_OK) && (!(wanted & VIRTIO_F_VERSION_1) || wanted & ~offered(virtio)))
 		value &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
 	*status |= value & SETTABLE_STATUS;
 	if (!(*status & VIRTIO_STATUS_FEATURES_OK) || before & VIRTIO_STATUS_DRIVER_OK)
@@ -105,7 +72,7 @@ static enum virtio_event set_status(struct virtio_pci *virtio, uint8_t value)
 	return *status & VIRTIO_STATUS_DRIVER_OK ? VIRTIO_STARTED : VIRTIO_NOTHING;
 }
 
-static uint16_t valid_vector(const struct virtio_pci *virtio, uint32_t value)
+static uint16_t valid_vector(const struct virtio_pci *virtio, uint64_t value)
 {
 	return value < virtio->msix.count ? (uint16_t)value : VIRTIO_NO_VECTOR;
 }
@@ -114,51 +81,31 @@ static void enable_queue(struct virtio_pci *virtio, struct virtqueue *queue)
 {
 	struct vmm_error err;
 
-	if (!(virtio->registers.status & VIRTIO_STATUS_FEATURES_OK))
-		return;
-	if (virtqueue_enable(queue, &err))
+	if (virtio->registers.status & VIRTIO_STATUS_FEATURES_OK && virtqueue_enable(queue, &err))
 		virtio_pci_break(virtio, "virtio device %u, queue %u: %s", virtio->kind->id,
 				 virtio->registers.queue_select, err.text);
 }
 
-/* Replace one half of *field, or all of it. */
-static void set_address(uint64_t *field, uint32_t within, uint64_t value, uint32_t len)
-{
-	if (len == 8 && within == 0)
-		*field = value;
-	else if (len == 4 && within % 4 == 0)
-		*field = (*field & ~(0xffffffffULL << (8 * within))) | value << (8 * within);
-}
-
-static void write_ring_address(struct virtqueue_state *state, uint32_t offset, uint64_t value, uint32_t len)
-{
-	uint32_t within = offset % 8;
-
-	if (offset >= offsetof(struct common, queue_device))
-		set_address(&state->used, within, value, len);
-	else if (offset >= offsetof(struct common, queue_driver))
-		set_address(&state->avail, within, value, len);
-	else
-		set_address(&state->desc, within, value, len);
-}
+/* Where an access is and how wide, as one number; and that of a whole field. */
+#define ACCESS(offset, len) ((offset) << 4 | (len))
+#define FIELD(type, member) ACCESS(offsetof(struct type, member), sizeof(((struct type *)NULL)->member))
 
 /* Size and places are fixed once a queue is enabled; enabling is the last thing a driver does to it. */
 static void write_queue(struct virtio_pci *virtio, uint32_t offset, uint64_t value, uint32_t len)
 {
-	struct virtqueue *queue = (struct virtqueue *)selected(virtio);
+	struct virtqueue *queue = selected(virtio);
+	uint32_t field = ACCESS(offset, len);
 
-	if (!queue || (queue->state.enabled && offset != offsetof(struct common, queue_msix_vector)))
+	if (queue && field == FIELD(virtqueue_state, vector))
+		queue->state.vector = valid_vector(virtio, value);
+	if (!queue || queue->state.enabled)
 		return;
-	if (offset >= offsetof(struct common, queue_desc))
-		write_ring_address(&queue->state, offset, value, len);
-	else if (len != 2)
-		return;
-	else if (offset == offsetof(struct common, queue_size))
+	if (field == FIELD(virtqueue_state, size))
 		queue->state.size = (uint16_t)value;
-	else if (offset == offsetof(struct common, queue_msix_vector))
-		queue->state.vector = valid_vector(virtio, (uint32_t)value);
-	else if (offset == offsetof(struct common, queue_enable) && value == 1)
+	else if (field == FIELD(virtqueue_state, enabled) && value == 1)
 		enable_queue(virtio, queue);
+	else if (offset >= offsetof(struct virtqueue_state, desc) && len >= 4 && offset % len == 0)
+		memcpy((uint8_t *)&queue->state + offset, &value, len);
 }
 
 enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset, const void *data, uint32_t len)
@@ -167,19 +114,27 @@ enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset
 	uint64_t value = 0;
 
 	memcpy(&value, data, len);
-	if (offset == offsetof(struct common, device_status) && len == 1)
+	switch (ACCESS(offset, len)) {
+	case FIELD(virtio_registers, status):
 		return set_status(virtio, (uint8_t)value);
-	if (offset == offsetof(struct common, device_feature_select) && len == 4)
+	case FIELD(virtio_registers, device_feature_select):
 		registers->device_feature_select = (uint32_t)value;
-	else if (offset == offsetof(struct common, driver_feature_select) && len == 4)
+		break;
+	case FIELD(virtio_registers, driver_feature_select):
 		registers->driver_feature_select = (uint32_t)value;
-	else if (offset == offsetof(struct common, driver_feature) && len == 4)
+		break;
+	case FIELD(virtio_registers, driver_feature):
 		set_driver_features(registers, (uint32_t)value);
-	else if (offset == offsetof(struct common, config_msix_vector) && len == 2)
-		registers->config_vector = valid_vector(virtio, (uint32_t)value);
-	else if (offset == offsetof(struct common, queue_select) && len == 2)
+		break;
+	case FIELD(virtio_registers, config_vector):
+		registers->config_vector = valid_vector(virtio, value);
+		break;
+	case FIELD(virtio_registers, queue_select):
 		registers->queue_select = (uint16_t)value;
-	else if (offset >= offsetof(struct common, queue_size))
-		write_queue(virtio, offset, value, len);
+		break;
+	default:
+		if (offset >= QUEUE_PART)
+			write_queue(virtio, offset - QUEUE_PART, value, len);
+	}
 	return VIRTIO_NOTHING;
 }

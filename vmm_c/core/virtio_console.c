@@ -85,37 +85,26 @@ static void drain(struct virtio_console *console, uint32_t index,
 		virtio_pci_interrupt(virtio, index);
 }
 
-static uint32_t control_text(uint8_t event, uint8_t *ret)
+/* Fill one buffer of the driver's: with how much, 0 when it is too small. */
+static uint32_t give_control(struct virtio_console *console, const struct virtqueue_chain *chain)
 {
-	const struct control_message message = { PORT, event, 1 };
-	uint32_t name = event == PORT_NAME ? sizeof(VIRTIO_CONSOLE_PORT_NAME) - 1 : 0;
-
-	memcpy(ret, &message, sizeof(message));
-	memcpy(ret + sizeof(message), VIRTIO_CONSOLE_PORT_NAME, name);
-	return (uint32_t)sizeof(message) + name;
-}
-
-/* Fill one buffer of the driver's: false when there is nothing to fill it with. */
-static bool give_control(struct virtio_console *console, struct virtqueue_chain *chain, uint32_t *written)
-{
-	uint8_t text[sizeof(struct control_message) + sizeof(VIRTIO_CONSOLE_PORT_NAME)];
 	uint32_t next = (uint32_t)__builtin_ctz(console->state.owed);
-	uint32_t bytes = control_text(owed_events[next], text);
+	struct {
+		struct control_message message;
+		char name[sizeof(VIRTIO_CONSOLE_PORT_NAME)];
+	} text = { { PORT, owed_events[next], 1 }, VIRTIO_CONSOLE_PORT_NAME };
+	uint32_t bytes = sizeof(text.message) + (owed_events[next] == PORT_NAME ? sizeof(text.name) - 1 : 0);
 
-	*written = virtqueue_chain_write(chain, text, bytes);
 	console->state.owed &= (uint8_t)~(1U << next);
-	return *written == bytes;
+	return virtqueue_chain_write(chain, &text, bytes) == bytes ? bytes : 0;
 }
 
-static bool give_input(struct virtio_console *console, struct virtqueue_chain *chain, uint32_t *written)
+static uint32_t give_input(struct virtio_console *console, const struct virtqueue_chain *chain)
 {
-	*written = 0;
-	for (uint32_t i = 0; i < chain->writable; i++) {
-		const struct iovec *segment = &chain->segments[chain->readable + i];
+	uint8_t text[FIFO_BYTES];
+	uint32_t room = chain->writable_bytes < sizeof(text) ? chain->writable_bytes : sizeof(text);
 
-		*written += (uint32_t)fifo_get(&console->state.input, segment->iov_base, segment->iov_len);
-	}
-	return *written > 0;
+	return virtqueue_chain_write(chain, text, (uint32_t)fifo_get(&console->state.input, text, room));
 }
 
 static bool has_control(const struct virtio_console *console)
@@ -133,7 +122,7 @@ static bool has_input(const struct virtio_console *console)
  * lack: Linux fills these queues with a notification for each buffer, all of them exits.
  */
 static void fill(struct virtio_console *console, uint32_t index, bool (*has)(const struct virtio_console *),
-		 bool (*give)(struct virtio_console *, struct virtqueue_chain *, uint32_t *))
+		 uint32_t (*give)(struct virtio_console *, const struct virtqueue_chain *))
 {
 	struct virtio_pci *virtio = &console->virtio;
 	struct virtqueue *queue = &virtio->queues[index];
@@ -142,9 +131,9 @@ static void fill(struct virtio_console *console, uint32_t index, bool (*has)(con
 
 	do {
 		while (has(console) && virtio_pci_pop(virtio, index, &chain)) {
-			uint32_t written;
+			uint32_t written = give(console, &chain);
 
-			if (!give(console, &chain, &written))
+			if (!written)
 				virtio_pci_break(virtio, "virtio console: a buffer of %u bytes is too small to receive into",
 						 chain.writable_bytes);
 			virtqueue_push(queue, &chain, written);

@@ -2,13 +2,9 @@
 #include "virtio_pci.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include "virtio_common.h"
 
 #define MODERN_DEVICE 0x1040 /* plus the kind's id */
 #define CAPABILITY_VENDOR 0x09
@@ -31,13 +27,14 @@ struct capability {
 static void record(struct virtio_pci *virtio, const struct vmm_error *err)
 {
 	if (!virtio->error.code)
-		memcpy(&virtio->error, err, sizeof(*err));
+		virtio->error = *err;
 }
 
-static void raise_vector(struct virtio_pci *virtio, uint32_t vector)
+static void raise_vector(struct virtio_pci *virtio, uint8_t why, uint32_t vector)
 {
 	struct vmm_error err;
 
+	virtio->registers.isr |= why;
 	if (!msix_raise(&virtio->msix, vector, &err))
 		return;
 	record(virtio, &err);
@@ -46,21 +43,17 @@ static void raise_vector(struct virtio_pci *virtio, uint32_t vector)
 
 void virtio_pci_break(struct virtio_pci *virtio, const char *format, ...)
 {
-	struct virtio_registers *registers = &virtio->registers;
-	struct vmm_error err = { .code = EPROTO };
-	va_list arguments;
+	bool running = virtio_pci_running(virtio);
+	struct vmm_error err;
+	va_list args;
 
-	va_start(arguments, format);
-	vsnprintf(err.text, sizeof(err.text), format, arguments);
-	va_end(arguments);
+	va_start(args, format);
+	error_vset(&err, EPROTO, format, args);
+	va_end(args);
 	record(virtio, &err);
-	if (registers->status & VIRTIO_STATUS_NEEDS_RESET)
-		return;
-	registers->status |= VIRTIO_STATUS_NEEDS_RESET;
-	if (!(registers->status & VIRTIO_STATUS_DRIVER_OK))
-		return;
-	registers->isr |= ISR_CONFIG;
-	raise_vector(virtio, registers->config_vector);
+	virtio->registers.status |= VIRTIO_STATUS_NEEDS_RESET;
+	if (running)
+		raise_vector(virtio, ISR_CONFIG, virtio->registers.config_vector);
 }
 
 bool virtio_pci_running(const struct virtio_pci *virtio)
@@ -82,10 +75,8 @@ int virtio_pci_pop(struct virtio_pci *virtio, uint32_t queue, struct virtqueue_c
 
 void virtio_pci_interrupt(struct virtio_pci *virtio, uint32_t queue)
 {
-	if (!virtqueue_driver_wants_interrupt(&virtio->queues[queue]))
-		return;
-	virtio->registers.isr |= ISR_QUEUE;
-	raise_vector(virtio, virtio->queues[queue].state.vector);
+	if (virtqueue_driver_wants_interrupt(&virtio->queues[queue]))
+		raise_vector(virtio, ISR_QUEUE, virtio->queues[queue].state.vector);
 }
 
 void virtio_pci_ring(struct virtio_pci *virtio)
@@ -108,26 +99,26 @@ static void doorbell_ready(void *device)
 		look_at_queues(virtio);
 }
 
+static bool set_doorbell(struct virtio_pci *virtio, uint64_t at, bool on)
+{
+	struct vmm_error err;
+	int rc = at ? virtio->wires.set_doorbell(virtio->wires.machine, at, virtio->doorbell, on, &err) : 0;
+
+	if (rc)
+		record(virtio, &err);
+	return rc == 0;
+}
+
 /* Let the doorbell follow the BAR. Without one, notifications come in as BAR writes and work as well. */
 static void move_doorbell(struct virtio_pci *virtio)
 {
 	uint64_t bar = pci_function_bar(&virtio->function);
 	uint64_t at = bar ? bar + VIRTIO_BAR_NOTIFY : 0;
-	const struct wires *wires = &virtio->wires;
-	struct vmm_error err;
 
 	if (at == virtio->doorbell_at)
 		return;
-	if (virtio->doorbell_at &&
-	    wires->set_doorbell(wires->machine, virtio->doorbell_at, virtio->doorbell, false, &err))
-		record(virtio, &err);
-	virtio->doorbell_at = 0;
-	if (!at)
-		return;
-	if (wires->set_doorbell(wires->machine, at, virtio->doorbell, true, &err))
-		record(virtio, &err);
-	else
-		virtio->doorbell_at = at;
+	set_doorbell(virtio, virtio->doorbell_at, false);
+	virtio->doorbell_at = set_doorbell(virtio, at, true) ? at : 0;
 }
 
 static void read_device_config(const struct virtio_pci *virtio, uint64_t offset, void *data, uint32_t len)
@@ -160,14 +151,6 @@ static void bar_read(void *device, uint64_t offset, void *data, uint32_t len)
 	}
 }
 
-static void write_table(struct virtio_pci *virtio, uint64_t offset, const void *data, uint32_t len)
-{
-	struct vmm_error err;
-
-	if (msix_table_write(&virtio->msix, offset, data, len, &err))
-		virtio_pci_break(virtio, "%s", err.text);
-}
-
 static void reset(struct virtio_pci *virtio)
 {
 	virtio->registers = (struct virtio_registers){ .config_vector = VIRTIO_NO_VECTOR };
@@ -179,6 +162,7 @@ static void reset(struct virtio_pci *virtio)
 static void bar_write(void *device, uint64_t offset, const void *data, uint32_t len)
 {
 	struct virtio_pci *virtio = device;
+	struct vmm_error err;
 
 	if (offset + len <= VIRTIO_COMMON_BYTES) {
 		enum virtio_event event = virtio_common_write(virtio, (uint32_t)offset, data, len);
@@ -188,7 +172,8 @@ static void bar_write(void *device, uint64_t offset, const void *data, uint32_t 
 		else if (event == VIRTIO_STARTED)
 			look_at_queues(virtio);
 	} else if (offset >= VIRTIO_BAR_MSIX_TABLE && offset < VIRTIO_BAR_MSIX_PBA) {
-		write_table(virtio, offset - VIRTIO_BAR_MSIX_TABLE, data, len);
+		if (msix_table_write(&virtio->msix, offset - VIRTIO_BAR_MSIX_TABLE, data, len, &err))
+			virtio_pci_break(virtio, "%s", err.text);
 	} else if (offset == VIRTIO_BAR_NOTIFY) {
 		look_at_queues(virtio);
 	}
@@ -233,23 +218,16 @@ static void after_config_write(void *device, uint32_t reg, uint32_t len)
 static uint8_t add_capability(struct pci_function *function, enum capability_type type, uint32_t offset, uint32_t length)
 {
 	bool longer = type == CAP_NOTIFY || type == CAP_WINDOW;
-	const struct capability capability = {
-		.id = CAPABILITY_VENDOR,
-		.bytes = (uint8_t)(longer ? sizeof(capability) : offsetof(struct capability, last)),
-		.type = (uint8_t)type,
-		.offset = offset,
-		.length = length,
-	};
+	uint8_t bytes = longer ? sizeof(struct capability) : offsetof(struct capability, last);
+	const struct capability capability = { CAPABILITY_VENDOR, 0, bytes, (uint8_t)type, 0, { 0 }, offset, length, 0 };
 
 	return pci_function_add_capability(function, &capability, capability.bytes);
 }
 
 static void describe(struct virtio_pci *virtio, const struct virtio_kind *kind, uint64_t bar)
 {
-	const struct pci_identity identity = {
-		.vendor = VIRTIO_VENDOR, .device = (uint16_t)(MODERN_DEVICE + kind->id),
-		.class_revision = kind->class_revision, .subvendor = VIRTIO_VENDOR, .subdevice = 0x1100,
-	};
+	const struct pci_identity identity = { VIRTIO_VENDOR, (uint16_t)(MODERN_DEVICE + kind->id), VIRTIO_VENDOR, 0x1100,
+					       kind->class_revision };
 	struct pci_function *function = &virtio->function;
 
 	pci_function_init(function, &identity);
@@ -324,11 +302,11 @@ int virtio_pci_restore(struct virtio_pci *virtio, const struct virtio_pci_state 
 	virtio->msix.state = state->msix;
 	virtio->msix.state.pending &= (1ULL << virtio->msix.count) - 1;
 	for (uint32_t i = 0; i < VIRTIO_MAX_QUEUES; i++) {
-		int rc = 0;
+		struct virtqueue *queue = &virtio->queues[i];
+		int rc;
 
-		virtio->queues[i].state = state->queues[i];
-		if (state->queues[i].enabled)
-			rc = virtqueue_enable(&virtio->queues[i], err);
+		queue->state = state->queues[i];
+		rc = queue->state.enabled ? virtqueue_enable(queue, err) : 0;
 		if (rc)
 			return rc;
 	}

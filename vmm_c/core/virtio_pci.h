@@ -52,12 +52,14 @@ struct virtio_kind {
 };
 
 struct virtio_registers {
-	uint64_t driver_features;
-	uint32_t device_feature_select;
-	uint32_t driver_feature_select;
-	uint16_t config_vector;
+	/* The first part of the common configuration, as it is laid out there; three are filled in when read. */
+	uint32_t device_feature_select, device_feature;
+	uint32_t driver_feature_select, driver_feature;
+	uint16_t config_vector, num_queues;
+	uint8_t status, generation;
 	uint16_t queue_select;
-	uint8_t status;
+
+	uint64_t driver_features;
 	uint8_t isr;
 };
 
@@ -109,5 +111,13 @@ __attribute__((format(printf, 2, 3))) void virtio_pci_break(struct virtio_pci *v
 void virtio_pci_save(const struct virtio_pci *virtio, struct virtio_pci_state *ret);
 /* -EINVAL for a state that no machine with this memory can be in. */
 int virtio_pci_restore(struct virtio_pci *virtio, const struct virtio_pci_state *state, struct vmm_error *err);
+
+/* What a write of a register asks of the device, beyond the register. */
+enum virtio_event { VIRTIO_NOTHING, VIRTIO_RESET, VIRTIO_STARTED };
+
+/* The common configuration; offset + len is at most VIRTIO_COMMON_BYTES. */
+void virtio_common_read(struct virtio_pci *virtio, uint32_t offset, void *data, uint32_t len);
+/* Fields are written in their own width, 64-bit ones also in halves; anything else does nothing. */
+enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset, const void *data, uint32_t len);
 
 #endif

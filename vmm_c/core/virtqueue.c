@@ -153,30 +153,27 @@ bool virtqueue_driver_wants_interrupt(const struct virtqueue *queue)
 	       !(__atomic_load_n(&queue->avail[RING_FLAGS], __ATOMIC_RELAXED) & AVAIL_NO_INTERRUPT);
 }
 
-uint32_t virtqueue_chain_read(const struct virtqueue_chain *chain, void *ret, uint32_t bytes)
+/* From the segments into one buffer, or the other way. */
+static uint32_t copy(const struct iovec *segments, uint32_t count, uint8_t *buffer, uint32_t bytes, bool to_guest)
 {
 	uint32_t done = 0;
 
-	for (uint32_t i = 0; i < chain->readable && done < bytes; i++) {
-		const struct iovec *segment = &chain->segments[i];
-		uint32_t part = bytes - done < segment->iov_len ? bytes - done : (uint32_t)segment->iov_len;
+	for (uint32_t i = 0; i < count && done < bytes; i++) {
+		uint32_t part = bytes - done < segments[i].iov_len ? bytes - done : (uint32_t)segments[i].iov_len;
+		void *guest = segments[i].iov_base, *here = buffer + done;
 
-		memcpy((uint8_t *)ret + done, segment->iov_base, part);
+		memcpy(to_guest ? guest : here, to_guest ? here : guest, part);
 		done += part;
 	}
 	return done;
 }
 
+uint32_t virtqueue_chain_read(const struct virtqueue_chain *chain, void *ret, uint32_t bytes)
+{
+	return copy(chain->segments, chain->readable, ret, bytes, false);
+}
+
 uint32_t virtqueue_chain_write(const struct virtqueue_chain *chain, const void *data, uint32_t bytes)
 {
-	const struct iovec *segments = &chain->segments[chain->readable];
-	uint32_t done = 0;
-
-	for (uint32_t i = 0; i < chain->writable && done < bytes; i++) {
-		uint32_t part = bytes - done < segments[i].iov_len ? bytes - done : (uint32_t)segments[i].iov_len;
-
-		memcpy(segments[i].iov_base, (const uint8_t *)data + done, part);
-		done += part;
-	}
-	return done;
+	return copy(chain->segments + chain->readable, chain->writable, (uint8_t *)data, bytes, true);
 }

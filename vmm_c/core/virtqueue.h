@@ -18,14 +18,11 @@
 #define VIRTQUEUE_CHAIN_BYTES (1U << 20) /* Linux sends at most 32 KiB a buffer */
 
 struct virtqueue_state {
-	uint64_t desc;
-	uint64_t avail;
-	uint64_t used;
-	uint16_t size;
-	uint16_t vector;
-	uint16_t enabled;
-	uint16_t next_avail;
-	uint16_t next_used;
+	/* The second part of the common configuration (virtio 1.2, 4.1.4.3), as it is laid out there. */
+	uint16_t size, vector, enabled, notify_off;
+	uint64_t desc, avail, used;
+
+	uint16_t next_avail, next_used;
 };
 
 struct virtqueue {

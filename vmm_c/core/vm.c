@@ -12,6 +12,7 @@
 #include "acpi.h"
 #include "boot.h"
 #include "cpuid.h"
+#include "snapshot.h"
 
 #define LOCAL_DISTANCE 10
 #define REMOTE_DISTANCE 20
@@ -19,11 +20,15 @@
 void vm_warn(struct vmm *vm, const struct vmm_error *err)
 {
 	struct warnings *warnings = &vm->warnings;
-	size_t room = sizeof(warnings->text) - warnings->used;
-	int n = snprintf(warnings->text + warnings->used, room, "%s\n", err->text);
+	size_t room;
+	int n;
 
+	pthread_mutex_lock(&vm->device_lock);
+	room = sizeof(warnings->text) - warnings->used;
+	n = snprintf(warnings->text + warnings->used, room, "%s\n", err->text);
 	if (n > 0)
 		warnings->used += (size_t)n < room ? (uint32_t)n : (uint32_t)room - 1;
+	pthread_mutex_unlock(&vm->device_lock);
 }
 
 void vm_end(struct vmm *vm, enum vmm_reason reason, int32_t code, int32_t cpu, const char *format, ...)
@@ -67,6 +72,8 @@ static int set_places(struct vmm *vm, const struct vmm_config *config, struct vm
 		memcpy(vm->pin, config->pin, cpus * sizeof(*vm->pin));
 	vm->fifo_priority = config->fifo_priority;
 	vm->deadline_ms = config->deadline_ms;
+	vm->vendor = config->vendor;
+	vm->flags = config->flags;
 	return 0;
 }
 
@@ -97,7 +104,13 @@ static int open_kvm(struct vmm *vm, const struct vmm_config *config, struct vmm_
 static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
 {
 	struct vmm_error refused;
-	int rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, config->flags & VMM_HUGE_PAGES,
+	int rc;
+
+	if (config->snapshot_memory_fd > 0) {
+		rc = memory_clone(&vm->memory, config->snapshot_memory_fd, config->memory_bytes, vm->topology.nodes, err);
+		return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
+	}
+	rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, config->flags & VMM_HUGE_PAGES,
 			       err);
 
 	for (uint32_t i = 0; i < vm->memory.count && rc == 0; i++) {
@@ -204,7 +217,9 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 		rc = devices_init(vm, config, err);
 	if (rc == 0)
 		rc = add_cpus(vm, config, err);
-	return rc ? rc : load(vm, config, err);
+	if (rc)
+		return rc;
+	return config->snapshot_memory_fd > 0 ? snapshot_restore(vm, config, err) : load(vm, config, err);
 }
 
 /* The locks first: from then on vmm_destroy can undo any part. */

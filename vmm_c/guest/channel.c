@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The way out: frames queued in a buffer and written to a virtio port. The state is in memory
- * shared with the deadline guard, which has to go on with the same sequence numbers.
+ * shared with the deadline guard, which has to go on with the same sequence numbers. What comes in
+ * through the port is read by an agent that waits for its program, and by no other.
  */
 #include "channel.h"
 
@@ -89,7 +90,7 @@ bool channel_open(uint64_t timeout_ns, char *why, size_t why_size)
 			 (unsigned long long)timeout_ns / 1000000);
 		return false;
 	}
-	fd = open(device, O_WRONLY | O_CLOEXEC);
+	fd = open(device, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		snprintf(why, why_size, "%s: %s", device, strerror(errno));
 		return false;
@@ -130,6 +131,38 @@ void channel_flush(void)
 	write_all(channel->queue, channel->used);
 	channel->used = 0;
 	atomic_store(&channel->busy, 0);
+}
+
+static bool readable(int timeout_ms)
+{
+	struct pollfd fd = { .fd = channel->fd, .events = POLLIN };
+	int n;
+
+	do
+		n = poll(&fd, 1, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+void channel_wait(void)
+{
+	readable(-1);
+}
+
+size_t channel_receive(void *ret, size_t bytes, int pause_ms)
+{
+	size_t got = 0;
+
+	while (got < bytes && readable(pause_ms)) {
+		ssize_t n = read(channel->fd, (uint8_t *)ret + got, bytes - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) /* nor could an Error message be sent */
+			channel_lost(n < 0 ? strerror(errno) : "closed before the program had come");
+		got += (size_t)n;
+	}
+	return got;
 }
 
 static size_t append(enum ktstr_msg type, const void *head, size_t head_bytes, const void *body,

@@ -20,6 +20,11 @@ void channel_send(enum ktstr_msg type, const void *head, size_t head_bytes, cons
 /* Hand everything queued to the host. */
 void channel_flush(void);
 
+/* Block until the host has sent something, with no timer running. */
+void channel_wait(void);
+/* Read bytes that the host sends; fewer only when none came for pause_ms. Ends the run when it hangs up. */
+size_t channel_receive(void *ret, size_t bytes, int pause_ms);
+
 /*
  * For the deadline guard, from its own process: flush what is queued, then send End, unless the
  * agent was stopped in the middle of a frame.

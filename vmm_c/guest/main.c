@@ -13,6 +13,7 @@
 #include "cgroup.h"
 #include "channel.h"
 #include "cpulist.h"
+#include "delivery.h"
 #include "events.h"
 #include "guard.h"
 #include "mounts.h"
@@ -20,6 +21,7 @@
 #include "program.h"
 #include "run.h"
 #include "scheduler.h"
+#include "sysfile.h"
 #include "topology.h"
 #include "worker.h"
 
@@ -49,7 +51,7 @@ static bool become_realtime(void)
 }
 
 /* The whole file, aligned as program_open wants it. */
-static void *read_program(size_t *bytes)
+static const void *read_program(size_t *bytes)
 {
 	int fd = open(PROGRAM_PATH, O_RDONLY | O_CLOEXEC);
 	struct stat status;
@@ -76,19 +78,42 @@ static void *read_program(size_t *bytes)
 	return data;
 }
 
-static void send_hello(const struct program *program)
+static bool waits_for_program(void)
+{
+	char command_line[4096]; /* twice what x86 takes */
+
+	return sysfile_read("/proc/cmdline", command_line, sizeof(command_line)) > 0 &&
+	       delivery_is_asked_for(command_line);
+}
+
+static void send_hello(void)
 {
 	struct ktstr_cpumask online = topology_online();
-	struct ktstr_msg_hello hello = {
-		.version = KTSTR_PROTO_VERSION,
-		.cpus = cpumask_count(&online),
-		.seed = program->header ? program->header->seed : 0,
-	};
+	struct ktstr_msg_hello hello = { .version = KTSTR_PROTO_VERSION, .cpus = cpumask_count(&online) };
 	struct utsname kernel;
 
 	uname(&kernel);
 	snprintf(hello.kernel_release, sizeof(hello.kernel_release), "%s", kernel.release);
 	channel_send(KTSTR_MSG_HELLO, &hello, sizeof(hello), NULL, 0);
+}
+
+/* The program and the time its deadline counts from. Errors are reported. */
+static bool get_program(struct program *ret, uint64_t *started)
+{
+	size_t bytes = 0;
+	const void *data;
+	char why[256];
+
+	if (waits_for_program()) {
+		data = delivery_receive(&bytes);
+		*started = now_ns();
+	} else {
+		data = read_program(&bytes);
+	}
+	if (data && !program_open(data, bytes, ret, why, sizeof(why)))
+		run_error("bad program: %s", why);
+	channel_flush();
+	return !run_aborting();
 }
 
 static void run_program(const struct program *program, uint64_t started)
@@ -123,9 +148,7 @@ int main(void)
 	uint64_t started = now_ns();
 	struct program program = { 0 };
 	char mount_errors[512], why[256];
-	size_t bytes = 0;
 	bool realtime;
-	void *data;
 
 	if (getpid() != 1) {
 		fprintf(stderr, "ktstr: this is the init of a test machine; it powers off what it runs on\n");
@@ -138,17 +161,13 @@ int main(void)
 		printf("ktstr: no channel: %s\n", why);
 		power_off();
 	}
-	data = read_program(&bytes);
-	if (data && !program_open(data, bytes, &program, why, sizeof(why)))
-		run_error("bad program: %s", why);
+	send_hello();
+	topology_send();
 	if (mount_errors[0])
 		run_error("cannot mount %s", mount_errors);
 	if (!realtime)
 		run_error("cannot become SCHED_FIFO");
-	send_hello(&program);
-	topology_send();
-	channel_flush();
-	if (!run_aborting())
+	if (!run_aborting() && get_program(&program, &started))
 		run_program(&program, started);
 	end();
 }

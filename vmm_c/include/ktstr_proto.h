@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The guest <-> host protocol: the program the agent runs (host to guest, a file in
- * the initrd) and the frames it sends (guest to host, a virtio port). Little endian,
- * fixed-size integers, explicit padding. This is the only place a layout is written:
- * the agent includes it, and the host reads it with cffi.
+ * the initrd or a delivery through the port) and the frames it sends (guest to host, a
+ * virtio port). Little endian, fixed-size integers, explicit padding. This is the only
+ * place a layout is written: the agent includes it, and the host reads it with cffi.
  *
  * How the host reads it, which is a rule for whoever edits it: every line that begins
  * with '#' is dropped unless it is "#define NAME INTEGER" (one literal), and every line
@@ -21,6 +21,7 @@
 #define KTSTR_PROTO_VERSION 1
 #define KTSTR_PROGRAM_MAGIC 0x5052544b
 #define KTSTR_FRAME_MAGIC 0x4652544b
+#define KTSTR_DELIVERY_MAGIC 0x4452544b
 
 /* Limits. What is outside them is refused by whoever reads it. */
 #define KTSTR_MAX_CPUS 512
@@ -35,6 +36,7 @@
 #define KTSTR_MAX_PROGRAM_BYTES 4194304
 #define KTSTR_CGROUP_NAME_BYTES 128
 #define KTSTR_RELEASE_BYTES 72
+#define KTSTR_RANDOMNESS_BYTES 64
 /* One day: the longest time any field of a program may ask for. */
 #define KTSTR_MAX_NS 86400000000000
 
@@ -149,6 +151,22 @@ struct ktstr_op_release {
 	uint32_t reserved;
 };
 
+/*
+ * ---- The delivery: this, then the program. ----
+ *
+ * Sent once, to an agent that said Ready because the kernel's command line holds the word
+ * ktstr.wait. Its machine may be a clone of one that had booted: randomness and time are its own.
+ */
+struct ktstr_delivery {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t header_bytes;
+	uint32_t total_bytes; /* program included */
+	uint32_t crc; /* CRC-32 of the bytes before this field and of all after it */
+	uint64_t realtime_ns; /* CLOCK_REALTIME */
+	uint8_t randomness[KTSTR_RANDOMNESS_BYTES];
+};
+
 /* ---- Frames: a header and its payload. ---- */
 
 struct ktstr_frame_header {
@@ -173,15 +191,18 @@ enum ktstr_msg {
 	KTSTR_MSG_SAMPLES = 10,
 	KTSTR_MSG_VCPU = 11,
 	KTSTR_MSG_ERROR = 12,
-	KTSTR_MSG_END = 13
+	KTSTR_MSG_END = 13,
+	KTSTR_MSG_READY = 14
 };
 
-/* SchedLog, SchedKmsg and Error have no struct: their payload is text. */
+/*
+ * SchedLog, SchedKmsg and Error have no struct: their payload is text. Ready has no payload: the
+ * agent waits for its delivery, having said what needs no program (Hello, Cpu, Distances).
+ */
 
 struct ktstr_msg_hello {
 	uint32_t version;
 	uint32_t cpus; /* online */
-	uint64_t seed; /* as the program says; 0 when there is none */
 	char kernel_release[KTSTR_RELEASE_BYTES];
 };
 
@@ -317,8 +338,9 @@ _Static_assert(sizeof(struct ktstr_op_time) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_op_add_cgroup) == 200, "layout");
 _Static_assert(sizeof(struct ktstr_op_spawn) == 128, "layout");
 _Static_assert(sizeof(struct ktstr_op_release) == 8, "layout");
+_Static_assert(sizeof(struct ktstr_delivery) == 88, "layout; a multiple of 8 keeps the program aligned");
 _Static_assert(sizeof(struct ktstr_frame_header) == 20, "layout");
-_Static_assert(sizeof(struct ktstr_msg_hello) == 88, "layout");
+_Static_assert(sizeof(struct ktstr_msg_hello) == 80, "layout");
 _Static_assert(sizeof(struct ktstr_msg_cpu) == 144, "layout");
 _Static_assert(sizeof(struct ktstr_msg_distances) == 264, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_event) == 16, "layout");
