@@ -49,7 +49,21 @@ GROUP_SIZE: dict[str, int] = {"PipeIo": 2, "FutexPingPong": 2}
 
 # Kernel arguments that ktstr itself sets, or that would take its console or its init away.
 RESERVED_KARGS = frozenset(
-    {"init", "rdinit", "initrd", "console", "nokaslr", "kaslr", "loglevel", "quiet", "debug", "reboot", "panic", "--"}
+    {
+        "init",
+        "rdinit",
+        "initrd",
+        "console",
+        "nokaslr",
+        "kaslr",
+        "loglevel",
+        "quiet",
+        "debug",
+        "reboot",
+        "panic",
+        "ktstr.wait",
+        "--",
+    }
 )
 
 

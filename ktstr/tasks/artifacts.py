@@ -150,6 +150,7 @@ class Artifacts:
     def _best(self) -> str:
         kvm = probe_kvm.judge(self._session.environ)
         accel = "kvm" if kvm.usable else "icount"
+        self._session.accel_reason = kvm.detail
         self._session.progress.step(f"accel={accel}: {kvm.detail}")
         return accel
 

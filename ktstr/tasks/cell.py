@@ -191,7 +191,7 @@ def _record(session: Session, cell: CellPlan, guest: GuestRecord, end: MachineEn
         measured_at=now.isoformat(timespec="milliseconds"),
         measured_commit=session.commit(),
         run_id=sidecars.run_id(now, next(_COUNTER)),
-        host=_host(),
+        host=_host() if session.accel_reason is None else {**_host(), "accel_reason": session.accel_reason},
     )
 
 

@@ -60,6 +60,7 @@ class Session:
     cancel: threading.Event = field(default_factory=threading.Event)
     signal: int = 0
     signalled: float = 0.0
+    accel_reason: str | None = None  # why accel=auto chose its machine
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     failures: dict[str, KtstrError] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)

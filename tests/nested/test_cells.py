@@ -113,8 +113,9 @@ def presets(slow: bool) -> tuple[str, ...]:
 
 def measure(path: Path, lock: str, kernel: str, *, slow: bool) -> Runs:
     """Build outside, where it is fast, then run the same cells under icount here and under kvm in a lab."""
+    for name in ("project", "out"):
+        (path / name).mkdir()
     project, out = make_project(path / "project", lock), path / "out"
-    out.mkdir()
     project.write(declarations())
     shutil.copytree(ROOT / "schedulers", project.path / "schedulers")
     built = project.doit(
