@@ -69,6 +69,24 @@ TEST(console_takes_all_of_a_burst_with_one_interrupt)
 	close(fd);
 }
 
+TEST(console_takes_what_no_doorbell_told_of_before_a_reset)
+{
+	int fd = output_file();
+	struct machine *machine = machine_with_port(fd);
+	uint16_t *avail = ram(machine, queue_avail(TX));
+
+	memcpy(ram(machine, buffer(TX, 0)), "last words", 10);
+	set_desc(machine, TX, 0, buffer(TX, 0), 10, 0, 0);
+	avail[2] = 0;
+	avail[1] = 1;
+	check_output(fd, "");
+	mmio_write(machine, BAR + 0x14, 0, 1);
+	check_output(fd, "last words");
+	CHECK(mmio_read(machine, BAR + 0x14, 1) == 0);
+	machine_destroy(machine);
+	close(fd);
+}
+
 struct flood {
 	struct machine *machine;
 	atomic_bool stop;

@@ -16,13 +16,17 @@
 
 static const char usage[] =
 	"usage: vmm_run [-t NnLlCcTt] [-m MiB] [-a COMMAND_LINE] [-c CHANNEL_FILE] [-d DEADLINE_MS]\n"
-	"               [-v host|intel|amd] [-f FLAGS] [-s] [-q] KERNEL [INITRD...]\n"
-	"-s prints KVM's statistics of vCPU 0, -q keeps the console off\n";
+	"               [-v host|intel|amd] [-f FLAGS] [-s] [-q] [-S PREFIX [-w MS] [-k]] KERNEL [INITRD...]\n"
+	"       vmm_run [OPTIONS] -C PREFIX\n"
+	"-s prints KVM's statistics of vCPU 0, -q keeps the console off; -S writes a snapshot to PREFIX.mem and\n"
+	"PREFIX.state after MS milliseconds, -k stops the machine then; -C goes on from one\n";
 
 struct options {
 	struct vmm_config config;
 	const char *channel;
-	int stats, quiet;
+	const char *snapshot; /* prefix of what is written */
+	int64_t snapshot_ms;
+	int stats, quiet, stop;
 };
 
 static double seconds(void)
@@ -59,6 +63,40 @@ static uint32_t parse_vendor(const char *text)
 	return 0;
 }
 
+static int open_part(const char *prefix, const char *suffix, int flags)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s.%s", prefix, suffix);
+	fd = open(path, flags | O_CLOEXEC, 0644);
+	if (fd < 0)
+		fail(path);
+	return fd;
+}
+
+static void parse_snapshot_option(struct options *options, int option)
+{
+	switch (option) {
+	case 'S':
+		options->snapshot = optarg;
+		break;
+	case 'w':
+		options->snapshot_ms = strtoll(optarg, NULL, 0);
+		break;
+	case 'k':
+		options->stop = 1;
+		break;
+	case 'C':
+		options->config.snapshot_memory_fd = open_part(optarg, "mem", O_RDONLY);
+		options->config.snapshot_state_fd = open_part(optarg, "state", O_RDONLY);
+		break;
+	default:
+		fputs(usage, stderr);
+		exit(2);
+	}
+}
+
 static void parse_option(struct options *options, int option)
 {
 	struct vmm_config *config = &options->config;
@@ -92,23 +130,23 @@ static void parse_option(struct options *options, int option)
 		options->quiet = 1;
 		break;
 	default:
-		fputs(usage, stderr);
-		exit(2);
+		parse_snapshot_option(options, option);
 	}
 }
 
 static struct options parse(int argc, char **argv)
 {
 	struct options options = {
+		.snapshot_ms = 1000,
 		.config = { .command_line = "console=ttyS0 panic=-1 reboot=k quiet", .nodes = 1, .llcs = 1, .cores = 1,
 			    .threads = 1, .memory_bytes = 512ULL << 20, .channel_fd = -1, .console_fd = STDOUT_FILENO,
 			    .console_limit = 64 << 20, .channel_limit = 1ULL << 30 },
 	};
 	int option;
 
-	while ((option = getopt(argc, argv, "t:m:a:c:d:v:f:sqh")) != -1)
+	while ((option = getopt(argc, argv, "t:m:a:c:d:v:f:S:w:C:ksqh")) != -1)
 		parse_option(&options, option);
-	if (optind == argc)
+	if (optind == argc && !options.config.snapshot_memory_fd)
 		parse_option(&options, 'h');
 	if (options.quiet)
 		options.config.console_fd = -1;
@@ -147,6 +185,24 @@ static void print_result(struct vmm *vmm, const struct vmm_exit *end, const doub
 		channel.written);
 }
 
+/* After a while, unless it ended by then. */
+static void take_snapshot(struct vmm *vmm, const struct options *options)
+{
+	struct vmm_exit end;
+	struct vmm_error err;
+	double began;
+
+	if (!options->snapshot || vmm_wait(vmm, options->snapshot_ms, &end))
+		return;
+	began = seconds();
+	if (vmm_snapshot(vmm, open_part(options->snapshot, "mem", O_RDWR | O_CREAT | O_TRUNC),
+			 open_part(options->snapshot, "state", O_RDWR | O_CREAT | O_TRUNC), &err))
+		fail(err.text);
+	fprintf(stderr, "snapshot %.1f ms\n", (seconds() - began) * 1e3);
+	if (options->stop)
+		vmm_stop(vmm);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = parse(argc, argv);
@@ -161,6 +217,7 @@ int main(int argc, char **argv)
 	if (vmm_start(vmm, &err))
 		fail(err.text);
 	times[2] = seconds();
+	take_snapshot(vmm, &options);
 	vmm_wait(vmm, -1, &end);
 	times[3] = seconds();
 	print_result(vmm, &end, times);

@@ -2,6 +2,7 @@
 #include "boot.h"
 
 #include <asm/bootparam.h>
+#include <asm/processor-flags.h>
 #include <errno.h>
 #include <string.h>
 
@@ -23,15 +24,11 @@
 #define E820_RESERVED 2
 
 /* Access byte and flags of a descriptor, as in its bits 55 to 40. */
-#define GDT_CODE64 0xa09b
-#define GDT_DATA 0xc093
-#define GDT_TSS 0x808b
+#define GDT_CODE64 0xa09bULL
+#define GDT_DATA 0xc093ULL
+#define GDT_TSS 0x808bULL
 enum { SELECTOR_CODE = 0x10, SELECTOR_DATA = 0x18, SELECTOR_TSS = 0x20 }; /* __BOOT_CS, __BOOT_DS */
 
-#define CR0_PE 0x1ULL
-#define CR0_ET 0x10ULL
-#define CR0_PG 0x80000000ULL
-#define CR4_PAE 0x20ULL
 #define EFER_LME 0x100ULL
 #define EFER_LMA 0x400ULL
 #define APIC_BASE_X2APIC 0x400ULL
@@ -89,19 +86,14 @@ static void write_page_tables(const struct memory *memory)
 		directory[i] = i << 21 | PAGE_LARGE | PAGE_PRESENT_WRITE;
 }
 
-/* Base 0, limit 4 GiB. */
-static uint64_t descriptor(uint64_t flags)
-{
-	return flags << 40 | 0xfULL << 48 | 0xffff;
-}
-
 static void write_gdt(const struct memory *memory)
 {
 	uint64_t *gdt = memory_at(memory, GDT, 5 * 8);
+	const uint64_t limit = 0xfULL << 48 | 0xffff; /* 4 GiB, from base 0 */
 
-	gdt[SELECTOR_CODE / 8] = descriptor(GDT_CODE64);
-	gdt[SELECTOR_DATA / 8] = descriptor(GDT_DATA);
-	gdt[SELECTOR_TSS / 8] = descriptor(GDT_TSS);
+	gdt[SELECTOR_CODE / 8] = limit | GDT_CODE64 << 40;
+	gdt[SELECTOR_DATA / 8] = limit | GDT_DATA << 40;
+	gdt[SELECTOR_TSS / 8] = limit | GDT_TSS << 40;
 }
 
 int boot_write(const struct memory *memory, const struct loaded_kernel *kernel, const struct loaded_initrd *initrd,
@@ -121,7 +113,7 @@ int boot_write(const struct memory *memory, const struct loaded_kernel *kernel, 
 	return 0;
 }
 
-static struct kvm_segment segment(uint16_t selector, uint32_t flags)
+static struct kvm_segment segment(uint16_t selector, uint64_t flags)
 {
 	return (struct kvm_segment){
 		.selector = selector,
@@ -143,11 +135,11 @@ void boot_set_sregs(struct kvm_sregs *sregs, bool x2apic)
 	sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = segment(SELECTOR_DATA, GDT_DATA);
 	sregs->tr = segment(SELECTOR_TSS, GDT_TSS);
 	sregs->gdt = (struct kvm_dtable){ .base = GDT, .limit = SELECTOR_TSS + 7 };
-	sregs->idt = (struct kvm_dtable){ .base = 0, .limit = 0 };
-	sregs->cr0 = CR0_PE | CR0_ET | CR0_PG;
+	sregs->idt = (struct kvm_dtable){ 0 };
+	sregs->cr0 = X86_CR0_PE | X86_CR0_ET | X86_CR0_PG;
 	sregs->cr2 = 0;
 	sregs->cr3 = PML4;
-	sregs->cr4 = CR4_PAE;
+	sregs->cr4 = X86_CR4_PAE;
 	sregs->efer = EFER_LME | EFER_LMA;
 	if (x2apic)
 		sregs->apic_base |= APIC_BASE_X2APIC;

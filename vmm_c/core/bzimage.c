@@ -2,6 +2,7 @@
 /* The 64-bit boot protocol (Documentation/arch/x86/boot.rst): everything is said in the setup header. */
 #include <errno.h>
 #include <string.h>
+#include <sys/param.h>
 
 #include "loader.h"
 
@@ -17,7 +18,7 @@ static struct setup_header read_header(const uint8_t *header)
 	struct setup_header setup = { 0 };
 	size_t bytes = HEADER_JUMP + 2 + header[HEADER_JUMP + 1] - SETUP_HEADER;
 
-	memcpy(&setup, header + SETUP_HEADER, bytes < sizeof(setup) ? bytes : sizeof(setup));
+	memcpy(&setup, header + SETUP_HEADER, MIN(bytes, sizeof(setup)));
 	return setup;
 }
 
@@ -31,27 +32,13 @@ static int check_header(const struct loader_file *file, const struct setup_heade
 	return 0;
 }
 
-/* It unpacks itself within init_size bytes from where it runs; pref_address is where it wants to be. */
-static int find_place(const struct memory *memory, const struct loader_file *file, const struct setup_header *header,
-		      uint64_t bytes, struct vmm_error *err)
-{
-	uint64_t begin = header->pref_address;
-	uint64_t room = header->init_size > bytes ? header->init_size : bytes;
-
-	if (begin >= LOADER_KERNEL_MIN && begin < MEMORY_HOLE_BEGIN && memory_at(memory, begin, room))
-		return 0;
-	return error_set(err, ENOMEM,
-			 "%s: the kernel needs %llu bytes at %#llx, not in the guest's low RAM of %llu MiB; give it more",
-			 file->path, (unsigned long long)room, (unsigned long long)begin,
-			 (unsigned long long)(memory_low_end(memory) >> 20));
-}
-
-int bzimage_load(const struct memory *memory, const struct loader_file *file, const uint8_t *header,
-		 struct loaded_kernel *ret, struct vmm_error *err)
+int bzimage_load(const struct loader_file *file, const uint8_t *header, struct loaded_kernel *ret,
+		 struct vmm_error *err)
 {
 	struct setup_header setup = read_header(header);
-	uint64_t offset, bytes;
+	uint64_t offset, bytes, room;
 	int rc = check_header(file, &setup, err);
+	void *host;
 
 	if (rc)
 		return rc;
@@ -60,18 +47,18 @@ int bzimage_load(const struct memory *memory, const struct loader_file *file, co
 	if (bytes <= ENTRY_64BIT || offset + bytes > file->bytes + 15)
 		return error_set(err, ENOEXEC, "%s: truncated, %llu bytes of a kernel of %llu", file->path,
 				 (unsigned long long)file->bytes, (unsigned long long)(offset + bytes));
-	if (bytes > file->bytes - offset)
-		bytes = file->bytes - offset; /* syssize is rounded up to paragraphs */
-	rc = find_place(memory, file, &setup, bytes, err);
-	if (rc)
-		return rc;
+	bytes = MIN(bytes, file->bytes - offset); /* syssize is rounded up to paragraphs */
+	room = MAX(bytes, setup.init_size); /* where it unpacks itself */
+	host = loader_place(file, setup.pref_address, room, err);
+	if (!host)
+		return -ENOMEM;
 	*ret = (struct loaded_kernel){
 		.entry = setup.pref_address + ENTRY_64BIT,
 		.begin = setup.pref_address,
-		.end = setup.pref_address + (setup.init_size > bytes ? setup.init_size : bytes),
+		.end = setup.pref_address + room,
 		.initrd_max = setup.initrd_addr_max,
 		.command_line_max = setup.cmdline_size,
 		.setup = setup,
 	};
-	return loader_read(file, offset, memory_at(memory, ret->begin, bytes), bytes, err);
+	return loader_fill(file, offset, host, bytes, err);
 }

@@ -54,7 +54,8 @@ static void put_entry(struct builder *b, const struct kvm_cpuid_entry2 *entry)
 
 static void put_flagged(struct builder *b, uint32_t function, uint32_t index, uint32_t flags, struct leaf leaf)
 {
-	put_entry(b, &(struct kvm_cpuid_entry2){ function, index, flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx, { 0 } });
+	put_entry(b, &(struct kvm_cpuid_entry2){ function, index, flags, leaf.eax, leaf.ebx, leaf.ecx, leaf.edx,
+						 .padding = { 0 } });
 }
 
 static void put(struct builder *b, uint32_t function, struct leaf leaf)

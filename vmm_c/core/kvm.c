@@ -28,6 +28,7 @@ static const struct {
 	{ KVM_CAP_MP_STATE, "KVM_CAP_MP_STATE" },
 	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
 	{ KVM_CAP_X2APIC_API, "KVM_CAP_X2APIC_API" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
 };
 
 int kvm_ioctl(int fd, unsigned long request, void *arg, const char *name, struct vmm_error *err)

@@ -5,18 +5,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE 4096ULL
-#define BOOT_SIGNATURE 0x1fe /* 55 aa, and "HdrS" follows at 0x202 (Documentation/arch/x86/boot.rst) */
+#define BOOT_SIGNATURE 0x1fe /* 55 aa (Documentation/arch/x86/boot.rst) */
+#define HEADER_MAGIC 0x202
 
-int loader_open(struct loader_file *file, const char *path, struct vmm_error *err)
+static int open_file(struct loader_file *file, const struct memory *memory, const char *path, struct vmm_error *err)
 {
 	struct stat st;
 
 	/* O_NONBLOCK: a FIFO is to be refused, not waited for. */
-	*file = (struct loader_file){ .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), .path = path };
+	*file = (struct loader_file){ memory, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), .path = path };
 	if (file->fd < 0 || fstat(file->fd, &st) < 0)
 		return error_set(err, errno, "open %s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
@@ -25,11 +27,10 @@ int loader_open(struct loader_file *file, const char *path, struct vmm_error *er
 	return 0;
 }
 
-void loader_close(struct loader_file *file)
+static void close_file(const struct loader_file *file)
 {
 	if (file->fd >= 0)
 		close(file->fd);
-	file->fd = -1;
 }
 
 int loader_read(const struct loader_file *file, uint64_t offset, void *ret, uint64_t bytes, struct vmm_error *err)
@@ -53,14 +54,33 @@ int loader_read(const struct loader_file *file, uint64_t offset, void *ret, uint
 	return 0;
 }
 
-static bool is_bzimage(const uint8_t *header)
+/* From file to memfd no page is cleared first or faulted in. What cannot go that way is read: large pages, errors. */
+int loader_fill(const struct loader_file *file, uint64_t offset, void *host, uint64_t bytes, struct vmm_error *err)
 {
-	return header[BOOT_SIGNATURE] == 0x55 && header[BOOT_SIGNATURE + 1] == 0xaa &&
-	       memcmp(header + BOOT_SIGNATURE + 4, "HdrS", 4) == 0;
+	int memfd = file->memory->fd;
+	off_t from = (off_t)offset, to = (uint8_t *)host - file->memory->ranges[0].host;
+	uint64_t done = 0;
+	ssize_t n = lseek(memfd, to, SEEK_SET) < 0 ? -1 : 1;
+
+	for (; done < bytes && n > 0; done += n > 0 ? (uint64_t)n : 0)
+		n = sendfile(memfd, file->fd, &from, bytes - done);
+	return loader_read(file, offset + done, (uint8_t *)host + done, bytes - done, err);
 }
 
-static int load_by_format(const struct memory *memory, const struct loader_file *file, struct loaded_kernel *ret,
-			  struct vmm_error *err)
+void *loader_place(const struct loader_file *file, uint64_t begin, uint64_t bytes, struct vmm_error *err)
+{
+	bool low = begin >= LOADER_KERNEL_MIN && begin < MEMORY_HOLE_BEGIN;
+	void *host = low ? memory_at(file->memory, begin, bytes) : NULL;
+
+	if (!host)
+		error_set(err, ENOMEM,
+			  "%s: the kernel needs %llu bytes at %#llx, not in the guest's low RAM of %llu MiB; give it more",
+			  file->path, (unsigned long long)bytes, (unsigned long long)begin,
+			  (unsigned long long)(memory_low_end(file->memory) >> 20));
+	return host;
+}
+
+static int load_by_format(const struct loader_file *file, struct loaded_kernel *ret, struct vmm_error *err)
 {
 	uint8_t header[LOADER_HEADER_BYTES];
 	int rc;
@@ -72,20 +92,20 @@ static int load_by_format(const struct memory *memory, const struct loader_file 
 	if (rc)
 		return rc;
 	if (memcmp(header, ELFMAG, SELFMAG) == 0)
-		return elf_load(memory, file, header, ret, err);
-	if (is_bzimage(header))
-		return bzimage_load(memory, file, header, ret, err);
+		return elf_load(file, header, ret, err);
+	if (memcmp(header + BOOT_SIGNATURE, "\x55\xaa", 2) == 0 && memcmp(header + HEADER_MAGIC, "HdrS", 4) == 0)
+		return bzimage_load(file, header, ret, err);
 	return error_set(err, ENOEXEC, "%s: expected an ELF vmlinux or a bzImage, found neither", file->path);
 }
 
 int loader_kernel(const struct memory *memory, const char *path, struct loaded_kernel *ret, struct vmm_error *err)
 {
 	struct loader_file file;
-	int rc = loader_open(&file, path, err);
+	int rc = open_file(&file, memory, path, err);
 
 	if (rc == 0)
-		rc = load_by_format(memory, &file, ret, err);
-	loader_close(&file);
+		rc = load_by_format(&file, ret, err);
+	close_file(&file);
 	return rc;
 }
 
@@ -94,21 +114,28 @@ static uint64_t align_up(uint64_t value, uint64_t to)
 	return (value + to - 1) & ~(to - 1);
 }
 
-static int add_sizes(const char *const *paths, uint32_t parts, uint64_t *ret, struct vmm_error *err)
+/* Adds the parts up; with a place to put them also reads them: memory is still zero, which is the padding. */
+static int each_part(const char *const *paths, uint32_t parts, uint8_t *to, uint64_t room, uint64_t *ret,
+		     struct vmm_error *err)
 {
-	*ret = 0;
-	for (uint32_t i = 0; i < parts; i++) {
-		struct loader_file file;
-		int rc = loader_open(&file, paths[i], err);
+	int rc = 0;
 
-		loader_close(&file);
-		if (rc)
-			return rc;
-		if (file.bytes > UINT32_MAX)
-			return error_set(err, EFBIG, "%s: an initrd has at most 4 GiB", paths[i]);
-		*ret = align_up(*ret, 4) + file.bytes;
+	*ret = 0;
+	for (uint32_t i = 0; i < parts && rc == 0; i++) {
+		uint64_t at = align_up(*ret, 4);
+		struct loader_file file;
+
+		rc = open_file(&file, NULL, paths[i], err);
+		*ret = at + file.bytes;
+		if (rc == 0 && file.bytes > UINT32_MAX)
+			rc = error_set(err, EFBIG, "%s: an initrd has at most 4 GiB", paths[i]);
+		if (rc == 0 && *ret > room)
+			rc = error_set(err, EBUSY, "%s: grew while it was read", paths[i]);
+		if (rc == 0 && to)
+			rc = loader_read(&file, 0, to + at, file.bytes, err);
+		close_file(&file);
 	}
-	return 0;
+	return rc;
 }
 
 /* The highest place, between the kernel and the end of what the kernel can reach. */
@@ -129,27 +156,12 @@ static int place(const struct memory *memory, const struct loaded_kernel *kernel
 	return 0;
 }
 
-/* room is what was found when sizes were added: a file that grew since is cut off, with an error. */
-static int read_part(const char *path, uint8_t *to, uint64_t room, uint64_t *bytes, struct vmm_error *err)
-{
-	struct loader_file file;
-	int rc = loader_open(&file, path, err);
-
-	if (rc == 0 && file.bytes > room)
-		rc = error_set(err, EBUSY, "%s: grew while it was read", path);
-	if (rc == 0)
-		rc = loader_read(&file, 0, to, file.bytes, err);
-	*bytes = file.bytes;
-	loader_close(&file);
-	return rc;
-}
-
 int loader_initrd(const struct memory *memory, const struct loaded_kernel *kernel, const char *const *paths,
 		  uint32_t parts, struct loaded_initrd *ret, struct vmm_error *err)
 {
-	uint64_t used = 0;
 	uint8_t *host;
-	int rc = add_sizes(paths, parts, &ret->bytes, err);
+	uint64_t read;
+	int rc = each_part(paths, parts, NULL, UINT64_MAX, &ret->bytes, err);
 
 	if (rc || ret->bytes == 0)
 		return rc;
@@ -157,12 +169,5 @@ int loader_initrd(const struct memory *memory, const struct loaded_kernel *kerne
 	if (rc)
 		return rc;
 	host = memory_at(memory, ret->address, ret->bytes);
-	for (uint32_t i = 0; i < parts && rc == 0; i++) {
-		uint64_t bytes = 0;
-
-		used = align_up(used, 4); /* memory is still zero, which is the padding */
-		rc = read_part(paths[i], host + used, ret->bytes - used, &bytes, err);
-		used += bytes;
-	}
-	return rc;
+	return each_part(paths, parts, host, ret->bytes, &read, err);
 }

@@ -39,15 +39,14 @@ struct msix {
 	struct msix_wire vectors[MSIX_MAX_VECTORS];
 };
 
-/* Adds the capability to function, with table and PBA in BAR 0 at these offsets. */
+/* Adds the capability to function, with the table in BAR 0 at this offset and the PBA behind it. */
 int msix_init(struct msix *msix, struct pci_function *function, const struct wires *wires, uint32_t first_slot,
-	      uint32_t count, uint32_t table_offset, uint32_t pba_offset, struct vmm_error *err);
+	      uint32_t count, uint32_t offset, struct vmm_error *err);
 /* Safe after an msix_init that failed. */
 void msix_deinit(struct msix *msix);
-/* Only aligned accesses of 4 or 8 bytes mean anything. */
-void msix_table_read(const struct msix *msix, uint64_t offset, void *data, uint32_t len);
-int msix_table_write(struct msix *msix, uint64_t offset, const void *data, uint32_t len, struct vmm_error *err);
-void msix_pba_read(const struct msix *msix, uint64_t offset, void *data, uint32_t len);
+/* By the offset from the table. Only aligned accesses of 4 or 8 bytes to table or PBA mean anything. */
+void msix_read(const struct msix *msix, uint64_t offset, void *data, uint32_t len);
+int msix_write(struct msix *msix, uint64_t offset, const void *data, uint32_t len, struct vmm_error *err);
 /* Deliver what pends and is no longer masked; to be called after writes to the capability. */
 int msix_update(struct msix *msix, struct vmm_error *err);
 /* Does nothing for a vector outside the table, or while MSI-X is disabled. */

@@ -20,31 +20,28 @@ uint32_t pci_function_get(const struct pci_function *function, uint32_t reg, uin
 {
 	uint32_t value = 0;
 
-	for (uint32_t i = 0; i < len; i++)
-		value |= (uint32_t)function->config.bytes[reg + i] << (8 * i);
+	memcpy(&value, function->config.bytes + reg, len);
 	return value;
 }
 
-void pci_function_put(struct pci_function *function, uint32_t reg, uint32_t value, uint32_t len)
+static void put(struct pci_function *function, uint32_t reg, uint32_t value, uint32_t len)
 {
-	for (uint32_t i = 0; i < len; i++)
-		function->config.bytes[reg + i] = (uint8_t)(value >> (8 * i));
+	memcpy(function->config.bytes + reg, &value, len);
 }
 
 static void allow(struct pci_function *function, uint32_t reg, uint32_t mask, uint32_t len)
 {
-	for (uint32_t i = 0; i < len; i++)
-		function->writable[reg + i] = (uint8_t)(mask >> (8 * i));
+	memcpy(function->writable + reg, &mask, len);
 }
 
 void pci_function_init(struct pci_function *function, const struct pci_identity *identity)
 {
-	*function = (struct pci_function){ 0 };
-	pci_function_put(function, 0x00, identity->vendor, 2);
-	pci_function_put(function, 0x02, identity->device, 2);
-	pci_function_put(function, 0x08, identity->class_revision, 4);
-	pci_function_put(function, 0x2c, identity->subvendor, 2);
-	pci_function_put(function, 0x2e, identity->subdevice, 2);
+	*function = (struct pci_function){ .next_pointer = CAPABILITIES, .next_capability = FIRST_CAPABILITY };
+	put(function, 0x00, identity->vendor, 2);
+	put(function, 0x02, identity->device, 2);
+	put(function, 0x08, identity->class_revision, 4);
+	put(function, 0x2c, identity->subvendor, 2);
+	put(function, 0x2e, identity->subdevice, 2);
 	allow(function, PCI_COMMAND, COMMAND_WRITABLE, 2);
 	allow(function, INTERRUPT_LINE, 0xff, 1);
 }
@@ -52,26 +49,31 @@ void pci_function_init(struct pci_function *function, const struct pci_identity 
 void pci_function_set_bar(struct pci_function *function, uint64_t base, uint32_t bytes)
 {
 	function->bar_bytes = bytes;
-	pci_function_put(function, PCI_BAR0, (uint32_t)base, 4);
+	put(function, PCI_BAR0, (uint32_t)base, 4);
 	allow(function, PCI_BAR0, ~(bytes - 1), 4);
 }
 
 uint8_t pci_function_add_capability(struct pci_function *function, const void *capability, uint8_t bytes)
 {
-	uint8_t last = function->last_capability;
-	uint8_t at = FIRST_CAPABILITY;
+	uint8_t at = function->next_capability;
 
-	if (last)
-		at = (uint8_t)(function->config.bytes[last + 1]);
 	memcpy(&function->config.bytes[at], capability, bytes);
-	/* The next pointer says where the list could go on, until pci_add ends it. */
-	function->config.bytes[at + 1] = (uint8_t)((at + bytes + 3) & ~3);
-	function->last_capability = at;
-	if (!last) {
-		function->config.bytes[CAPABILITIES] = at;
-		pci_function_put(function, PCI_STATUS, STATUS_CAPABILITIES, 2);
-	}
+	function->config.bytes[at + 1] = 0;
+	function->config.bytes[function->next_pointer] = at;
+	function->next_pointer = (uint8_t)(at + 1);
+	function->next_capability = (uint8_t)((at + bytes + 3) & ~3);
+	put(function, PCI_STATUS, STATUS_CAPABILITIES, 2);
 	return at;
+}
+
+void pci_function_write(struct pci_function *function, uint32_t reg, const uint8_t *data, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++) {
+		uint8_t mask = function->writable[reg + i];
+		uint8_t *byte = &function->config.bytes[reg + i];
+
+		*byte = (uint8_t)((*byte & ~mask) | (data[i] & mask));
+	}
 }
 
 uint64_t pci_function_bar(const struct pci_function *function)
@@ -110,12 +112,7 @@ static void write_config(struct pci *pci, uint32_t reg, const uint8_t *data, uin
 
 	if (!function)
 		return;
-	for (uint32_t i = 0; i < len; i++) {
-		uint8_t mask = function->writable[reg + i];
-		uint8_t *byte = &function->config.bytes[reg + i];
-
-		*byte = (uint8_t)((*byte & ~mask) | (data[i] & mask));
-	}
+	pci_function_write(function, reg, data, len);
 	if (function->after_write)
 		function->after_write(function->device, reg, len);
 }
@@ -195,9 +192,7 @@ const struct bus_ops pci_memory_ops = { pci_memory_read, pci_memory_write };
 void pci_init(struct pci *pci, const struct wires *wires)
 {
 	/* The id of a generic host bridge, for which no system has a driver or a quirk. */
-	static const struct pci_identity bridge = {
-		.vendor = 0x1b36, .device = 0x0008, .class_revision = 0x06000000, .subvendor = 0x1af4, .subdevice = 0x1100,
-	};
+	static const struct pci_identity bridge = { 0x1b36, 0x0008, 0x1af4, 0x1100, .class_revision = 0x06000000 };
 
 	*pci = (struct pci){ .wires = *wires };
 	pci_function_init(&pci->bridge, &bridge);
@@ -208,8 +203,6 @@ bool pci_add(struct pci *pci, uint32_t number, struct pci_function *function)
 {
 	if (number >= PCI_MAX_FUNCTIONS || pci->functions[number])
 		return false;
-	if (function->last_capability)
-		function->config.bytes[function->last_capability + 1] = 0;
 	pci->functions[number] = function;
 	return true;
 }

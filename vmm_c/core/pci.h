@@ -33,7 +33,7 @@ struct pci_function {
 	struct pci_config config; /* the state */
 	uint8_t writable[PCI_CONFIG_BYTES]; /* which bits the guest can change */
 	uint32_t bar_bytes; /* a power of two; 0 without a BAR */
-	uint8_t last_capability; /* where the list is extended */
+	uint8_t next_pointer, next_capability; /* where the list is extended */
 	void *device;
 	const struct bus_ops *memory; /* accesses to the BAR */
 	/* Both may be NULL. The bytes at reg are about to be read; were written. */
@@ -69,7 +69,8 @@ void pci_function_set_bar(struct pci_function *function, uint64_t base, uint32_t
 uint8_t pci_function_add_capability(struct pci_function *function, const void *capability, uint8_t bytes);
 /* Where the BAR answers now; 0 when decoding is off or the place is outside PCI_MEMORY. */
 uint64_t pci_function_bar(const struct pci_function *function);
+/* Write what the guest can change of these bytes. */
+void pci_function_write(struct pci_function *function, uint32_t reg, const uint8_t *data, uint32_t len);
 uint32_t pci_function_get(const struct pci_function *function, uint32_t reg, uint32_t len);
-void pci_function_put(struct pci_function *function, uint32_t reg, uint32_t value, uint32_t len);
 
 #endif

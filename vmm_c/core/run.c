@@ -154,14 +154,30 @@ static void serve_error(struct vcpu *vcpu, int code)
 		       strerror(code), code == EFAULT ? "; is the host out of memory or large pages?" : "");
 }
 
+/* What the last exit asked for is in the guest's registers only once KVM ran again, here without the guest. */
+static void finish_exit(struct vcpu *vcpu)
+{
+	vcpu->run->immediate_exit = 1;
+	while (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
+		serve_exit(vcpu);
+	vcpu->run->immediate_exit = 0;
+}
+
+/* Whoever closes the gate sends a signal afterwards: a vCPU that saw it open comes back soon. */
 void vcpu_run(struct vcpu *vcpu)
 {
-	if (!gate_enter(&vcpu->vm->gate))
+	struct gate *gate = &vcpu->vm->gate;
+	bool closed = false;
+
+	if (!gate_enter(gate))
 		return;
 	do {
 		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
 			serve_error(vcpu, errno);
 		else
 			serve_exit(vcpu);
-	} while (gate_pass(&vcpu->vm->gate));
+		closed = atomic_load_explicit(&gate->closed, memory_order_acquire);
+		if (closed)
+			finish_exit(vcpu);
+	} while (!closed || gate_pass(gate));
 }

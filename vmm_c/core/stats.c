@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <linux/kvm.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <unistd.h>
 
 #include "kvm.h"
@@ -22,15 +22,6 @@ static int read_exactly(int fd, void *ret, size_t bytes, uint64_t offset, struct
 			 n < 0 ? strerror(errno) : "fewer bytes than announced");
 }
 
-static int read_header(int fd, struct kvm_stats_header *ret, struct vmm_error *err)
-{
-	int rc = read_exactly(fd, ret, sizeof(*ret), 0, err);
-
-	if (rc == 0 && (ret->name_size == 0 || ret->name_size > MAX_NAME || ret->num_desc > MAX_STATS))
-		rc = error_set(err, EPROTO, "KVM's statistics: %u names of %u bytes", ret->num_desc, ret->name_size);
-	return rc;
-}
-
 /* A descriptor is followed by its name, so the table's step depends on the header. */
 static int read_one(int fd, const struct kvm_stats_header *header, uint32_t i, struct vmm_stat *ret, uint16_t *size,
 		    struct vmm_error *err)
@@ -38,14 +29,13 @@ static int read_one(int fd, const struct kvm_stats_header *header, uint32_t i, s
 	uint64_t step = sizeof(struct kvm_stats_desc) + header->name_size;
 	uint8_t bytes[sizeof(struct kvm_stats_desc) + MAX_NAME];
 	struct kvm_stats_desc desc;
-	size_t name_bytes = header->name_size < sizeof(ret->name) ? header->name_size : sizeof(ret->name) - 1;
 	int rc = read_exactly(fd, bytes, step, header->desc_offset + i * step, err);
 
 	if (rc)
 		return rc;
 	memcpy(&desc, bytes, sizeof(desc));
-	memset(ret->name, 0, sizeof(ret->name));
-	memcpy(ret->name, bytes + sizeof(desc), name_bytes);
+	*ret = (struct vmm_stat){ 0 };
+	memcpy(ret->name, bytes + sizeof(desc), MIN(header->name_size, sizeof(ret->name) - 1));
 	*size = desc.size;
 	return read_exactly(fd, &ret->value, sizeof(ret->value), header->data_offset + desc.offset, err);
 }
@@ -55,21 +45,19 @@ static int read_all(int fd, struct vmm_stat *ret, uint32_t capacity, struct vmm_
 {
 	struct kvm_stats_header header;
 	uint32_t count = 0;
-	int rc = read_header(fd, &header, err);
+	int rc = read_exactly(fd, &header, sizeof(header), 0, err);
 
-	if (rc)
-		return rc;
-	for (uint32_t i = 0; i < header.num_desc; i++) {
+	if (rc == 0 && (header.name_size == 0 || header.name_size > MAX_NAME || header.num_desc > MAX_STATS))
+		rc = error_set(err, EPROTO, "KVM's statistics: %u names of %u bytes", header.num_desc, header.name_size);
+	for (uint32_t i = 0; rc == 0 && i < header.num_desc; i++) {
 		struct vmm_stat stat;
 		uint16_t size;
 
 		rc = read_one(fd, &header, i, &stat, &size, err);
-		if (rc)
-			return rc;
-		if (size == 1 && count++ < capacity)
+		if (rc == 0 && size == 1 && count++ < capacity)
 			ret[count - 1] = stat;
 	}
-	return (int)count;
+	return rc ? rc : (int)count;
 }
 
 int stats_read(int fd, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err)

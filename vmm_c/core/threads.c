@@ -81,6 +81,7 @@ static void *supervisor_main(void *arg)
 	supervisor_loop(&vm->supervisor, &supervisor_ops, vm);
 	collect_vcpus(vm);
 	lock_devices(vm);
+	virtio_pci_serve(&vm->devices.console.virtio); /* the last words: their doorbell may have lost the race */
 	serial_flush(&vm->devices.serial);
 	unlock_devices(vm);
 	gate_mark_ended(&vm->gate);

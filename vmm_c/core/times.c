@@ -2,31 +2,24 @@
 #include "times.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 /* The second number: time spent waiting on a runqueue (Documentation/scheduler/sched-stats.rst). */
 static int read_wait(pid_t tid, uint64_t *ret)
 {
-	char path[64], text[128];
-	uint64_t ran;
-	ssize_t n;
-	int fd;
+	char path[64];
+	FILE *file;
+	int found;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	file = fopen(path, "re");
+	if (!file)
 		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return n < 0 ? -errno : -EIO;
-	text[n] = 0;
-	return sscanf(text, "%" SCNu64 " %" SCNu64, &ran, ret) == 2 ? 0 : -EIO;
+	found = fscanf(file, "%*u %" SCNu64, ret);
+	fclose(file);
+	return found == 1 ? 0 : -EIO;
 }
 
 /* The thread's clock, not schedstat's first number, which is as old as the last tick. */

@@ -4,107 +4,108 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <x86intrin.h>
 
 #include "vm.h"
 
 #define MSR_TSC 0x10
 #define MSR_TSC_DEADLINE 0x6e0
-#define REGION offsetof(struct kvm_xsave, extra) /* what KVM_GET_XSAVE gives; larger states need KVM_GET_XSAVE2 */
+#define HYPERV_FIRST 0x40000000U /* MSRs of an interface that no guest of ours is shown */
+#define HYPERV_LAST 0x4000ffffU
+
+_Static_assert(offsetof(struct vcpu_msrs, entries) == sizeof(struct kvm_msrs), "laid out as the ioctl's");
 
 #define PART(field, what) \
 	{ KVM_GET_##what, KVM_SET_##what, "KVM_GET_" #what, "KVM_SET_" #what, offsetof(struct vcpu_state, field) }
 
 /*
- * In the order in which they are set: the modes of CPU and APIC decide what the others mean. MSRs come after
- * the LAPIC, as x2APIC and deadline mode are there; pending events after all that resets them.
+ * In the order in which they are set: the modes of CPU and APIC decide what the others mean, so MSRs come
+ * after the LAPIC; pending events after what resets them; last, whether it runs. They are read backwards,
+ * as KVM_GET_MP_STATE takes an INIT or SIPI that waits, which changes registers.
  */
 static const struct part {
 	unsigned long get, set;
 	const char *get_name, *set_name;
 	size_t offset;
 } parts[] = {
-	PART(sregs, SREGS), PART(regs, REGS),		PART(xcrs, XCRS),
-	PART(xsave, XSAVE), PART(debugregs, DEBUGREGS), PART(lapic, LAPIC),
-}, last_parts[] = {
-	PART(events, VCPU_EVENTS), PART(mp_state, MP_STATE),
+	PART(sregs, SREGS), PART(regs, REGS), PART(xcrs, XCRS),		 PART(xsave, XSAVE),	   PART(debugregs, DEBUGREGS),
+	PART(lapic, LAPIC), PART(msrs, MSRS), PART(events, VCPU_EVENTS), PART(mp_state, MP_STATE),
 };
 
-enum { PARTS = sizeof(parts) / sizeof(parts[0]), LAST_PARTS = sizeof(last_parts) / sizeof(last_parts[0]) };
+enum { PARTS = sizeof(parts) / sizeof(parts[0]) };
 
-union msr_list {
-	struct kvm_msr_list list;
-	uint8_t bytes[sizeof(struct kvm_msr_list) + VCPU_MAX_MSRS * sizeof(uint32_t)];
+/* MTRRs, which KVM does not list. */
+static const struct msr_range {
+	uint32_t first, count;
+} unlisted[] = { { 0x200, 16 }, { 0x250, 1 }, { 0x258, 2 }, { 0x268, 8 }, { 0x2ff, 1 } };
+
+struct msr_list {
+	uint32_t count;
+	uint32_t indices[VCPU_MAX_MSRS];
 };
-
-union msr_table {
-	struct kvm_msrs table;
-	uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
-};
-
-static int transfer(const struct vcpu *vcpu, const struct part *table, size_t n, struct vcpu_state *state, bool save,
-		    struct vmm_error *err)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = kvm_ioctl(vcpu->fd, save ? table[i].get : table[i].set, (uint8_t *)state + table[i].offset,
-			       save ? table[i].get_name : table[i].set_name, err);
-	return rc;
-}
 
 /* One at a time: KVM stops at the first that it refuses, and lists some that this CPU has not. */
-static bool msr(const struct vcpu *vcpu, unsigned long request, struct kvm_msr_entry *entry)
+static void add_msr(const struct vcpu *vcpu, struct vcpu_msrs *msrs, uint32_t index)
 {
-	union msr_table one = { .table.nmsrs = 1 };
+	struct {
+		uint32_t count, pad;
+		struct kvm_msr_entry entry;
+	} one = { .count = 1, .entry.index = index };
 
-	memcpy(one.bytes + sizeof(one.table), entry, sizeof(*entry));
-	if (ioctl(vcpu->fd, request, &one) != 1)
-		return false;
-	memcpy(entry, one.bytes + sizeof(one.table), sizeof(*entry));
-	return true;
+	if (msrs->count < VCPU_MAX_MSRS && ioctl(vcpu->fd, KVM_GET_MSRS, &one) == 1)
+		msrs->entries[msrs->count++] = one.entry;
 }
 
-static int save_msrs(const struct vcpu *vcpu, struct vcpu_state *ret, struct vmm_error *err)
+/* The deadline last: it means something in the LAPIC's deadline mode, and against the TSC. */
+static int get_msrs(const struct vcpu *vcpu, struct vcpu_msrs *ret, struct vmm_error *err)
 {
-	union msr_list known = { .list.nmsrs = VCPU_MAX_MSRS };
+	struct msr_list known = { .count = VCPU_MAX_MSRS };
 	int rc = kvm_ioctl(vcpu->vm->kvm.dev, KVM_GET_MSR_INDEX_LIST, &known, "KVM_GET_MSR_INDEX_LIST", err);
-	struct kvm_msr_entry tsc = { .index = MSR_TSC }, deadline = { .index = MSR_TSC_DEADLINE };
 
-	ret->msr_count = 0;
-	for (uint32_t i = 0; i < known.list.nmsrs && rc == 0; i++) {
-		struct kvm_msr_entry entry = { .index = known.list.indices[i] };
+	if (rc)
+		return rc;
+	ret->count = 0;
+	for (uint32_t i = 0; i < known.count; i++) {
+		uint32_t index = known.indices[i];
 
-		if (entry.index != MSR_TSC && entry.index != MSR_TSC_DEADLINE && msr(vcpu, KVM_GET_MSRS, &entry))
-			ret->msrs[ret->msr_count++] = entry;
+		if (index != MSR_TSC && index != MSR_TSC_DEADLINE && (index < HYPERV_FIRST || index > HYPERV_LAST))
+			add_msr(vcpu, ret, index);
 	}
-	msr(vcpu, KVM_GET_MSRS, &deadline);
-	if (rc == 0 && !msr(vcpu, KVM_GET_MSRS, &tsc))
-		rc = error_set(err, ENOTSUP, "KVM_GET_MSRS: KVM refused the TSC");
-	ret->tsc = tsc.data;
-	ret->tsc_deadline = deadline.data;
-	return rc;
+	for (size_t i = 0; i < sizeof(unlisted) / sizeof(unlisted[0]); i++)
+		for (uint32_t n = 0; n < unlisted[i].count; n++)
+			add_msr(vcpu, ret, unlisted[i].first + n);
+	add_msr(vcpu, ret, MSR_TSC_DEADLINE);
+	return 0;
 }
 
 /* One that KVM does not let us set is no loss as long as it has that value already. */
-static int restore_msrs(const struct vcpu *vcpu, const struct vcpu_state *state, struct vmm_error *err)
+static int check_refused(const struct vcpu *vcpu, const struct kvm_msr_entry *wanted, struct vmm_error *err)
 {
-	if (state->msr_count > VCPU_MAX_MSRS)
-		return error_set(err, EINVAL, "a snapshot's state: %u MSRs", state->msr_count);
-	for (uint32_t i = 0; i < state->msr_count; i++) {
-		struct kvm_msr_entry entry = state->msrs[i], now = { .index = entry.index };
+	struct vcpu_msrs now = { 0 };
 
-		if (msr(vcpu, KVM_SET_MSRS, &entry))
-			continue;
-		if (!msr(vcpu, KVM_GET_MSRS, &now) || now.data != state->msrs[i].data)
-			return error_set(err, EINVAL, "KVM_SET_MSRS: KVM refused MSR %#x = %#llx", now.index,
-					 (unsigned long long)state->msrs[i].data);
+	add_msr(vcpu, &now, wanted->index);
+	if (now.count && now.entries[0].data == wanted->data)
+		return 0;
+	return error_set(err, EINVAL, "KVM_SET_MSRS: KVM refused MSR %#x = %#llx", wanted->index,
+			 (unsigned long long)wanted->data);
+}
+
+static int set_msrs(const struct vcpu *vcpu, struct vcpu_msrs *msrs, struct vmm_error *err)
+{
+	while (msrs->count) {
+		int done = kvm_ioctl(vcpu->fd, KVM_SET_MSRS, msrs, "KVM_SET_MSRS", err);
+
+		if (done < 0)
+			return done;
+		if ((uint32_t)done < msrs->count && check_refused(vcpu, &msrs->entries[done++], err))
+			return -err->code;
+		msrs->count -= (uint32_t)done;
+		memmove(msrs->entries, msrs->entries + done, msrs->count * sizeof(msrs->entries[0]));
 	}
 	return 0;
 }
 
-static int tsc_offset(const struct vcpu *vcpu, unsigned long request, const char *name, uint64_t *value,
-		      struct vmm_error *err)
+static int move_tsc(const struct vcpu *vcpu, unsigned long request, const char *name, uint64_t *value,
+		    struct vmm_error *err)
 {
 	struct kvm_device_attr attribute = {
 		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)value,
@@ -113,64 +114,43 @@ static int tsc_offset(const struct vcpu *vcpu, unsigned long request, const char
 	return kvm_ioctl(vcpu->fd, request, &attribute, name, err);
 }
 
-/* An access that was served is only done when the vCPU enters the guest again (KVM_RUN, immediate_exit). */
-static int finish_access(const struct vcpu *vcpu, struct vmm_error *err)
+/* KVM writes and reads as many bytes of XSAVE state as it says; those of the plain ioctl where it says nothing. */
+static int xsave_bytes(const struct vcpu *vcpu, struct vmm_error *err)
 {
-	int rc;
+	int bytes = ioctl(vcpu->vm->kvm.vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 
-	vcpu->run->immediate_exit = 1;
-	rc = ioctl(vcpu->fd, KVM_RUN, 0);
-	vcpu->run->immediate_exit = 0;
-	if (rc < 0 && (errno == EINTR || errno == EAGAIN))
-		return 0;
-	return error_set(err, EAGAIN, "vCPU %u is in the middle of an access", vcpu->index);
+	if (bytes > VCPU_XSAVE_BYTES)
+		return error_set(err, ENOTSUP, "this CPU's XSAVE state has %d bytes, at most %d can be saved", bytes,
+				 VCPU_XSAVE_BYTES);
+	return bytes;
 }
 
-int vcpu_state_save(struct vcpu *vcpu, struct vcpu_state *ret, struct vmm_error *err)
+int vcpu_state_save(const struct vcpu *vcpu, struct vcpu_state *ret, struct vmm_error *err)
 {
-	int xsave = ioctl(vcpu->vm->kvm.vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
-	int rc = finish_access(vcpu, err);
+	int xsave = xsave_bytes(vcpu, err), rc = xsave < 0 ? xsave : 0;
 
-	if (rc == 0 && xsave > (int)REGION)
-		rc = error_set(err, ENOTSUP, "this CPU's XSAVE state has %d bytes, at most %zu can be saved", xsave, REGION);
-	if (rc == 0)
-		rc = transfer(vcpu, last_parts, LAST_PARTS, ret, true, err);
-	if (rc == 0)
-		rc = transfer(vcpu, parts, PARTS, ret, true, err);
-	if (rc == 0)
-		rc = save_msrs(vcpu, ret, err);
-	return rc ? rc : tsc_offset(vcpu, KVM_GET_DEVICE_ATTR, "KVM_GET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)",
-				    &ret->tsc_offset, err);
+	for (int i = PARTS - 1; i >= 0 && rc == 0; i--) {
+		const struct part *part = &parts[i];
+		unsigned long request = part->get == KVM_GET_XSAVE && xsave > 0 ? KVM_GET_XSAVE2 : part->get;
+
+		rc = request == KVM_GET_MSRS ? get_msrs(vcpu, &ret->msrs, err) :
+					       kvm_ioctl(vcpu->fd, request, (uint8_t *)ret + part->offset, part->get_name, err);
+	}
+	return rc ? rc : move_tsc(vcpu, KVM_GET_DEVICE_ATTR, "KVM_GET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)",
+				  &ret->tsc_offset, err);
 }
 
-/* The first one's TSC goes on where it stood; offsets that were equal stay equal, so that KVM knows them in step. */
-static int restore_tsc(const struct vcpu *vcpu, struct vcpu_state *state, struct vcpu_state *first,
-		       struct vmm_error *err)
+int vcpu_state_restore(const struct vcpu *vcpu, struct vcpu_state *state, uint64_t tsc_offset, struct vmm_error *err)
 {
-	struct kvm_msr_entry deadline = { .index = MSR_TSC_DEADLINE, .data = state->tsc_deadline };
-	uint64_t offset;
-	int rc;
+	int rc = xsave_bytes(vcpu, err);
 
-	if (state == first)
-		first->tsc -= __rdtsc(); /* from here on: the offset that the first one gets */
-	offset = first->tsc + (state->tsc_offset - first->tsc_offset);
-	rc = tsc_offset(vcpu, KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", &offset, err);
-	if (rc == 0 && deadline.data && !msr(vcpu, KVM_SET_MSRS, &deadline))
-		rc = error_set(err, EINVAL, "KVM_SET_MSRS: KVM refused the TSC deadline");
-	return rc;
-}
+	if (rc >= 0)
+		rc = move_tsc(vcpu, KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", &tsc_offset, err);
+	for (uint32_t i = 0; i < PARTS && rc == 0; i++) {
+		const struct part *part = &parts[i];
 
-int vcpu_state_restore(struct vcpu *vcpu, struct vcpu_state *state, struct vcpu_state *first, struct vmm_error *err)
-{
-	int rc = transfer(vcpu, parts, PARTS, state, false, err);
-
-	if (rc == 0)
-		rc = restore_msrs(vcpu, state, err);
-	if (rc == 0)
-		rc = transfer(vcpu, last_parts, LAST_PARTS, state, false, err);
-	if (rc == 0)
-		rc = restore_tsc(vcpu, state, first, err);
-	if (rc == 0)
-		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0); /* tells the watchdogs of a guest that uses kvmclock */
+		rc = part->set == KVM_SET_MSRS ? set_msrs(vcpu, &state->msrs, err) :
+						 kvm_ioctl(vcpu->fd, part->set, (uint8_t *)state + part->offset, part->set_name, err);
+	}
 	return rc;
 }

@@ -21,11 +21,10 @@ struct control_message {
 };
 
 /* struct virtio_console_config */
-struct console_config {
+static const struct {
 	uint16_t columns, rows;
-	uint32_t max_ports;
-	uint32_t emergency_write;
-};
+	uint32_t max_ports, emergency_write;
+} config = { .max_ports = 1 };
 
 /* In the order they are sent: a bit of owed each. Linux takes PORT_OPEN for a port it knows only. */
 static const uint8_t owed_events[] = { PORT_ADD, PORT_NAME, PORT_OPEN };
@@ -167,23 +166,15 @@ static void reset(void *device)
 	console->state.guest_open = 0;
 }
 
-static void read_config(const void *device, uint8_t *ret)
-{
-	const struct console_config config = { .max_ports = 1 };
-
-	(void)device;
-	memcpy(ret, &config, sizeof(config));
-}
-
 static const struct virtio_kind console_kind = {
 	.id = DEVICE_ID,
 	.class_revision = CLASS_REVISION,
 	.features = F_MULTIPORT,
 	.queues = VIRTIO_CONSOLE_QUEUES,
-	.config_bytes = sizeof(struct console_config),
+	.config = &config,
+	.config_bytes = sizeof(config),
 	.notify = look_at_queues,
 	.reset = reset,
-	.read_config = read_config,
 };
 
 int virtio_console_init(struct virtio_console *console, const struct virtio_place *place, struct sink *out,

@@ -16,7 +16,6 @@
 
 #define VIRTIO_CONSOLE_PORT_NAME "ktstr.0"
 #define VIRTIO_CONSOLE_QUEUES 4
-#define VIRTIO_CONSOLE_MSI_SLOTS (VIRTIO_CONSOLE_QUEUES + 1)
 
 struct virtio_console_state {
 	uint8_t owed; /* control messages the guest has to get, a bit each */

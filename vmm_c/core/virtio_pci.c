@@ -27,7 +27,7 @@ struct capability {
 static void record(struct virtio_pci *virtio, const struct vmm_error *err)
 {
 	if (!virtio->error.code)
-		virtio->error = *err;
+		memcpy(&virtio->error, err, sizeof(*err)); /* GCC 12 warns of an assignment, wrongly */
 }
 
 static void raise_vector(struct virtio_pci *virtio, uint8_t why, uint32_t vector)
@@ -84,7 +84,7 @@ void virtio_pci_ring(struct virtio_pci *virtio)
 	eventfd_write(virtio->doorbell, 1);
 }
 
-static void look_at_queues(struct virtio_pci *virtio)
+void virtio_pci_serve(struct virtio_pci *virtio)
 {
 	if (virtio_pci_running(virtio))
 		virtio->kind->notify(virtio->device);
@@ -96,7 +96,7 @@ static void doorbell_ready(void *device)
 	eventfd_t count;
 
 	if (eventfd_read(virtio->doorbell, &count) == 0)
-		look_at_queues(virtio);
+		virtio_pci_serve(virtio);
 }
 
 static bool set_doorbell(struct virtio_pci *virtio, uint64_t at, bool on)
@@ -121,18 +121,10 @@ static void move_doorbell(struct virtio_pci *virtio)
 	virtio->doorbell_at = set_doorbell(virtio, at, true) ? at : 0;
 }
 
-static void read_device_config(const struct virtio_pci *virtio, uint64_t offset, void *data, uint32_t len)
-{
-	uint8_t config[256] = { 0 };
-
-	virtio->kind->read_config(virtio->device, config);
-	if (offset + len <= virtio->kind->config_bytes)
-		memcpy(data, config + offset, len);
-}
-
 static void bar_read(void *device, uint64_t offset, void *data, uint32_t len)
 {
 	struct virtio_pci *virtio = device;
+	uint64_t config = offset - VIRTIO_BAR_DEVICE;
 
 	memset(data, 0, len);
 	if (offset + len <= VIRTIO_COMMON_BYTES) {
@@ -140,14 +132,10 @@ static void bar_read(void *device, uint64_t offset, void *data, uint32_t len)
 	} else if (offset == VIRTIO_BAR_ISR) {
 		*(uint8_t *)data = virtio->registers.isr;
 		virtio->registers.isr = 0;
-	} else if (offset >= VIRTIO_BAR_NOTIFY) {
-		return;
-	} else if (offset >= VIRTIO_BAR_MSIX_PBA) {
-		msix_pba_read(&virtio->msix, offset - VIRTIO_BAR_MSIX_PBA, data, len);
-	} else if (offset >= VIRTIO_BAR_MSIX_TABLE) {
-		msix_table_read(&virtio->msix, offset - VIRTIO_BAR_MSIX_TABLE, data, len);
-	} else if (offset >= VIRTIO_BAR_DEVICE) {
-		read_device_config(virtio, offset - VIRTIO_BAR_DEVICE, data, len);
+	} else if (offset >= VIRTIO_BAR_MSIX) {
+		msix_read(&virtio->msix, offset - VIRTIO_BAR_MSIX, data, len);
+	} else if (offset >= VIRTIO_BAR_DEVICE && config + len <= virtio->kind->config_bytes) {
+		memcpy(data, (const uint8_t *)virtio->kind->config + config, len);
 	}
 }
 
@@ -167,15 +155,15 @@ static void bar_write(void *device, uint64_t offset, const void *data, uint32_t 
 	if (offset + len <= VIRTIO_COMMON_BYTES) {
 		enum virtio_event event = virtio_common_write(virtio, (uint32_t)offset, data, len);
 
+		/* Linux may reset a device on its way to power off: what a doorbell still on its way is about would be lost. */
+		if (event != VIRTIO_NOTHING)
+			virtio_pci_serve(virtio);
 		if (event == VIRTIO_RESET)
 			reset(virtio);
-		else if (event == VIRTIO_STARTED)
-			look_at_queues(virtio);
-	} else if (offset >= VIRTIO_BAR_MSIX_TABLE && offset < VIRTIO_BAR_MSIX_PBA) {
-		if (msix_table_write(&virtio->msix, offset - VIRTIO_BAR_MSIX_TABLE, data, len, &err))
-			virtio_pci_break(virtio, "%s", err.text);
 	} else if (offset == VIRTIO_BAR_NOTIFY) {
-		look_at_queues(virtio);
+		virtio_pci_serve(virtio);
+	} else if (offset >= VIRTIO_BAR_MSIX && msix_write(&virtio->msix, offset - VIRTIO_BAR_MSIX, data, len, &err)) {
+		virtio_pci_break(virtio, "%s", err.text);
 	}
 }
 
@@ -226,8 +214,8 @@ static uint8_t add_capability(struct pci_function *function, enum capability_typ
 
 static void describe(struct virtio_pci *virtio, const struct virtio_kind *kind, uint64_t bar)
 {
-	const struct pci_identity identity = { VIRTIO_VENDOR, (uint16_t)(MODERN_DEVICE + kind->id), VIRTIO_VENDOR, 0x1100,
-					       kind->class_revision };
+	const struct pci_identity identity = { VIRTIO_VENDOR, (uint16_t)(MODERN_DEVICE + kind->id), VIRTIO_VENDOR,
+					       0x1100, kind->class_revision };
 	struct pci_function *function = &virtio->function;
 
 	pci_function_init(function, &identity);
@@ -259,7 +247,7 @@ int virtio_pci_init(struct virtio_pci *virtio, const struct virtio_kind *kind, v
 		virtio->queues[i].memory = place->memory;
 	describe(virtio, kind, place->bar);
 	rc = msix_init(&virtio->msix, &virtio->function, wires, place->first_msi_slot, kind->queues + 1,
-		       VIRTIO_BAR_MSIX_TABLE, VIRTIO_BAR_MSIX_PBA, err);
+		       VIRTIO_BAR_MSIX, err);
 	if (rc)
 		return rc;
 	reset(virtio);
@@ -285,19 +273,10 @@ void virtio_pci_save(const struct virtio_pci *virtio, struct virtio_pci_state *r
 		ret->queues[i] = virtio->queues[i].state;
 }
 
-/* Only what a guest can write comes from the state: capabilities and identity are the machine's. */
-static void restore_config(struct pci_function *function, const struct pci_config *config)
-{
-	for (uint32_t i = 0; i < PCI_CONFIG_BYTES; i++) {
-		uint8_t mask = function->writable[i];
-
-		function->config.bytes[i] = (uint8_t)((function->config.bytes[i] & ~mask) | (config->bytes[i] & mask));
-	}
-}
-
 int virtio_pci_restore(struct virtio_pci *virtio, const struct virtio_pci_state *state, struct vmm_error *err)
 {
-	restore_config(&virtio->function, &state->config);
+	/* Capabilities and identity stay the machine's. */
+	pci_function_write(&virtio->function, 0, state->config.bytes, PCI_CONFIG_BYTES);
 	virtio->registers = state->registers;
 	virtio->msix.state = state->msix;
 	virtio->msix.state.pending &= (1ULL << virtio->msix.count) - 1;

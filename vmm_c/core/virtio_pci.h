@@ -33,8 +33,7 @@
 #define VIRTIO_BAR_COMMON 0x0000U
 #define VIRTIO_BAR_ISR 0x0100U
 #define VIRTIO_BAR_DEVICE 0x0200U
-#define VIRTIO_BAR_MSIX_TABLE 0x1000U
-#define VIRTIO_BAR_MSIX_PBA 0x1800U
+#define VIRTIO_BAR_MSIX 0x1000U
 #define VIRTIO_BAR_NOTIFY 0x2000U
 #define VIRTIO_COMMON_BYTES 0x38U
 
@@ -44,11 +43,11 @@ struct virtio_kind {
 	uint32_t class_revision;
 	uint64_t features; /* VIRTIO_F_VERSION_1 is added */
 	uint32_t queues;
+	const void *config; /* what the driver reads, always the same */
 	uint32_t config_bytes;
 	/* The driver added buffers, or is ready (DRIVER_OK): look at all queues. */
 	void (*notify)(void *device);
 	void (*reset)(void *device);
-	void (*read_config)(const void *device, uint8_t *ret); /* config_bytes */
 };
 
 struct virtio_registers {
@@ -104,6 +103,8 @@ bool virtio_pci_running(const struct virtio_pci *virtio);
 int virtio_pci_pop(struct virtio_pci *virtio, uint32_t queue, struct virtqueue_chain *ret);
 /* Tell the driver that buffers of this queue came back, if it wants to know. */
 void virtio_pci_interrupt(struct virtio_pci *virtio, uint32_t queue);
+/* What the driver made available is served now, rung for or not. */
+void virtio_pci_serve(struct virtio_pci *virtio);
 /* Have notify called again soon, from the supervisor. */
 void virtio_pci_ring(struct virtio_pci *virtio);
 /* Stop the device until its driver resets it, for a reason that is kept if it is the first. */

@@ -27,30 +27,22 @@ void virtqueue_reset(struct virtqueue *queue, const struct memory *memory)
 	queue->state.vector = 0xffff;
 }
 
-static bool is_queue_size(uint32_t size)
-{
-	return size && size <= VIRTQUEUE_MAX_SIZE && (size & (size - 1)) == 0;
-}
-
 int virtqueue_enable(struct virtqueue *queue, struct vmm_error *err)
 {
 	struct virtqueue_state *state = &queue->state;
 	uint32_t size = state->size;
+	bool fits = size && size <= VIRTQUEUE_MAX_SIZE && (size & (size - 1)) == 0;
+	bool sound = fits && state->desc % 16 == 0 && state->avail % 2 == 0 && state->used % 4 == 0;
 
-	state->enabled = 0;
-	if (!is_queue_size(size) || state->desc % 16 || state->avail % 2 || state->used % 4)
-		return error_set(err, EINVAL, "queue of %u with rings at %#llx, %#llx, %#llx: bad size or alignment",
-				 size, (unsigned long long)state->desc, (unsigned long long)state->avail,
-				 (unsigned long long)state->used);
 	queue->desc = memory_at(queue->memory, state->desc, size * sizeof(struct descriptor));
 	queue->avail = memory_at(queue->memory, state->avail, 6 + 2 * size);
 	queue->used = memory_at(queue->memory, state->used, 6 + 8 * size);
-	if (!queue->desc || !queue->avail || !queue->used)
-		return error_set(err, EINVAL, "queue rings at %#llx, %#llx, %#llx are not in RAM",
-				 (unsigned long long)state->desc, (unsigned long long)state->avail,
-				 (unsigned long long)state->used);
-	state->enabled = 1;
-	return 0;
+	state->enabled = sound && queue->desc && queue->avail && queue->used;
+	if (state->enabled)
+		return 0;
+	return error_set(err, EINVAL, "queue of %u with rings at %#llx, %#llx, %#llx: %s", size,
+			 (unsigned long long)state->desc, (unsigned long long)state->avail,
+			 (unsigned long long)state->used, sound ? "not in RAM" : "bad size or alignment");
 }
 
 static uint16_t available(const struct virtqueue *queue)

@@ -72,7 +72,6 @@ static int set_places(struct vmm *vm, const struct vmm_config *config, struct vm
 		memcpy(vm->pin, config->pin, cpus * sizeof(*vm->pin));
 	vm->fifo_priority = config->fifo_priority;
 	vm->deadline_ms = config->deadline_ms;
-	vm->vendor = config->vendor;
 	vm->flags = config->flags;
 	return 0;
 }
@@ -106,13 +105,11 @@ static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vm
 	struct vmm_error refused;
 	int rc;
 
-	if (config->snapshot_memory_fd > 0) {
+	if (snapshot_shares_memory(config)) {
 		rc = memory_clone(&vm->memory, config->snapshot_memory_fd, config->memory_bytes, vm->topology.nodes, err);
 		return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
 	}
-	rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, config->flags & VMM_HUGE_PAGES,
-			       err);
-
+	rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, config->flags & VMM_HUGE_PAGES, err);
 	for (uint32_t i = 0; i < vm->memory.count && rc == 0; i++) {
 		const struct memory_range *range = &vm->memory.ranges[i];
 		uint64_t mask = config->node_masks ? config->node_masks[range->node] : 0;
@@ -122,6 +119,8 @@ static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vm
 		if (config->flags & VMM_POPULATE)
 			rc = memory_populate(range, err);
 	}
+	if (rc == 0 && config->snapshot_memory_fd > 0)
+		rc = snapshot_read_memory(&vm->memory, config->snapshot_memory_fd, err);
 	return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
 }
 
@@ -150,6 +149,7 @@ static int add_cpu(struct vmm *vm, uint32_t index, const struct vmm_config *conf
 				 config->flags & VMM_REALTIME_HINT, supported, &cpuid.table, KVM_MAX_CPUID, err);
 	if (rc == 0)
 		rc = vcpu_set_cpuid(vcpu, &cpuid.table, err);
+	vm->cpuid_hash = snapshot_hash(vm->cpuid_hash, &cpuid, sizeof(cpuid));
 	return rc ? rc : vcpu_power_on(vcpu, x2apic, err);
 }
 
@@ -219,7 +219,7 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 		rc = add_cpus(vm, config, err);
 	if (rc)
 		return rc;
-	return config->snapshot_memory_fd > 0 ? snapshot_restore(vm, config, err) : load(vm, config, err);
+	return config->snapshot_memory_fd > 0 ? snapshot_restore(vm, config->snapshot_state_fd, err) : load(vm, config, err);
 }
 
 /* The locks first: from then on vmm_destroy can undo any part. */

@@ -60,7 +60,8 @@ struct vmm {
 	pthread_t supervisor_thread;
 	bool started;
 	uint64_t deadline_ms;
-	uint32_t vendor, flags; /* as configured */
+	uint32_t flags; /* as configured */
+	uint64_t cpuid_hash; /* of all vCPUs' */
 	uint32_t cpus;
 	uint32_t threads; /* how many vCPUs have one */
 	struct vcpu *vcpus;

@@ -50,8 +50,10 @@ struct vmm_config {
 	const uint64_t *node_masks; /* host NUMA nodes (0 to 63) of each guest node's memory, 0 any */
 	uint32_t fifo_priority; /* SCHED_FIFO for vCPU threads; the supervisor gets one more */
 	/*
-	 * Go on from a snapshot rather than boot: both fds, or 0. The machine has to be configured as the saved
-	 * one was, with none of the memory options; kernel, initrd and command_line are not read.
+	 * Go on from a snapshot rather than boot: both fds, or 0. Topology, memory, vendor and flags have to be as
+	 * the saved machine's; kernel, initrd and command_line are not read, and the guest's clocks go on from the
+	 * moment it was saved. It maps the memory file, which nobody may change then, and keeps what it writes to
+	 * itself; with huge pages, VMM_POPULATE or node_masks it reads the file into memory of its own.
 	 */
 	int snapshot_memory_fd;
 	int snapshot_state_fd;
@@ -128,8 +130,9 @@ void vmm_resume(struct vmm *vmm);
 /* Force all vCPUs out of guest mode once; they go on by themselves. */
 void vmm_kick(struct vmm *vmm);
 /*
- * Write a machine that was started to two empty files: its memory, where what is zero is a hole, and all
- * else. It is paused meanwhile and goes on. Clones share the memory file and copy what they write.
+ * Write a machine that was started to two empty files: its memory, where what is zero is a hole, and all else.
+ * It is paused meanwhile and goes on. A clone's vmm_create says -EINVAL for the state of another machine or
+ * build, of another CPU model, or one that was damaged.
  */
 int vmm_snapshot(struct vmm *vmm, int memory_fd, int state_fd, struct vmm_error *err);
 
@@ -143,7 +146,7 @@ int vmm_times(struct vmm *vmm, uint32_t cpu, struct vmm_times *ret, struct vmm_e
  */
 int vmm_stats(struct vmm *vmm, int32_t cpu, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err);
 
-/* Guest memory. The pieces are also in the memfd, to be mapped by readers; it stays the machine's. -1 for a clone. */
+/* Guest memory. The pieces are also in the memfd, to be mapped by readers; it stays the machine's. -1 for a clone that has none. */
 int vmm_memory_fd(const struct vmm *vmm);
 uint32_t vmm_pieces(const struct vmm *vmm, struct vmm_piece *ret, uint32_t capacity);
 int vmm_read(struct vmm *vmm, uint64_t address, void *ret, uint64_t bytes, struct vmm_error *err);
