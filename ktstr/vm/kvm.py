@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -166,7 +167,7 @@ class _Run:
                     vmm.snapshot(*files)
         finally:
             for name in (CHANNEL, CONSOLE):
-                (self.workdir / name).rename(folder / name)
+                shutil.copyfile(self.workdir / name, folder / name)  # the cache may be another filesystem
             prepare(self.workdir)
         return True
 
