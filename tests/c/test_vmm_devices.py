@@ -11,10 +11,9 @@ import pytest
 from tests.c.test_c import C_DIR, FLAGS, HERE, run
 
 DEVICES = (
-    "fifo",
-    "sink",
+    "stream",
     "serial",
-    "i8042",
+    "power",
     "pci",
     "msix",
     "virtqueue",

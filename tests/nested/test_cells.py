@@ -46,6 +46,7 @@ LAB_S = 2400.0
 MOST_CPUS = 16  # of a preset that the lab boots
 MINIMAL = "debsrc:6.12"
 QUICK = ("odd-5llc", "numa2-4llc")
+DIED = "triple fault before the agent said a word"
 DEMOS = ("demo_unfair", "demo_isolation")
 SHOWN = """
   shown: {duration: 100ms, cgroups: [{name: one, workers: 1}], checks: {not_starved: false}}
@@ -124,14 +125,25 @@ def measure(path: Path, lock: str, kernel: str, *, slow: bool) -> Runs:
     assert built.returncode == 0, built.stderr
     chosen = f"kernel={kernel}"
     pair = "test=cgroup_steady,pipe_wake preset=pair scheduler=eevdf,scx_ktstr"
-    demos = f"test={','.join(DEMOS)} preset=tiny-1llc"
+    demos = f"test={','.join(DEMOS)} preset=pair"
     shown = f"test=shown preset={','.join(presets(slow))}"
     more = [wide_machine(out / "wide")] if kernel == "default" else []
-    invocations = ("", pair, demos, shown, "test=alone preset=single")
-    kvm = Lab(project, out).run([f"{chosen} {words}" for words in invocations], more)
+    invocations = [f"{chosen} {words}" for words in ("", pair, demos, shown, "test=alone preset=single")]
+    lab = Lab(project, out)
+    kvm = again(lab, invocations, lab.run(invocations, more))
     icount = [project.test("accel=icount", chosen, *words.split(), timeout="1200")[1] for words in ("", pair, demos)]
     wide = decode_channel((out / "wide/channel").read_bytes())[0] if more else None
     return Runs(by_name(kvm), by_name(icount), *read_results(out), wide)
+
+
+def again(lab: Lab, invocations: list[str], reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Once more, and reported, when a guest died by a triple fault before its agent spoke: what emulates the lab's
+    SVM does that once in some fifty boots. What passed is not measured again, and what fails twice has failed."""
+    died = [f"{cell['name']}: {why}" for cell in by_name(reports).values() for why in cell["reasons"] if DIED in why]
+    if not died:
+        return reports
+    sys.stderr.write("\nlab: run again: " + "; ".join(died) + "\n")
+    return lab.run(invocations)
 
 
 def read_results(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
@@ -229,7 +241,7 @@ def test_sidecars_say_what_kvm_did(runs: Runs) -> None:
         assert len(ran["vcpu_threads"]) == sidecar["vcpus"]
         assert all(thread["run_ns"] > 0 for thread in ran["vcpu_threads"])
         assert sidecar["kvm_stats"]["per_vcpu"]
-        assert ran["cloned"] is (ran["boot_ms"] is None)
+        assert ran["boot_ms"] is None or (ran["boot_ms"] > 0 and not ran["cloned"])
 
 
 @timeout

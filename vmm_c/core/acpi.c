@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "i8042.h"
 #include "pci.h"
 #include "power.h"
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The firmware tables (ACPI 6.4): CPUs, memory, distances, PCI bus 0, reset and power off. */
-#ifndef KTSTR_ACPI_H
-#define KTSTR_ACPI_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -19,5 +18,3 @@
  */
 int acpi_build(const struct topology *topology, const struct memory *memory, uint64_t gpa, uint8_t *ret, size_t size,
 	       size_t *used, struct vmm_error *err);
-
-#endif

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "stats.h"
-#include "times.h"
 #include "vm.h"
 
 uint32_t vmm_cpus(const struct vmm *vm)
@@ -65,7 +64,7 @@ int vmm_times(struct vmm *vm, uint32_t cpu, struct vmm_times *ret, struct vmm_er
 	pthread_mutex_lock(&vm->gate.lock);
 	*ret = vcpu->times;
 	if (vcpu->tid)
-		rc = times_read(vcpu, ret);
+		rc = vcpu_times(vcpu, ret);
 	pthread_mutex_unlock(&vm->gate.lock);
 	return rc ? error_set(err, -rc, "time of vCPU %u's thread: %s", cpu, strerror(-rc)) : 0;
 }

@@ -3,8 +3,7 @@
  * What a boot loader leaves for Linux at its 64-bit entry: the zero page, the command line, page
  * tables and segments; and the registers that point at them.
  */
-#ifndef KTSTR_BOOT_H
-#define KTSTR_BOOT_H
+#pragma once
 
 #include <linux/kvm.h>
 
@@ -20,5 +19,3 @@ int boot_write(const struct memory *memory, const struct loaded_kernel *kernel, 
 /* Exact values, whatever the CPU's reset left; x2apic also turns that mode on. */
 void boot_set_sregs(struct kvm_sregs *sregs, bool x2apic);
 struct kvm_regs boot_regs(const struct loaded_kernel *kernel);
-
-#endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Ports and MMIO: which device answers at an address. */
-#ifndef KTSTR_BUS_H
-#define KTSTR_BUS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,5 +30,3 @@ bool bus_add(struct bus *bus, uint64_t base, uint64_t bytes, const struct bus_op
 /* Reads nobody answers give all ones, as an empty PC bus does; writes nobody takes are dropped. */
 void bus_read(const struct bus *bus, uint64_t address, void *data, uint32_t len);
 void bus_write(const struct bus *bus, uint64_t address, const void *data, uint32_t len);
-
-#endif

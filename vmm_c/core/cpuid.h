@@ -3,8 +3,7 @@
  * What a guest CPU says about itself. Vendor, family, caches and topology are the machine's own, the
  * same on every host; features are those that KVM offers.
  */
-#ifndef KTSTR_CPUID_H
-#define KTSTR_CPUID_H
+#pragma once
 
 #include <linux/kvm.h>
 #include <stdbool.h>
@@ -22,5 +21,3 @@ enum cpu_vendor { CPU_INTEL, CPU_AMD };
  */
 int cpuid_build(const struct topology *topology, enum cpu_vendor vendor, uint32_t cpu, bool realtime,
 		const struct kvm_cpuid2 *supported, struct kvm_cpuid2 *ret, uint32_t capacity, struct vmm_error *err);
-
-#endif

@@ -88,8 +88,7 @@ int devices_init(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 	power_init(&devices->power, &vm->wires);
 	pci_init(&devices->pci, &vm->wires);
 	rc = serial_init(&devices->serial, &vm->wires, &devices->console_out, err);
-	if (rc == 0)
-		rc = init_console(vm, err);
+	rc = rc ?: init_console(vm, err);
 	if (rc)
 		serial_deinit(&devices->serial);
 	devices->built = rc == 0;

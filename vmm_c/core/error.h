@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#ifndef KTSTR_ERROR_H
-#define KTSTR_ERROR_H
+#pragma once
 
 #include <stdarg.h>
 
@@ -10,5 +9,3 @@
 __attribute__((format(printf, 3, 4))) int error_set(struct vmm_error *err, int code,
 						    const char *format, ...);
 int error_vset(struct vmm_error *err, int code, const char *format, va_list args);
-
-#endif

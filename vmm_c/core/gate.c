@@ -25,8 +25,7 @@ int gate_init(struct gate *gate, struct vmm_error *err)
 	*gate = (struct gate){ .holds = 1 };
 	atomic_init(&gate->closed, true);
 	rc = pthread_mutex_init(&gate->lock, NULL);
-	if (rc == 0)
-		rc = init_condition(&gate->changed);
+	rc = rc ?: init_condition(&gate->changed);
 	return rc ? error_set(err, rc, "creating a condition variable: %s", strerror(rc)) : 0;
 }
 

@@ -3,8 +3,7 @@
  * What every vCPU thread passes before it runs guest code: it holds them while the machine is
  * paused and lets none through once the machine has to end. It also knows why and when it ended.
  */
-#ifndef KTSTR_GATE_H
-#define KTSTR_GATE_H
+#pragma once
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,5 +37,3 @@ void gate_end(struct gate *gate, const struct vmm_exit *exit);
 void gate_mark_ended(struct gate *gate);
 /* 1 when ended, 0 after timeout_ms; negative waits for ever. */
 int gate_wait(struct gate *gate, int64_t timeout_ms, struct vmm_exit *ret);
-
-#endif

@@ -96,8 +96,7 @@ int irq_connect_msi(struct irq_routes *routes, uint32_t slot, uint64_t address, 
 		return error_set(err, ENOSPC, "MSI slot %u: a machine has %d", slot, IRQ_MSI_SLOTS);
 	routes->messages[slot] = (struct irq_message){ true, address, data };
 	rc = set_routes(routes, err);
-	if (rc == 0)
-		rc = irqfd(routes, IRQ_PINS + slot, eventfd, 0, err);
+	rc = rc ?: irqfd(routes, IRQ_PINS + slot, eventfd, 0, err);
 	if (rc)
 		routes->messages[slot].connected = false;
 	return rc;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* How eventfds become interrupts (irqfd) and writes of the guest become eventfds (ioeventfd). */
-#ifndef KTSTR_IRQ_H
-#define KTSTR_IRQ_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,5 +31,3 @@ int irq_disconnect_msi(struct irq_routes *routes, uint32_t slot, int eventfd, st
 int irq_set_doorbell(const struct irq_routes *routes, uint64_t gpa, int eventfd, bool on, struct vmm_error *err);
 /* An MSI address with a destination id of 15 bits, as KVM wants it: the upper bits in the upper half. */
 uint64_t irq_widen_msi(uint64_t address);
-
-#endif

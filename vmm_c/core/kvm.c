@@ -119,12 +119,9 @@ static int create_chips(const struct kvm *kvm, struct vmm_error *err)
 	uint64_t identity = IDENTITY_MAP_ADDRESS;
 	int rc = kvm_ioctl(kvm->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity, "KVM_SET_IDENTITY_MAP_ADDR", err);
 
-	if (rc == 0)
-		rc = kvm_ioctl(kvm->vm, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "KVM_SET_TSS_ADDR", err);
-	if (rc == 0)
-		rc = kvm_ioctl(kvm->vm, KVM_CREATE_IRQCHIP, NULL, "KVM_CREATE_IRQCHIP", err);
-	if (rc == 0)
-		rc = kvm_ioctl(kvm->vm, KVM_CREATE_PIT2, &pit, "KVM_CREATE_PIT2", err);
+	rc = rc ?: kvm_ioctl(kvm->vm, KVM_SET_TSS_ADDR, (void *)TSS_ADDRESS, "KVM_SET_TSS_ADDR", err);
+	rc = rc ?: kvm_ioctl(kvm->vm, KVM_CREATE_IRQCHIP, NULL, "KVM_CREATE_IRQCHIP", err);
+	rc = rc ?: kvm_ioctl(kvm->vm, KVM_CREATE_PIT2, &pit, "KVM_CREATE_PIT2", err);
 	return rc;
 }
 
@@ -152,8 +149,7 @@ int kvm_create_vm(struct kvm *kvm, const struct kvm_options *options, struct vmm
 	if (kvm->vm < 0)
 		return kvm->vm;
 	rc = create_chips(kvm, err);
-	if (rc == 0)
-		rc = enable_x2apic(kvm, err);
+	rc = rc ?: enable_x2apic(kvm, err);
 	if (rc == 0)
 		tune(kvm, options, refused);
 	return rc;

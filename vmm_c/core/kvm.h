@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The host's KVM: opened, checked for what a machine needs, and asked with errors that name the ioctl. */
-#ifndef KTSTR_KVM_H
-#define KTSTR_KVM_H
+#pragma once
 
 #include <linux/kvm.h>
 #include <stdbool.h>
@@ -47,5 +46,3 @@ static inline bool kvm_needs_x2apic(uint32_t last_apic_id)
 {
 	return last_apic_id > 254;
 }
-
-#endif

@@ -103,8 +103,7 @@ int loader_kernel(const struct memory *memory, const char *path, struct loaded_k
 	struct loader_file file;
 	int rc = open_file(&file, memory, path, err);
 
-	if (rc == 0)
-		rc = load_by_format(&file, ret, err);
+	rc = rc ?: load_by_format(&file, ret, err);
 	close_file(&file);
 	return rc;
 }

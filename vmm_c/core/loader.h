@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Files that become guest memory: the kernel, an ELF vmlinux or a bzImage, and the initrd. */
-#ifndef KTSTR_LOADER_H
-#define KTSTR_LOADER_H
+#pragma once
 
 #include <asm/bootparam.h>
 #include <stdint.h>
@@ -52,5 +51,3 @@ int loader_initrd(const struct memory *memory, const struct loaded_kernel *kerne
 int elf_load(const struct loader_file *file, const uint8_t *header, struct loaded_kernel *ret, struct vmm_error *err);
 int bzimage_load(const struct loader_file *file, const uint8_t *header, struct loaded_kernel *ret,
 		 struct vmm_error *err);
-
-#endif

@@ -173,7 +173,8 @@ static int check_ram(const struct memory *memory, uint64_t gpa, uint64_t len, st
 			 (unsigned long long)gpa);
 }
 
-int memory_read(const struct memory *memory, uint64_t gpa, void *ret, uint64_t len, struct vmm_error *err)
+/* The data is only written to unless to_guest. */
+static int copy(const struct memory *memory, uint64_t gpa, uint8_t *data, uint64_t len, bool to_guest, struct vmm_error *err)
 {
 	int rc = check_ram(memory, gpa, len, err);
 
@@ -181,22 +182,19 @@ int memory_read(const struct memory *memory, uint64_t gpa, void *ret, uint64_t l
 		uint8_t *host = NULL;
 
 		part = piece_at(memory, gpa + done, len - done, &host);
-		memcpy((uint8_t *)ret + done, host, part);
+		memcpy(to_guest ? host : data + done, to_guest ? data + done : host, part);
 	}
 	return rc;
 }
 
+int memory_read(const struct memory *memory, uint64_t gpa, void *ret, uint64_t len, struct vmm_error *err)
+{
+	return copy(memory, gpa, ret, len, false, err);
+}
+
 int memory_write(const struct memory *memory, uint64_t gpa, const void *data, uint64_t len, struct vmm_error *err)
 {
-	int rc = check_ram(memory, gpa, len, err);
-
-	for (uint64_t done = 0, part; rc == 0 && done < len; done += part) {
-		uint8_t *host = NULL;
-
-		part = piece_at(memory, gpa + done, len - done, &host);
-		memcpy(host, (const uint8_t *)data + done, part);
-	}
-	return rc;
+	return copy(memory, gpa, (uint8_t *)(uintptr_t)data, len, true, err);
 }
 
 uint64_t memory_low_end(const struct memory *memory)

@@ -3,8 +3,7 @@
  * Guest physical memory: memfd-backed ranges, none of them in the PCI hole from 3 to 4 GiB. Every
  * address that comes from the guest goes through memory_at, which checks it once.
  */
-#ifndef KTSTR_MEMORY_H
-#define KTSTR_MEMORY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,5 +49,3 @@ uint64_t memory_low_end(const struct memory *memory);
 int memory_bind(const struct memory_range *range, uint64_t host_nodes, struct vmm_error *err);
 /* Have the host find all pages of a range now. */
 int memory_populate(const struct memory_range *range, struct vmm_error *err);
-
-#endif

@@ -4,8 +4,7 @@
  * first raised, and a new one when its message has changed since: drivers rewrite and mask entries
  * far more often than they use them, and a route costs KVM milliseconds.
  */
-#ifndef KTSTR_MSIX_H
-#define KTSTR_MSIX_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,5 +50,3 @@ int msix_write(struct msix *msix, uint64_t offset, const void *data, uint32_t le
 int msix_update(struct msix *msix, struct vmm_error *err);
 /* Does nothing for a vector outside the table, or while MSI-X is disabled. */
 int msix_raise(struct msix *msix, uint32_t vector, struct vmm_error *err);
-
-#endif

@@ -9,7 +9,6 @@
 #define DATA_OFFSET 4 /* port 0xcfc */
 
 #define COMMAND_MEMORY 0x0002U
-#define COMMAND_MASTER 0x0004U
 #define COMMAND_WRITABLE 0x0546U /* memory, master, parity, SERR, INTx disable */
 #define STATUS_CAPABILITIES 0x0010U
 #define CAPABILITIES 0x34

@@ -3,8 +3,7 @@
  * PCI bus 0 by configuration mechanism 1 (PCI 3.0, 3.2.2.3): a host bridge at 00:00.0 and functions
  * with one 32-bit memory BAR each. There is no INTx: functions have interrupt pin 0 and use MSI-X.
  */
-#ifndef KTSTR_PCI_H
-#define KTSTR_PCI_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,5 +71,3 @@ uint64_t pci_function_bar(const struct pci_function *function);
 /* Write what the guest can change of these bytes. */
 void pci_function_write(struct pci_function *function, uint32_t reg, const uint8_t *data, uint32_t len);
 uint32_t pci_function_get(const struct pci_function *function, uint32_t reg, uint32_t len);
-
-#endif

@@ -61,30 +61,22 @@ static void describe_place(struct vcpu *vcpu, char *ret, size_t bytes)
 		n += snprintf(ret + n, bytes - (size_t)n, " %02x", run->emulation_failure.insn_bytes[i]);
 }
 
-static const char *suberror_name(uint32_t suberror)
-{
-	switch (suberror) {
-	case KVM_INTERNAL_ERROR_EMULATION:
-		return "an instruction it cannot emulate";
-	case KVM_INTERNAL_ERROR_SIMUL_EX:
-		return "simultaneous exceptions";
-	case KVM_INTERNAL_ERROR_DELIVERY_EV:
-		return "an exit while an event was delivered";
-	case KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON:
-		return "an exit of the CPU it does not know";
-	default:
-		return "no reason it names";
-	}
-}
+static const char *const suberrors[] = {
+	[KVM_INTERNAL_ERROR_EMULATION] = "an instruction it cannot emulate",
+	[KVM_INTERNAL_ERROR_SIMUL_EX] = "simultaneous exceptions",
+	[KVM_INTERNAL_ERROR_DELIVERY_EV] = "an exit while an event was delivered",
+	[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "an exit of the CPU it does not know",
+};
 
 static void end_internal_error(struct vcpu *vcpu)
 {
 	uint32_t suberror = vcpu->run->internal.suberror;
+	const char *name = suberror < sizeof(suberrors) / sizeof(suberrors[0]) ? suberrors[suberror] : NULL;
 	char place[160];
 
 	describe_place(vcpu, place, sizeof(place));
 	vm_end(vcpu->vm, VMM_INTERNAL_ERROR, (int32_t)suberror, (int32_t)vcpu->index,
-	       "KVM gave up on vCPU %u: %s (suberror %u); %s", vcpu->index, suberror_name(suberror), suberror, place);
+	       "KVM gave up on vCPU %u: %s (suberror %u); %s", vcpu->index, name ? name : "no reason it names", suberror, place);
 }
 
 static void end_fail_entry(struct vcpu *vcpu)

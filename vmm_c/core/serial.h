@@ -4,16 +4,14 @@
  * as one host write for each byte would cost more than the guest's exit. Registers: National
  * Semiconductor PC16550D data sheet.
  */
-#ifndef KTSTR_SERIAL_H
-#define KTSTR_SERIAL_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "bus.h"
-#include "fifo.h"
-#include "sink.h"
+#include "stream.h"
 #include "wires.h"
 
 #define SERIAL_PORT 0x3f8
@@ -53,5 +51,3 @@ size_t serial_receive(struct serial *serial, const uint8_t *data, size_t bytes);
 void serial_flush(struct serial *serial);
 void serial_save(struct serial *serial, struct serial_state *ret);
 void serial_restore(struct serial *serial, const struct serial_state *state);
-
-#endif

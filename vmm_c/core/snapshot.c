@@ -212,10 +212,8 @@ static int save(struct vmm *vm, struct saved_machine *machine, struct vmm_error 
 
 	for (uint32_t i = 0; i < vm->cpus && rc == 0; i++)
 		rc = vcpu_state_save(&vm->vcpus[i], &machine->cpus[i], err);
-	if (rc == 0)
-		rc = save_clock(vm, machine, err);
-	if (rc == 0)
-		rc = transfer_chips(vm, machine, true, err);
+	rc = rc ?: save_clock(vm, machine, err);
+	rc = rc ?: transfer_chips(vm, machine, true, err);
 	if (rc == 0)
 		save_devices(&vm->devices, machine);
 	machine->identity = identify(vm, machine);
@@ -231,10 +229,8 @@ int vmm_snapshot(struct vmm *vm, int memory_fd, int state_fd, struct vmm_error *
 	if (rc == 0) {
 		pthread_mutex_lock(&vm->device_lock);
 		rc = save(vm, machine, err);
-		if (rc == 0)
-			rc = transfer_all(state_fd, (uint8_t *)machine, state_bytes(vm), 0, true, err);
-		if (rc == 0)
-			rc = write_memory(&vm->memory, memory_fd, err);
+		rc = rc ?: transfer_all(state_fd, (uint8_t *)machine, state_bytes(vm), 0, true, err);
+		rc = rc ?: write_memory(&vm->memory, memory_fd, err);
 		pthread_mutex_unlock(&vm->device_lock);
 		tell_watchdogs(vm);
 		vmm_resume(vm);
@@ -286,14 +282,11 @@ int snapshot_restore(struct vmm *vm, int state_fd, struct vmm_error *err)
 			   error_set(err, ENOMEM, "no memory for a snapshot's state");
 	uint64_t tsc_offset;
 
-	if (rc == 0)
-		rc = restore_clock(vm, machine, &tsc_offset, err);
+	rc = rc ?: restore_clock(vm, machine, &tsc_offset, err);
 	for (uint32_t i = 0; i < vm->cpus && rc == 0; i++)
 		rc = vcpu_state_restore(&vm->vcpus[i], &machine->cpus[i], tsc_offset, err);
-	if (rc == 0)
-		rc = transfer_chips(vm, machine, false, err);
-	if (rc == 0)
-		rc = restore_devices(&vm->devices, machine, err);
+	rc = rc ?: transfer_chips(vm, machine, false, err);
+	rc = rc ?: restore_devices(&vm->devices, machine, err);
 	tell_watchdogs(vm);
 	free(machine);
 	return rc;

@@ -3,8 +3,7 @@
  * A machine that stands still as two files, and another machine that goes on from them. The state file
  * is one struct saved_machine and a struct vcpu_state for each vCPU, as this build lays them out.
  */
-#ifndef KTSTR_SNAPSHOT_H
-#define KTSTR_SNAPSHOT_H
+#pragma once
 
 #include "vm.h"
 
@@ -16,5 +15,3 @@ bool snapshot_shares_memory(const struct vmm_config *config);
 int snapshot_read_memory(const struct memory *memory, int fd, struct vmm_error *err);
 /* Have a machine that was made from the same configuration go on where the saved one stood; memory is there. */
 int snapshot_restore(struct vmm *vm, int state_fd, struct vmm_error *err);
-
-#endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The machine's one thread that runs no guest: it serves doorbells, the deadline and the end. */
-#ifndef KTSTR_SUPERVISOR_H
-#define KTSTR_SUPERVISOR_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -42,5 +41,3 @@ int supervisor_set_deadline(struct supervisor *supervisor, uint64_t ms, struct v
 /* From any thread: have the loop return. */
 void supervisor_wake(struct supervisor *supervisor);
 void supervisor_loop(struct supervisor *supervisor, const struct supervisor_ops *ops, void *machine);
-
-#endif

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "times.h"
 #include "vm.h"
 
 /* With the gate's lock held and no stop under way: every thread is there to be signalled. */
@@ -30,7 +29,7 @@ static void *vcpu_main(void *arg)
 	pthread_mutex_unlock(&gate->lock);
 	vcpu_run(vcpu);
 	pthread_mutex_lock(&gate->lock);
-	times_read(vcpu, &vcpu->times);
+	vcpu_times(vcpu, &vcpu->times);
 	vcpu->tid = 0;
 	pthread_mutex_unlock(&gate->lock);
 	return NULL;

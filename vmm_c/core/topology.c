@@ -2,6 +2,7 @@
 #include "topology.h"
 
 #include <errno.h>
+#include <stdbool.h>
 
 #define DISTANCE_LOCAL 10 /* ACPI 6.4, 5.2.17 */
 #define DISTANCE_UNREACHABLE 255
@@ -16,13 +17,9 @@ static int check_counts(const struct topology *t, struct vmm_error *err)
 {
 	uint64_t cpus = (uint64_t)t->llcs * t->cores;
 
-	if (!t->nodes || !t->llcs || !t->cores || !t->threads)
-		return error_set(err, EINVAL, "topology %un%ul%uc%ut: every count must be at least 1", t->nodes,
-				 t->llcs, t->cores, t->threads);
-	if (t->nodes > TOPOLOGY_MAX_NODES || t->llcs % t->nodes)
-		return error_set(err, EINVAL,
-				 "topology %un%ul%uc%ut: expected at most %u nodes, and LLCs a multiple of nodes",
-				 t->nodes, t->llcs, t->cores, t->threads, TOPOLOGY_MAX_NODES);
+	if (!t->nodes || !t->llcs || !t->cores || !t->threads || t->nodes > TOPOLOGY_MAX_NODES || t->llcs % t->nodes)
+		return error_set(err, EINVAL, "topology %un%ul%uc%ut: expected counts of at least 1, at most %u nodes, and"
+				 " LLCs a multiple of nodes", t->nodes, t->llcs, t->cores, t->threads, TOPOLOGY_MAX_NODES);
 	if (cpus > TOPOLOGY_MAX_CPUS || cpus * t->threads > TOPOLOGY_MAX_CPUS)
 		return error_set(err, EINVAL, "topology %un%ul%uc%ut: expected at most %u CPUs", t->nodes, t->llcs,
 				 t->cores, t->threads, TOPOLOGY_MAX_CPUS);
@@ -31,18 +28,13 @@ static int check_counts(const struct topology *t, struct vmm_error *err)
 
 static int check_distance(const struct topology *t, uint32_t from, uint32_t to, struct vmm_error *err)
 {
-	uint8_t distance = t->distance[from][to];
+	uint8_t distance = t->distance[from][to], back = t->distance[to][from];
+	bool fits = from == to ? distance == DISTANCE_LOCAL : distance > DISTANCE_LOCAL && distance < DISTANCE_UNREACHABLE;
 
-	if (from == to && distance != DISTANCE_LOCAL)
-		return error_set(err, EINVAL, "distance of node %u to itself is %u, expected %u", from, distance,
-				 DISTANCE_LOCAL);
-	if (from != to && (distance <= DISTANCE_LOCAL || distance == DISTANCE_UNREACHABLE))
-		return error_set(err, EINVAL, "distance from node %u to %u is %u, expected 11 to 254", from, to,
-				 distance);
-	if (distance != t->distance[to][from])
-		return error_set(err, EINVAL, "distance from node %u to %u is %u, but back it is %u", from, to,
-				 distance, t->distance[to][from]);
-	return 0;
+	if (fits && distance == back)
+		return 0;
+	return error_set(err, EINVAL, "distance from node %u to %u is %u and back %u; expected %u of a node to itself, else"
+			 " 11 to 254 and the same both ways", from, to, distance, back, DISTANCE_LOCAL);
 }
 
 int topology_check(const struct topology *topology, struct vmm_error *err)

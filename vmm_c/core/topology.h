@@ -5,8 +5,7 @@
  * thread, core, LLC inside its package, and package, each just wide enough, so ids have gaps
  * where a count is no power of two. A vCPU's id in KVM is its APIC id.
  */
-#ifndef KTSTR_TOPOLOGY_H
-#define KTSTR_TOPOLOGY_H
+#pragma once
 
 #include <stdint.h>
 
@@ -33,5 +32,3 @@ uint32_t topology_apic_id(const struct topology *topology, uint32_t cpu);
 uint32_t topology_core_shift(const struct topology *topology);
 uint32_t topology_llc_shift(const struct topology *topology);
 uint32_t topology_package_shift(const struct topology *topology);
-
-#endif

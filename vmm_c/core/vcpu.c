@@ -2,9 +2,12 @@
 #include "vcpu.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "boot.h"
@@ -124,8 +127,7 @@ int vcpu_power_on(struct vcpu *vcpu, bool x2apic, struct vmm_error *err)
 	struct kvm_sregs sregs;
 	int rc = set_msrs(vcpu, err);
 
-	if (rc == 0)
-		rc = set_fpu(vcpu, err);
+	rc = rc ?: set_fpu(vcpu, err);
 	if (rc == 0 && vcpu->index == 0) {
 		rc = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &sregs, "KVM_GET_SREGS", err);
 		if (rc)
@@ -149,8 +151,7 @@ int vcpu_registers(const struct vcpu *vcpu, struct vmm_registers *ret, struct vm
 	struct kvm_sregs s;
 	int rc = kvm_ioctl(vcpu->fd, KVM_GET_REGS, &r, "KVM_GET_REGS", err);
 
-	if (rc == 0)
-		rc = kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &s, "KVM_GET_SREGS", err);
+	rc = rc ?: kvm_ioctl(vcpu->fd, KVM_GET_SREGS, &s, "KVM_GET_SREGS", err);
 	if (rc)
 		return rc;
 	*ret = (struct vmm_registers){
@@ -161,4 +162,36 @@ int vcpu_registers(const struct vcpu *vcpu, struct vmm_registers *ret, struct vm
 		.fs_base = s.fs.base, .gs_base = s.gs.base, .cs = s.cs.selector, .ss = s.ss.selector,
 	};
 	return 0;
+}
+
+/* The second number: time spent waiting on a runqueue (Documentation/scheduler/sched-stats.rst). */
+static int read_wait(pid_t tid, uint64_t *ret)
+{
+	char path[64];
+	FILE *file;
+	int found;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	found = fscanf(file, "%*u %" SCNu64, ret);
+	fclose(file);
+	return found == 1 ? 0 : -EIO;
+}
+
+/* The thread's clock, not schedstat's first number, which is as old as the last tick. */
+int vcpu_times(const struct vcpu *vcpu, struct vmm_times *ret)
+{
+	struct timespec cpu;
+	clockid_t clock;
+	int rc = pthread_getcpuclockid(vcpu->thread, &clock);
+
+	*ret = (struct vmm_times){ 0 };
+	if (rc)
+		return -rc;
+	if (clock_gettime(clock, &cpu))
+		return -errno;
+	ret->cpu_ns = (uint64_t)cpu.tv_sec * 1000000000ULL + (uint64_t)cpu.tv_nsec;
+	return read_wait(vcpu->tid, &ret->wait_ns);
 }

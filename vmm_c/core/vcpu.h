@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* One virtual CPU: its KVM file, its state at power-on, and the thread that runs it. */
-#ifndef KTSTR_VCPU_H
-#define KTSTR_VCPU_H
+#pragma once
 
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -37,10 +36,10 @@ int vcpu_set_cpuid(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid, struct vmm_error
 int vcpu_power_on(struct vcpu *vcpu, bool x2apic, struct vmm_error *err);
 int vcpu_set_boot(struct vcpu *vcpu, const struct kvm_regs *regs, struct vmm_error *err);
 int vcpu_registers(const struct vcpu *vcpu, struct vmm_registers *ret, struct vmm_error *err);
+/* What the host's scheduler gave the vCPU's thread so far; zeros with -errno when it does not say. */
+int vcpu_times(const struct vcpu *vcpu, struct vmm_times *ret);
 
 /* The signal that takes a vCPU's thread out of KVM_RUN. It is blocked in the thread, so it needs no handler. */
 int vcpu_signal(void);
 /* Run guest code until the machine ends: the body of the vCPU's thread. */
 void vcpu_run(struct vcpu *vcpu);
-
-#endif

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Everything KVM knows of a vCPU that stands still. */
-#ifndef KTSTR_VCPU_STATE_H
-#define KTSTR_VCPU_STATE_H
+#pragma once
 
 #include "vcpu.h"
 
@@ -31,5 +30,3 @@ struct vcpu_state {
 int vcpu_state_save(const struct vcpu *vcpu, struct vcpu_state *ret, struct vmm_error *err);
 /* On a vCPU with the same CPUID that never ran; tsc_offset in place of its own. */
 int vcpu_state_restore(const struct vcpu *vcpu, struct vcpu_state *state, uint64_t tsc_offset, struct vmm_error *err);
-
-#endif

@@ -3,15 +3,13 @@
  * A virtio console (virtio 1.2, 5.3) with VIRTIO_CONSOLE_F_MULTIPORT and one port, 0, that is no
  * console but carries the channel: the guest finds it by its name.
  */
-#ifndef KTSTR_VIRTIO_CONSOLE_H
-#define KTSTR_VIRTIO_CONSOLE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "fifo.h"
-#include "sink.h"
+#include "stream.h"
 #include "virtio_pci.h"
 
 #define VIRTIO_CONSOLE_PORT_NAME "ktstr.0"
@@ -44,5 +42,3 @@ struct virtio_console_saved {
 void virtio_console_save(const struct virtio_console *console, struct virtio_console_saved *ret);
 int virtio_console_restore(struct virtio_console *console, const struct virtio_console_saved *saved,
 			   struct vmm_error *err);
-
-#endif

@@ -4,8 +4,7 @@
  * doorbell address. A driver that leaves MSI-X disabled gets no interrupts: there is no INTx, which
  * Linux reports when it probes the device.
  */
-#ifndef KTSTR_VIRTIO_PCI_H
-#define KTSTR_VIRTIO_PCI_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -120,5 +119,3 @@ enum virtio_event { VIRTIO_NOTHING, VIRTIO_RESET, VIRTIO_STARTED };
 void virtio_common_read(struct virtio_pci *virtio, uint32_t offset, void *data, uint32_t len);
 /* Fields are written in their own width, 64-bit ones also in halves; anything else does nothing. */
 enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset, const void *data, uint32_t len);
-
-#endif

@@ -4,8 +4,7 @@
  * indices. Everything in the rings is the guest's word: each descriptor is copied once, checked, and
  * becomes host addresses that stay good.
  */
-#ifndef KTSTR_VIRTQUEUE_H
-#define KTSTR_VIRTQUEUE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -58,5 +57,3 @@ bool virtqueue_driver_wants_interrupt(const struct virtqueue *queue);
 /* Bytes moved between the parts of a chain and a buffer; at most the chain's. */
 uint32_t virtqueue_chain_read(const struct virtqueue_chain *chain, void *ret, uint32_t bytes);
 uint32_t virtqueue_chain_write(const struct virtqueue_chain *chain, const void *data, uint32_t bytes);
-
-#endif

@@ -144,11 +144,9 @@ static int add_cpu(struct vmm *vm, uint32_t index, const struct vmm_config *conf
 	union kvm_cpuid_table cpuid = { 0 };
 	int rc = vcpu_create(vcpu, vm, index, err);
 
-	if (rc == 0)
-		rc = cpuid_build(&vm->topology, choose_vendor(config->vendor, supported), index,
+	rc = rc ?: cpuid_build(&vm->topology, choose_vendor(config->vendor, supported), index,
 				 config->flags & VMM_REALTIME_HINT, supported, &cpuid.table, KVM_MAX_CPUID, err);
-	if (rc == 0)
-		rc = vcpu_set_cpuid(vcpu, &cpuid.table, err);
+	rc = rc ?: vcpu_set_cpuid(vcpu, &cpuid.table, err);
 	vm->cpuid_hash = snapshot_hash(vm->cpuid_hash, &cpuid, sizeof(cpuid));
 	return rc ? rc : vcpu_power_on(vcpu, x2apic, err);
 }
@@ -171,12 +169,9 @@ static int load(struct vmm *vm, const struct vmm_config *config, struct vmm_erro
 	size_t used;
 	int rc = loader_kernel(&vm->memory, config->kernel, &kernel, err);
 
-	if (rc == 0)
-		rc = loader_initrd(&vm->memory, &kernel, config->initrd, config->initrd_parts, &initrd, err);
-	if (rc == 0)
-		rc = boot_write(&vm->memory, &kernel, &initrd, config->command_line, err);
-	if (rc == 0)
-		rc = acpi_build(&vm->topology, &vm->memory, BOOT_ACPI_BEGIN,
+	rc = rc ?: loader_initrd(&vm->memory, &kernel, config->initrd, config->initrd_parts, &initrd, err);
+	rc = rc ?: boot_write(&vm->memory, &kernel, &initrd, config->command_line, err);
+	rc = rc ?: acpi_build(&vm->topology, &vm->memory, BOOT_ACPI_BEGIN,
 				memory_at(&vm->memory, BOOT_ACPI_BEGIN, BOOT_ACPI_END - BOOT_ACPI_BEGIN),
 				BOOT_ACPI_END - BOOT_ACPI_BEGIN, &used, err);
 	if (rc)
@@ -203,20 +198,13 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 {
 	int rc = set_topology(vm, config, err);
 
-	if (rc == 0)
-		rc = set_places(vm, config, err);
-	if (rc == 0)
-		rc = supervisor_init(&vm->supervisor, err);
-	if (rc == 0)
-		rc = open_kvm(vm, config, err);
-	if (rc == 0)
-		rc = add_memory(vm, config, err);
-	if (rc == 0)
-		rc = irq_init(&vm->irqs, vm->kvm.vm, err);
-	if (rc == 0)
-		rc = devices_init(vm, config, err);
-	if (rc == 0)
-		rc = add_cpus(vm, config, err);
+	rc = rc ?: set_places(vm, config, err);
+	rc = rc ?: supervisor_init(&vm->supervisor, err);
+	rc = rc ?: open_kvm(vm, config, err);
+	rc = rc ?: add_memory(vm, config, err);
+	rc = rc ?: irq_init(&vm->irqs, vm->kvm.vm, err);
+	rc = rc ?: devices_init(vm, config, err);
+	rc = rc ?: add_cpus(vm, config, err);
 	if (rc)
 		return rc;
 	return config->snapshot_memory_fd > 0 ? snapshot_restore(vm, config->snapshot_state_fd, err) : load(vm, config, err);

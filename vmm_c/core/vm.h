@@ -3,8 +3,7 @@
  * The whole machine. Lock order: device_lock, then the gate's. device_lock is held around every
  * device; vCPUs take it for an exit, the supervisor for a doorbell.
  */
-#ifndef KTSTR_VM_H
-#define KTSTR_VM_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -12,7 +11,6 @@
 
 #include "bus.h"
 #include "gate.h"
-#include "i8042.h"
 #include "irq.h"
 #include "kvm.h"
 #include "loader.h"
@@ -20,7 +18,6 @@
 #include "pci.h"
 #include "power.h"
 #include "serial.h"
-#include "sink.h"
 #include "supervisor.h"
 #include "topology.h"
 #include "vcpu.h"
@@ -79,5 +76,3 @@ int devices_init(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 void devices_deinit(struct vmm *vm);
 /* threads.c: vmm_start, vmm_wait and what is between them. After the end no thread is left. */
 void vm_end_threads(struct vmm *vm);
-
-#endif

@@ -3,8 +3,7 @@
  * What a device needs of the machine around it. The machine gives the functions and context; a
  * device stores the struct by value. All return 0 or -errno with *err filled.
  */
-#ifndef KTSTR_WIRES_H
-#define KTSTR_WIRES_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,5 +25,3 @@ struct wires {
 	/* A device asks for the machine's end: reset is 1 for a reset line, 0 for power off. */
 	void (*request_end)(void *machine, int reset);
 };
-
-#endif
