@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "acpi.h"
+#include "tables.h"
 #include "boot.h"
-#include "cpuid.h"
 #include "fuzz_standalone.h"
 #include "vmm_driver.h"
 

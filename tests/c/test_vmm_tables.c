@@ -13,8 +13,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "acpi.h"
-#include "cpuid.h"
+#include "tables.h"
 
 #define MAX_ENTRIES 256
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Layouts: ACPI 6.4, the section named at each table. What does not fit is dropped and remembered. */
-#include "acpi.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -118,14 +118,8 @@ static struct kvm_segment segment(uint16_t selector, uint64_t flags)
 	return (struct kvm_segment){
 		.selector = selector,
 		.limit = 0xffffffff,
-		.type = flags & 0xf,
-		.s = flags >> 4 & 1,
-		.dpl = flags >> 5 & 3,
-		.present = flags >> 7 & 1,
-		.avl = flags >> 12 & 1,
-		.l = flags >> 13 & 1,
-		.db = flags >> 14 & 1,
-		.g = flags >> 15 & 1,
+		.type = flags & 0xf, .s = flags >> 4 & 1, .dpl = flags >> 5 & 3, .present = flags >> 7 & 1,
+		.avl = flags >> 12 & 1, .l = flags >> 13 & 1, .db = flags >> 14 & 1, .g = flags >> 15 & 1,
 	};
 }
 

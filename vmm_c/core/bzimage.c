@@ -54,10 +54,8 @@ int bzimage_load(const struct loader_file *file, const uint8_t *header, struct l
 		return -ENOMEM;
 	*ret = (struct loaded_kernel){
 		.entry = setup.pref_address + ENTRY_64BIT,
-		.begin = setup.pref_address,
-		.end = setup.pref_address + room,
-		.initrd_max = setup.initrd_addr_max,
-		.command_line_max = setup.cmdline_size,
+		.begin = setup.pref_address, .end = setup.pref_address + room,
+		.initrd_max = setup.initrd_addr_max, .command_line_max = setup.cmdline_size,
 		.setup = setup,
 	};
 	return loader_fill(file, offset, host, bytes, err);

@@ -8,7 +8,7 @@
  * rounds it up to a power of two for the id of a cache, but on AMD takes it as it is for the CPUs
  * that share an L1 or L2 (arch/x86/kernel/cpu/cacheinfo.c).
  */
-#include "cpuid.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <linux/kvm_para.h>

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "snapshot.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "vm.h"
-
 #define MSR_TSC 0x10
 #define MSR_TSC_DEADLINE 0x6e0
 #define HYPERV_FIRST 0x40000000U /* MSRs of an interface that no guest of ours is shown */

@@ -9,10 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "acpi.h"
 #include "boot.h"
-#include "cpuid.h"
-#include "snapshot.h"
+#include "tables.h"
 
 #define LOCAL_DISTANCE 10
 #define REMOTE_DISTANCE 20
