@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class KvmMachine:
 
     def __init__(self, extension: Extension, host_cpus: HostCpus, snapshots: Snapshots | None = None) -> None:
         self._extension, self._host_cpus, self._snapshots = extension, host_cpus, snapshots
+        self._unkept: set[str] = set()  # keys of machines that could not be kept: they are booted each time
 
     @property
     def accel(self) -> str:
@@ -96,8 +97,11 @@ class KvmMachine:
         if self._snapshots is None or not run.spec.alike:
             return None
         key = self._snapshots.key(run.spec.alike, self.digest, self.command_line(run.spec))
-        with self._snapshots.holding(key, run.template if run.spec.many else None) as snapshot:
+        wanted = run.spec.many and key not in self._unkept
+        with self._snapshots.holding(key, run.template if wanted else None) as snapshot:
             if snapshot is None:
+                if wanted:
+                    self._unkept.add(key)
                 return None
             try:
                 return run.cloned(snapshot)
@@ -131,6 +135,7 @@ class _Run:
     stopped: Stop | None = None
     flooded: Path | None = None
     boot_ms: float | None = None
+    warnings: list[str] = field(default_factory=list)
     before: tuple[VcpuTimes, ...] = ()  # of each vCPU's thread, when the agent first spoke or the clone began
 
     def booted(self, performance: Performance | None) -> tuple[VmmExit, KvmRun]:
@@ -163,12 +168,20 @@ class _Run:
                 vmm.start()
                 if not self._until(vmm, lambda: is_ready((self.workdir / CHANNEL).read_bytes())):
                     return False
-                with Snapshot(folder).created() as files:
-                    vmm.snapshot(*files)
+                return self._keep(vmm, Snapshot(folder))
         finally:
             for name in (CHANNEL, CONSOLE):
                 shutil.copyfile(self.workdir / name, folder / name)  # the cache may be another filesystem
             prepare(self.workdir)
+
+    def _keep(self, vmm: Vmm, snapshot: Snapshot) -> bool:
+        """False, and said in the sidecar, where this host or this moment does not allow it."""
+        try:
+            with snapshot.created() as files:
+                vmm.snapshot(*files)
+        except VmmError as err:
+            self.warnings.append(f"no clone: {err.message}")
+            return False
         return True
 
     def _config(self, parts: tuple[Path, ...], performance: Performance | None) -> VmmConfig:
@@ -250,7 +263,7 @@ class _Run:
             cloned=cloned,
             boot_ms=self.boot_ms,
             performance=None if performance is None else performance.as_json(),
-            warnings=(*(performance.warnings if performance else ()), *vmm.warnings()),
+            warnings=(*self.warnings, *(performance.warnings if performance else ()), *vmm.warnings()),
         )
 
     def _why_stop(self, vmm: Vmm, dead_at: float | None) -> Stop | None:
