@@ -204,7 +204,7 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:5:42 tests.t.constraints.max_cpus: found 4, expected at least min_cpus (8)"),
         (HEAD + TEST + "    kargs: [init=/bin/sh]\n",
          "ktstr.yaml:5:13 tests.t.kargs[0]: found 'init=/bin/sh', expected an argument that ktstr does not set itself"
-         " (--, console, debug, init, initrd, kaslr, loglevel, nokaslr, panic, quiet, rdinit, reboot)"),
+         " (--, console, debug, init, initrd, kaslr, ktstr.wait, loglevel, nokaslr, panic, quiet, rdinit, reboot)"),
         (HEAD + TEST + "    kargs: ['a b']\n",
          "ktstr.yaml:5:13 tests.t.kargs[0]: found 'a b', expected one kernel argument, without spaces or quotes"),
         (HEAD + TEST + "    sysctls: {'kernel.x y': 1}\n",

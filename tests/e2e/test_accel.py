@@ -57,7 +57,7 @@ def test_kvm_that_is_asked_for_is_not_replaced(project: UserProject) -> None:
     """Where no stock kernel runs, that is the environment's error: nothing is blamed on the scheduler."""
     project.write(tiny_yaml(1))
     name, _ = chosen(project.doit("test", "dry_run=1", KTSTR_ACCEL="auto").stderr)
-    code, report = project.test("accel=kvm", "timeout=20s")
+    code, report = project.test("accel=kvm", "timeout=5s")
     (cell, *_) = report["cells"]
     assert cell["name"].endswith("/kvm-s1")
     if name == "icount":

@@ -64,11 +64,11 @@ def sidecars(tmp_path_factory: pytest.TempPathFactory, lock: str) -> Sidecars:
 
 @pytest.mark.parametrize("test", ["cpuset_mix", "across_nodes", "nice_pair"])
 def test_cpu_time_is_what_the_kernel_counted(sidecars: Sidecars, test: str) -> None:
-    """A worker's thread clock and its schedstat are read some lines apart: 1 % or 2 ms."""
+    """A worker's thread clock and its schedstat are read some lines apart: 1 %, or the 4 ms of a tick and what a turn adds."""
     for worker in sidecars[test]["workers"]:
         counted = worker["schedstat_cpu_time_ns"]
         assert counted > 0, worker
-        assert worker["cpu_time_ns"] == pytest.approx(counted, rel=0.01, abs=2_000_000), worker
+        assert worker["cpu_time_ns"] == pytest.approx(counted, rel=0.01, abs=5_000_000), worker
 
 
 @pytest.mark.parametrize("test", ["cpuset_mix", "across_nodes", "nice_pair"])

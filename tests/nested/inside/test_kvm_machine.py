@@ -89,12 +89,14 @@ def test_a_guest_that_never_ends_is_ended(tmp_path: Path) -> None:
     assert end.reason == "host_timeout"
 
 
+@pytest.mark.slow
 def test_a_flood_is_stopped_at_its_limit(tmp_path: Path) -> None:
     result = boot(tmp_path, b"flood", hostile=True)
     assert result.end.reason == "channel_flood"
     assert result.channel.stat().st_size <= channel_cap() + 1
 
 
+@pytest.mark.slow
 def test_cancel_ends_a_guest_at_once(tmp_path: Path) -> None:
     cancel = threading.Event()
     pressed: list[float] = []
@@ -122,6 +124,7 @@ def test_clones_go_on_from_one_boot(tmp_path: Path) -> None:
         assert differences(found, PAIR) == []
 
 
+@pytest.mark.slow
 def test_a_spoiled_snapshot_is_replaced_by_a_boot(tmp_path: Path) -> None:
     snapshots = Snapshots(Cache(tmp_path / "cache"))
     boot(tmp_path / "first", snapshots=snapshots)
