@@ -64,7 +64,7 @@ def sidecars(tmp_path_factory: pytest.TempPathFactory, lock: str) -> Sidecars:
 
 @pytest.mark.parametrize("test", ["cpuset_mix", "across_nodes", "nice_pair"])
 def test_cpu_time_is_what_the_kernel_counted(sidecars: Sidecars, test: str) -> None:
-    """A worker's thread clock and its schedstat are read some lines apart: 1 %, or the 4 ms of a tick and what a turn adds."""
+    """A worker's thread clock and its schedstat are read some lines apart: 1 %, or a tick of 4 ms and a little."""
     for worker in sidecars[test]["workers"]:
         counted = worker["schedstat_cpu_time_ns"]
         assert counted > 0, worker
