@@ -192,7 +192,7 @@ static void load(const struct memory *memory, uint32_t parts, const uint8_t *fil
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static uint8_t file[4096];
-	struct memory memory = { .fd = -1, .count = 1 };
+	struct memory memory = { .count = 1 };
 	struct choices choices;
 	size_t at = sizeof(choices), size;
 	uint64_t kernel_bytes;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,21 +11,17 @@ import pytest
 from tests.c.test_c import FLAGS, HERE, fuzzing_clang, run
 from tests.c.vmm_objects import build_core, link
 
-# Inputs of the seeded generator: about 5 seconds of each target, 30 in all with what compiling takes.
+# Inputs of the seeded generator: about 30 seconds of a CPU for each target. They run beside each other.
 TARGETS = {
-    "fuzz_console": 3000,
-    "fuzz_loaders": 8000,
-    "fuzz_pci": 4000,
-    "fuzz_tables": 15000,
-    "fuzz_virtqueue": 4000,
+    "fuzz_console": 18000,
+    "fuzz_loaders": 48000,
+    "fuzz_pci": 24000,
+    "fuzz_tables": 90000,
+    "fuzz_virtqueue": 24000,
 }
+SEEDED_S = 280
 MAX_BYTES = {"fuzz_loaders": 4200}  # of libFuzzer's inputs: a header, and a page of the file
 LIBFUZZER_S = 300
-
-
-@pytest.fixture(scope="session")
-def gcc_core(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return build_core("gcc", tmp_path_factory.mktemp("fuzz_gcc"), *FLAGS)
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +35,28 @@ def test_every_target_is_run() -> None:
     assert {path.stem for path in HERE.glob("fuzz_*.c")} == TARGETS.keys() | {"fuzz_program"}
 
 
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All targets, started at once."""
+    folder = tmp_path_factory.mktemp("fuzz_gcc")
+    core = build_core("gcc", folder, *FLAGS)
+    programs = {target: link("gcc", target, core, folder, *FLAGS, "-DFUZZ_STANDALONE") for target in TARGETS}
+    out, err = subprocess.PIPE, subprocess.STDOUT
+    running = {
+        target: subprocess.Popen([program, str(TARGETS[target])], stdout=out, stderr=err, text=True)
+        for target, program in programs.items()
+    }
+    yield running
+    for process in running.values():
+        with process:
+            process.kill()
+
+
 @pytest.mark.parametrize("target", TARGETS)
-def test_random_inputs_break_nothing(target: str, gcc_core: list[str], tmp_path: Path) -> None:
-    fuzzer = link("gcc", target, gcc_core, tmp_path, *FLAGS, "-DFUZZ_STANDALONE")
-    assert run([str(fuzzer), str(TARGETS[target])]).startswith(f"{TARGETS[target]} inputs, ")
+def test_random_inputs_break_nothing(target: str, seeded: dict[str, subprocess.Popen[str]]) -> None:
+    told, _ = seeded[target].communicate(timeout=SEEDED_S)
+    assert seeded[target].returncode == 0, told
+    assert told.startswith(f"{TARGETS[target]} inputs, ")
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ TEST(memory_that_cannot_be_dealt_is_refused)
 	CHECK(memory_create(&memory, 4 * MIB, 4, false, &error) == -EINVAL);
 	CHECK(memory_create(&memory, 64 * MIB, 65, false, &error) == -EINVAL);
 	CHECK(memory_create(&memory, 1ULL << 50, 1, false, &error) == -EINVAL && says("at most 64 TiB"));
-	CHECK(memory.fd == -1);
+	CHECK(memory.count == 0);
 	memory_destroy(&memory);
 }
 

@@ -132,7 +132,7 @@ static inline struct machine *machine_create(int out_fd)
 	struct vmm_error err;
 	struct virtio_place place;
 
-	machine->memory = (struct memory){ .fd = -1, .bytes = RAM_BYTES, .count = 1 };
+	machine->memory = (struct memory){ .bytes = RAM_BYTES, .count = 1 };
 	machine->memory.ranges[0] = (struct memory_range){ RAM_BASE, RAM_BYTES, 0, aligned_alloc(4096, RAM_BYTES) };
 	memset(machine->memory.ranges[0].host, 0, RAM_BYTES);
 	machine->wires = (struct wires){ machine,       wire_line,  wire_connect, wire_disconnect,

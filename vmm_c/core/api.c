@@ -147,21 +147,12 @@ int vmm_stats(struct vmm *vm, int32_t cpu, struct vmm_stat *ret, uint32_t capaci
 	return rc;
 }
 
-int vmm_memory_fd(const struct vmm *vm)
-{
-	return vm->memory.fd;
-}
-
 uint32_t vmm_pieces(const struct vmm *vm, struct vmm_piece *ret, uint32_t capacity)
 {
-	uint64_t offset = 0;
-
-	for (uint32_t i = 0; i < vm->memory.count; i++) {
+	for (uint32_t i = 0; i < vm->memory.count && i < capacity; i++) {
 		const struct memory_range *range = &vm->memory.ranges[i];
 
-		if (i < capacity)
-			ret[i] = (struct vmm_piece){ range->gpa, range->bytes, offset, range->node };
-		offset += range->bytes;
+		ret[i] = (struct vmm_piece){ range->gpa, range->bytes, range->host, range->node };
 	}
 	return vm->memory.count;
 }

@@ -58,5 +58,5 @@ int bzimage_load(const struct loader_file *file, const uint8_t *header, struct l
 		.initrd_max = setup.initrd_addr_max, .command_line_max = setup.cmdline_size,
 		.setup = setup,
 	};
-	return loader_fill(file, offset, host, bytes, err);
+	return loader_read(file, offset, host, bytes, err);
 }

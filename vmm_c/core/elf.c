@@ -34,7 +34,7 @@ static int load_segment(const struct loader_file *file, const Elf64_Phdr *segmen
 				 file->path, (unsigned long long)segment->p_memsz, (unsigned long long)segment->p_filesz,
 				 (unsigned long long)segment->p_paddr);
 	host = loader_place(file, segment->p_paddr, segment->p_memsz, err);
-	return host ? loader_fill(file, segment->p_offset, host, segment->p_filesz, err) : -ENOMEM;
+	return host ? loader_read(file, segment->p_offset, host, segment->p_filesz, err) : -ENOMEM;
 }
 
 int elf_load(const struct loader_file *file, const uint8_t *header, struct loaded_kernel *ret, struct vmm_error *err)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,19 +51,6 @@ int loader_read(const struct loader_file *file, uint64_t offset, void *ret, uint
 		offset += (uint64_t)n;
 	}
 	return 0;
-}
-
-/* From file to memfd no page is cleared first or faulted in. What cannot go that way is read: large pages, errors. */
-int loader_fill(const struct loader_file *file, uint64_t offset, void *host, uint64_t bytes, struct vmm_error *err)
-{
-	int memfd = file->memory->fd;
-	off_t from = (off_t)offset, to = (uint8_t *)host - file->memory->ranges[0].host;
-	uint64_t done = 0;
-	ssize_t n = lseek(memfd, to, SEEK_SET) < 0 ? -1 : 1;
-
-	for (; done < bytes && n > 0; done += n > 0 ? (uint64_t)n : 0)
-		n = sendfile(memfd, file->fd, &from, bytes - done);
-	return loader_read(file, offset + done, (uint8_t *)host + done, bytes - done, err);
 }
 
 void *loader_place(const struct loader_file *file, uint64_t begin, uint64_t bytes, struct vmm_error *err)

@@ -33,8 +33,6 @@ struct loader_file {
 
 /* All of bytes at offset, else -EIO: the file is shorter. */
 int loader_read(const struct loader_file *file, uint64_t offset, void *ret, uint64_t bytes, struct vmm_error *err);
-/* The same into guest memory that was not touched yet, which is several times faster. */
-int loader_fill(const struct loader_file *file, uint64_t offset, void *host, uint64_t bytes, struct vmm_error *err);
 /* Host address of a kernel's bytes, which have to be in low RAM, above the firmware's tables; else NULL. */
 void *loader_place(const struct loader_file *file, uint64_t begin, uint64_t bytes, struct vmm_error *err);
 

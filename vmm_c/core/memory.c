@@ -39,15 +39,38 @@ static void deal(struct memory *memory, uint32_t nodes)
 	}
 }
 
-/* One mapping, so that ranges without a gap between them have none on the host either. */
-static int map_ranges(struct memory *memory, int fd, int flags, struct vmm_error *err)
+/* Room that begins at a large page: where host and guest addresses differ in that, KVM maps small ones only. */
+static uint8_t *reserve(uint64_t bytes)
 {
-	uint8_t *host = mmap(NULL, memory->bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
+	uint8_t *host = mmap(NULL, bytes + MEMORY_STEP, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before = -(uintptr_t)host % MEMORY_STEP;
 
 	if (host == MAP_FAILED)
-		return error_set(err, errno, "mmap of %llu MiB of guest memory%s: %s",
-				 (unsigned long long)(memory->bytes >> 20),
-				 flags & MAP_NORESERVE ? "" : " in 2 MiB pages", strerror(errno));
+		return NULL;
+	if (before)
+		munmap(host, before);
+	munmap(host + before + bytes, MEMORY_STEP - before);
+	return host + before;
+}
+
+/* One mapping, so that ranges without a gap between them have none on the host either. A child gets none of it. */
+static int map_ranges(struct memory *memory, int fd, int flags, struct vmm_error *err)
+{
+	uint8_t *room = reserve(memory->bytes);
+	uint8_t *host = mmap(room, memory->bytes, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | flags | (room ? MAP_FIXED : 0), fd, 0);
+
+	if (host == MAP_FAILED) {
+		error_set(err, errno, "mmap of %llu MiB of guest memory%s: %s",
+			  (unsigned long long)(memory->bytes >> 20), flags & MAP_HUGETLB ? " in 2 MiB pages" : "",
+			  strerror(errno));
+		if (room)
+			munmap(room, memory->bytes);
+		return -err->code;
+	}
+	madvise(host, memory->bytes, MADV_DONTFORK);
+	if (fd < 0)
+		madvise(host, memory->bytes, MADV_HUGEPAGE); /* refused where the kernel has none */
 	for (uint32_t i = 0; i < memory->count; i++) {
 		memory->ranges[i].host = host;
 		host += memory->ranges[i].bytes;
@@ -55,25 +78,9 @@ static int map_ranges(struct memory *memory, int fd, int flags, struct vmm_error
 	return 0;
 }
 
-static int open_memfd(uint64_t bytes, bool huge, struct vmm_error *err)
-{
-	unsigned int flags = MFD_CLOEXEC | (huge ? MFD_HUGETLB | 21U << MAP_HUGE_SHIFT : 0); /* 2^21 */
-	int fd = memfd_create("ktstr-guest", flags);
-
-	if (fd < 0)
-		return error_set(err, errno, "memfd_create for guest memory%s: %s", huge ? " in 2 MiB pages" : "",
-				 strerror(errno));
-	if (ftruncate(fd, (off_t)bytes) == 0)
-		return fd;
-	error_set(err, errno, "ftruncate of guest memory to %llu MiB: %s", (unsigned long long)(bytes >> 20),
-		  strerror(errno));
-	close(fd);
-	return -err->code;
-}
-
 static int begin(struct memory *memory, uint64_t bytes, uint32_t nodes, struct vmm_error *err)
 {
-	*memory = (struct memory){ .fd = -1, .bytes = bytes };
+	*memory = (struct memory){ .bytes = bytes };
 	if (nodes == 0 || nodes > TOPOLOGY_MAX_NODES || bytes == 0 || bytes % (nodes * MEMORY_STEP))
 		return error_set(err, EINVAL,
 				 "guest memory of %llu bytes for %u NUMA nodes: expected a multiple of 2 MiB for each",
@@ -90,12 +97,9 @@ int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool hu
 
 	if (rc)
 		return rc;
-	memory->fd = open_memfd(bytes, huge, err);
-	if (memory->fd < 0)
-		return memory->fd;
 	deal(memory, nodes);
 	/* A pool that is too small is known now, not by SIGBUS. */
-	return map_ranges(memory, memory->fd, MAP_SHARED | (huge ? 0 : MAP_NORESERVE), err);
+	return map_ranges(memory, -1, MAP_ANONYMOUS | (huge ? MAP_HUGETLB | 21 << MAP_HUGE_SHIFT : MAP_NORESERVE), err);
 }
 
 int memory_clone(struct memory *memory, int fd, uint64_t bytes, uint32_t nodes, struct vmm_error *err)
@@ -108,7 +112,8 @@ int memory_clone(struct memory *memory, int fd, uint64_t bytes, uint32_t nodes, 
 	if (rc)
 		return rc;
 	deal(memory, nodes);
-	return map_ranges(memory, fd, MAP_PRIVATE | MAP_NORESERVE, err);
+	memory->cloned = true;
+	return map_ranges(memory, fd, MAP_NORESERVE, err);
 }
 
 void memory_destroy(struct memory *memory)
@@ -116,9 +121,6 @@ void memory_destroy(struct memory *memory)
 	if (memory->count && memory->ranges[0].host)
 		munmap(memory->ranges[0].host, memory->bytes);
 	memory->count = 0;
-	if (memory->fd >= 0)
-		close(memory->fd);
-	memory->fd = -1;
 }
 
 static bool adjacent(const struct memory_range *a, const struct memory_range *b)

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest physical memory: memfd-backed ranges, none of them in the PCI hole from 3 to 4 GiB. Every
- * address that comes from the guest goes through memory_at, which checks it once.
+ * Guest physical memory: ranges, none of them in the PCI hole from 3 to 4 GiB. Every address that comes from
+ * the guest goes through memory_at, which checks it once.
+ *
+ * It is private to this process, as only such memory gets large pages on a host that was not set up for it
+ * (shmem's are off by default), which save most exits of a boot.
  */
 #pragma once
 
@@ -26,15 +29,15 @@ struct memory_range {
 };
 
 struct memory {
-	int fd; /* the memfd behind all ranges, in order of address, without the hole; -1 for a clone */
+	bool cloned; /* pages that were never written to are those of a snapshot's file */
 	uint64_t bytes;
 	uint32_t count;
 	struct memory_range ranges[MEMORY_MAX_RANGES];
 };
 
-/* bytes are dealt evenly to the nodes; huge takes pages of 2 MiB from the host's pool. */
+/* bytes are dealt evenly to the nodes; huge takes pages of 2 MiB from the host's pool, else they are asked for. */
 int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err);
-/* The ranges of a saved machine, each page its own once it is written to; there is no memfd. */
+/* The ranges of a saved machine, each page its own once it is written to. */
 int memory_clone(struct memory *memory, int fd, uint64_t bytes, uint32_t nodes, struct vmm_error *err);
 /* Safe after a memory_create that failed. */
 void memory_destroy(struct memory *memory);

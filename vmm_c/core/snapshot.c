@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -143,14 +144,31 @@ static int transfer_all(int fd, uint8_t *data, size_t bytes, off_t at, bool save
 	return 0;
 }
 
-/* The next part of a file from *to on that is not a hole; all of it when there is no file. */
+/* The next part of a file from *to on that is not a hole. */
 static bool next_data(int fd, off_t size, off_t *from, off_t *to)
 {
-	*from = fd < 0 ? *to : lseek(fd, *to, SEEK_DATA);
+	*from = lseek(fd, *to, SEEK_DATA);
 	if (*from < 0 || *from >= size)
 		return false;
-	*to = fd < 0 ? size : lseek(fd, *from, SEEK_HOLE);
+	*to = lseek(fd, *from, SEEK_HOLE);
 	return *to > *from && *to <= size;
+}
+
+/*
+ * Whether a large page's worth of memory may have been written to: pages of it are in RAM or swapped out (bits 63
+ * and 62, Documentation/admin-guide/mm/pagemap.rst).
+ */
+static bool is_touched(int pagemap, const uint8_t *host)
+{
+	uint64_t pages[MEMORY_STEP / PAGE];
+	off_t at = (off_t)((uintptr_t)host / PAGE * sizeof(*pages));
+
+	if (pread(pagemap, pages, sizeof(pages), at) != sizeof(pages))
+		return true;
+	for (size_t i = 0; i < MEMORY_STEP / PAGE; i++)
+		if (pages[i] >> 62)
+			return true;
+	return false;
 }
 
 static bool is_zero(const uint8_t *page)
@@ -177,13 +195,16 @@ static int write_pages(uint8_t *host, off_t from, off_t to, int fd, struct vmm_e
 /* Pages that were never touched are not even looked at. */
 static int write_memory(const struct memory *memory, int fd, struct vmm_error *err)
 {
-	off_t size = (off_t)memory->bytes, from, to = 0;
-	int rc = 0;
+	int pagemap = memory->cloned ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t size = (off_t)memory->bytes, step = (off_t)MEMORY_STEP;
+	uint8_t *host = memory->ranges[0].host;
+	int rc = ftruncate(fd, size) ? error_set(err, errno, "ftruncate of a snapshot: %s", strerror(errno)) : 0;
 
-	if (ftruncate(fd, size))
-		return error_set(err, errno, "ftruncate of a snapshot: %s", strerror(errno));
-	while (rc == 0 && next_data(memory->fd, size, &from, &to))
-		rc = write_pages(memory->ranges[0].host, from, to, fd, err);
+	for (off_t at = 0; at < size && rc == 0; at += step)
+		if (is_touched(pagemap, host + at))
+			rc = write_pages(host, at, at + step, fd, err);
+	if (pagemap >= 0)
+		close(pagemap);
 	return rc;
 }
 

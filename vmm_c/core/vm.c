@@ -218,7 +218,6 @@ static struct vmm *allocate(struct vmm_error *err)
 		return NULL;
 	}
 	vm->kvm = (struct kvm){ .dev = -1, .vm = -1 };
-	vm->memory.fd = -1;
 	vm->supervisor = (struct supervisor){ .epoll = -1, .end = -1, .deadline = -1 };
 	if (gate_init(&vm->gate, err) || init_device_lock(vm, err)) {
 		free(vm);

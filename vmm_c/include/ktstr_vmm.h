@@ -108,7 +108,7 @@ struct vmm_output {
 struct vmm_piece {
 	uint64_t address; /* guest physical */
 	uint64_t bytes;
-	uint64_t offset; /* in vmm_memory_fd */
+	const void *host; /* where it is in this process, as long as the machine is */
 	uint32_t node;
 };
 
@@ -146,8 +146,7 @@ int vmm_times(struct vmm *vmm, uint32_t cpu, struct vmm_times *ret, struct vmm_e
  */
 int vmm_stats(struct vmm *vmm, int32_t cpu, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err);
 
-/* Guest memory. The pieces are also in the memfd, to be mapped by readers; it stays the machine's. -1 for a clone that has none. */
-int vmm_memory_fd(const struct vmm *vmm);
+/* Guest memory: up to capacity of its pieces, and how many there are. */
 uint32_t vmm_pieces(const struct vmm *vmm, struct vmm_piece *ret, uint32_t capacity);
 int vmm_read(struct vmm *vmm, uint64_t address, void *ret, uint64_t bytes, struct vmm_error *err);
 int vmm_write(struct vmm *vmm, uint64_t address, const void *data, uint64_t bytes, struct vmm_error *err);
