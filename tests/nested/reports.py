@@ -16,3 +16,12 @@ def whole(lines: Iterable[str]) -> Reports:
         report = json.loads(line)
         found.setdefault(report["nodeid"], []).append(report)
     return {name: reports for name, reports in found.items() if reports[-1]["when"] == "teardown"}
+
+
+def failure(reports: Iterable[dict[str, Any]]) -> str | None:
+    """What a test said as it failed, None when it did not."""
+    for report in reports:
+        if report["outcome"] == "failed":
+            told = report["longrepr"]
+            return str(told["reprcrash"]["message"] if isinstance(told, dict) and told.get("reprcrash") else told)
+    return None

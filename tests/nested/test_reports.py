@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tests.nested.reports import whole
+from tests.nested.reports import failure, whole
 
 
 def line(name: str, when: str) -> str:
@@ -16,3 +16,11 @@ def test_a_test_that_died_on_the_way_has_no_reports() -> None:
         "a": ["setup", "call", "teardown"],
         "b": ["setup", "teardown"],
     }
+
+
+def test_what_a_test_said_as_it_failed() -> None:
+    passed = {"outcome": "passed", "longrepr": None}
+    crashed = {"outcome": "failed", "longrepr": {"reprcrash": {"message": "assert 1 == 2"}}}
+    assert failure([passed, passed]) is None
+    assert failure([passed, crashed, passed]) == "assert 1 == 2"
+    assert failure([{"outcome": "failed", "longrepr": "no lab: no kernel"}]) == "no lab: no kernel"
