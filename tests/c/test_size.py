@@ -29,5 +29,4 @@ def test_the_core_and_its_header_are_less_than_5000_lines_of_code() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_no_file_has_more_than_500_lines(path: Path) -> None:
-
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_IN_FILE

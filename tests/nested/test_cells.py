@@ -48,8 +48,8 @@ MOST_CPUS = 16  # of a preset that the lab boots
 MINIMAL = "debsrc:6.12"
 QUICK = ("numa2-4llc",)
 SLOW = bool(os.environ.get("KTSTR_CHECK_SLOW"))
-MATRICES, SOME = "", "test=cgroup_steady,cpuset_llc preset=numa2-tiny scheduler=scx_ktstr"
-CELLS = 11 if SLOW else 2  # of the matrices
+# Of the matrices: all, or some; and how many cells that are.
+MATRICES, CELLS = ("", 11) if SLOW else ("test=cgroup_steady,cpuset_llc preset=numa2-tiny scheduler=scx_ktstr", 2)
 SMALL = ("single", "pair")  # presets with no more vCPUs than the lab has
 DIED = "triple fault"
 DEMOS = ("demo_unfair", "demo_isolation")
@@ -114,15 +114,15 @@ class Lab:
         return [json.loads(text) for text in texts]
 
 
-def presets(slow: bool) -> tuple[str, ...]:
+def presets() -> tuple[str, ...]:
     """Those that the lab boots beside those of the matrices."""
     small = tuple(name for name, label in PRESETS.items() if Topology.parse(label).cpus <= MOST_CPUS)
     assert len(small) >= 8
     assert set(QUICK) <= set(small)
-    return small if slow else QUICK
+    return small if SLOW else QUICK
 
 
-def measure(path: Path, lock: str, kernel: str, *, slow: bool) -> Runs:
+def measure(path: Path, lock: str, kernel: str) -> Runs:
     """Build outside, where it is fast, then run the same cells under icount here and under kvm in a lab."""
     for name in ("project", "out"):
         (path / name).mkdir()
@@ -134,8 +134,8 @@ def measure(path: Path, lock: str, kernel: str, *, slow: bool) -> Runs:
     )
     assert built.returncode == 0, built.stderr
     chosen = f"kernel={kernel}"
-    both = [MATRICES if slow else SOME, *BOTH]
-    shown = f"test=shown preset={','.join(presets(slow))}"
+    both = [MATRICES, *BOTH]
+    shown = f"test=shown preset={','.join(presets())}"
     more = [wide_machine(out / "wide")] if kernel == "default" else []
     invocations = [f"{chosen} {words}" for words in (*both, shown, "test=alone preset=single")]
     lab = Lab(project, out)
@@ -208,7 +208,7 @@ def wide_machine(folder: Path) -> str:
     params=["default", pytest.param(MINIMAL, marks=pytest.mark.slow)],
 )
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lock: str) -> Runs:
-    return measure(tmp_path_factory.mktemp("cells"), lock, request.param, slow=SLOW)
+    return measure(tmp_path_factory.mktemp("cells"), lock, request.param)
 
 
 timeout = pytest.mark.timeout(LAB_S + 3600)
