@@ -21,21 +21,21 @@ from ktstr.config.topology import Topology
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.build import ensure
-from ktstr.kernels.lock import read_lock
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
+from ktstr.pins.lock import read_lock
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import AddCgroup, Hold, Op, Program, Release, RemoveCgroups, Spawn, StopWorkers, Worker
+from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.cpio import archive, regular
 from ktstr.vm.guest import decode_channel
-from ktstr.vm.image import base_part, cell_part
+from ktstr.vm.guest_image import base_part, cell_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
 from ktstr.vm.qemu_args import icount_shift
-from ktstr.vm.tools import Tool, ensure_qemu
 
 FOUR = Topology(1, 1, 4, 1)
 BOOT_BUDGET = 1.5

@@ -33,20 +33,20 @@ from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.deb import unpack
 from ktstr.kernels.listing import MATCHES
-from ktstr.kernels.lock import Lock, read_lock
 from ktstr.lab.environ import passed_on
 from ktstr.lab.run import run_in_lab
+from ktstr.pins.lock import Lock, read_lock
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
+from ktstr.tools.pinned import ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.delivery import WAIT_ARGUMENT
-from ktstr.vm.image import base_part, cell_part
+from ktstr.vm.guest_image import base_part, cell_part
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu_args import PORT
-from ktstr.vm.tools import ensure_qemu
 
 RUNS = 10
 CPUS = (2, 8)

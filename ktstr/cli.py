@@ -9,7 +9,7 @@ from ktstr.errors import KtstrError
 
 
 def _init(argv: Sequence[str]) -> int:
-    from ktstr.tasks.init import run
+    from ktstr.commands.init import run
 
     try:
         sys.stdout.write(run(argv))

@@ -16,7 +16,7 @@ from ktstr.checks.stats import ScenarioStats, scenario_stats
 from ktstr.checks.thresholds import Thresholds
 from ktstr.checks.verdict import Detail, OutcomeWord, Verdict, fold
 from ktstr.checks.workers import STOP_TIMEOUT_NS, Run, judge_workers
-from ktstr.results.record import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
+from ktstr.record.cell import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import signal
 
 from ktstr.checks import quote
 from ktstr.checks.verdict import Detail, Kind, Verdict
-from ktstr.results.record import GuestRecord, SchedEvent
+from ktstr.record.cell import GuestRecord, SchedEvent
 
 # kernel/sched/ext.c: what the watchdog's exit kind (SCX_EXIT_ERROR_STALL) is called.
 WATCHDOG = "runnable task stall"

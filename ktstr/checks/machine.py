@@ -38,7 +38,7 @@ from dataclasses import dataclass
 
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS, Samples
-from ktstr.results.record import KvmRun, WorkerReport
+from ktstr.record.cell import KvmRun, WorkerReport
 
 EMULATED = frozenset({"icount", "tcg"})
 NOISE_NS = 1 * MS

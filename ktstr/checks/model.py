@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from ktstr.checks.formulas import Samples, pooled_wakes
-from ktstr.results.record import WorkerReport
+from ktstr.record.cell import WorkerReport
 
 # Work types whose body blocks and samples the time around the blocking call.
 SAMPLING_WORK = frozenset({"Bursty", "PipeIo", "FutexPingPong", "ForkExit"})

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS
 from ktstr.checks.model import Group
-from ktstr.results.record import Stimulus, WorkerReport
+from ktstr.record.cell import Stimulus, WorkerReport
 
 TAIL_RATIO_MIN_ITERATIONS = 100
 PHASE_SAMPLES_CAP = 1000  # the record keeps them all; a phase keeps their distribution

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ktstr import cpulist
 from ktstr.checks import formulas, machine
 from ktstr.checks.formulas import MS, NS
 from ktstr.checks.machine import Evidence
 from ktstr.checks.model import Group
 from ktstr.checks.thresholds import Thresholds
 from ktstr.checks.verdict import Detail, Kind, Verdict
-from ktstr.config import cpulist
-from ktstr.results.record import WorkerReport
+from ktstr.record.cell import WorkerReport
 
 STOP_TIMEOUT_NS = 5 * NS
 

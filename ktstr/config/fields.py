@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from ktstr.config.topology import MAX_CPUS
+from ktstr.cpulist import MAX_CPUS
 from ktstr.scenarios.program import SchedPolicy, WorkType
 
 Kind: TypeAlias = Literal[
@@ -36,7 +36,6 @@ US, MS, S = 1_000, 1_000_000, 1_000_000_000
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?(ns|us|ms|s|m)"
 LABEL_PATTERN = r"[1-9][0-9]{0,3}n[1-9][0-9]{0,3}l[1-9][0-9]{0,3}c[1-9][0-9]{0,3}t"
-CPU_LIST_PATTERN = r"[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*"
 SEEDS_PATTERN = r"[0-9]{1,20}(\.\.[0-9]{1,20})?"
 SYSCTL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}"
 WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"

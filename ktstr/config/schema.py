@@ -12,6 +12,7 @@ from typing import Any
 
 from ktstr.config import fields
 from ktstr.config.fields import Field, Table
+from ktstr.cpulist import CPU_LIST_PATTERN
 
 Schema = dict[str, Any]
 
@@ -31,7 +32,7 @@ def _words(item: Schema) -> Schema:
 # Values that read as numbers are taken by their text where text is wanted (`- --stall-after` `- 1`).
 _WORD: Schema = {"type": ["string", "number"], "minLength": 1}
 _ANY_TEXT: Schema = {"type": ["string", "number"]}
-_CPU_LIST: Schema = {"type": ["string", "integer"], "pattern": f"^({fields.CPU_LIST_PATTERN})$", "minimum": 0}
+_CPU_LIST: Schema = {"type": ["string", "integer"], "pattern": f"^({CPU_LIST_PATTERN})$", "minimum": 0}
 _SEEDS: Schema = {"type": ["string", "integer"], "pattern": f"^({fields.SEEDS_PATTERN})$", "minimum": 0}
 
 _KINDS: dict[str, Callable[[Field], Schema]] = {

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ktstr.cpulist import MAX_CPUS
+
 _LABEL = re.compile(r"([1-9]\d{0,3})n([1-9]\d{0,3})l([1-9]\d{0,3})c([1-9]\d{0,3})t")
 LOCAL_DISTANCE = 10  # ACPI SLIT: a node to itself
 REMOTE_DISTANCE = 20  # ACPI SLIT: the customary default between nodes
-MAX_CPUS = 512
 
 
 @dataclass(frozen=True)

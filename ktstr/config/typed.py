@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
-from ktstr.config import cpulist, fields
+from ktstr import cpulist
+from ktstr.config import fields
 from ktstr.config.fields import Field, Table
 from ktstr.config.problems import Problem, nearest_of, quoted
 from ktstr.config.select import parse_seeds

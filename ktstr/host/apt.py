@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError, KtstrError
+from ktstr.files import full_or_denied
 from ktstr.host.apt_sources import (
     ALIASES,
     CODENAMES,
@@ -30,7 +31,7 @@ from ktstr.host.apt_sources import (
     parse_one_line,
     stanzas,
 )
-from ktstr.host.deb import DebPackage, full_or_denied, verify
+from ktstr.host.deb import DebPackage, verify
 from ktstr.host.flock import locked
 
 ARCH = "amd64"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
-from ktstr.host.deb import full_or_denied
+from ktstr.files import full_or_denied
 from ktstr.host.flock import locked
 
 WRITE_S = 300.0

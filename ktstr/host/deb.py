@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
+from ktstr.files import file_sha256, full_or_denied
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,6 @@ class DebPackage:
     @property
     def filename(self) -> str:
         return self.path.rpartition("/")[2]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def full_or_denied(err: OSError, path: Path, setting: str = "KTSTR_CACHE_DIR") -> HostError:
-    """What to tell the user when ``path`` cannot be written; ``setting`` moves what lies there elsewhere."""
-    if err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HostError(f"{path}: the disk is full", fix=f"free some space, or set {setting} to a larger disk")
-    reason = err.strerror or str(err)
-    return HostError(f"{path}: cannot be written: {reason}", fix=f"make it writable, or set {setting}")
 
 
 def verify(package: DebPackage, file: Path) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktstr.errors import HostError
-from ktstr.host.deb import file_sha256, full_or_denied
+from ktstr.files import file_sha256, full_or_denied
 
 if TYPE_CHECKING:
     import requests  # imported when first used: it is slow to load, and most commands fetch nothing

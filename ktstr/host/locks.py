@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ktstr.host.cpu_topology import HostTopology
 from ktstr.host.flock import Holder, holders
 from ktstr.host.reserve import cpu_lock, llc_lock
-from ktstr.host.topology import HostTopology
 
 _SECTIONS = (("llcs", "LLCs"), ("cpus", "CPUs"), ("cache", "Cache entries"), ("run_dirs", "Run directories"))
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
+from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus, read_topology
 from ktstr.host.flock import Holder, holders, refuse_remote
-from ktstr.host.topology import HostTopology, Llc, allowed_cpus, read_topology
 
 
 class Busy(HostError):

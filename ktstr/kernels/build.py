@@ -20,14 +20,14 @@ from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.fetch import KIND as SOURCES
 from ktstr.kernels.fetch import fetched, source_key
 from ktstr.kernels.image import BadImage, KernelImage, load_image, read_image
-from ktstr.kernels.lock import GitPin, Pin, TarballPin
-from ktstr.kernels.make import Progress
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.recipe import Recipe
 from ktstr.kernels.resolve import Resolution
 from ktstr.kernels.spec import DebSpec, GitSpec
 from ktstr.kernels.strip import strip_vmlinux
 from ktstr.kernels.tree import inspect_tree
+from ktstr.pins.lock import GitPin, Pin, TarballPin
+from ktstr.progress import Steps
 
 BUILDS = "builds"
 _IMAGES = ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz*", "lib/modules/*/vmlinuz*")
@@ -115,7 +115,7 @@ class BuildOptions:
     """How to build. ``cpus``: where make may run; ``force``: also when it is in the cache; ``clean``: from nothing."""
 
     cpus: tuple[int, ...]
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: Callable[[Steps], None] | None = None
     force: bool = False
     clean: bool = False
     cancel: threading.Event | None = None

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
-from ktstr.host.deb import full_or_denied
+from ktstr.files import full_or_denied
 from ktstr.kernels.kconfig import Kconfig, LostOptions, check_bootable, verify
-from ktstr.kernels.make import BuildFailed, Make, Progress
+from ktstr.kernels.make import BuildFailed, Make
 from ktstr.kernels.toolchain import KernelToolchain
+from ktstr.progress import Steps
 
 STAMP = ".ktstr-configured"
 _BASE_TARGET = {"minimal": "tinyconfig", "full": "defconfig"}
@@ -36,7 +37,7 @@ class CompileOptions:
     jobs: int
     log: Path
     cpus: tuple[int, ...] = ()
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: Callable[[Steps], None] | None = None
     expected: int | None = None
     clean: bool = False
     cancel: threading.Event | None = None

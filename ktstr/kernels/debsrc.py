@@ -15,8 +15,8 @@ from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt, Gone, gone, suites_for
 from ktstr.host.apt_sources import CODENAMES, Source, debian_source
 from ktstr.host.deb import DebPackage, unpack
-from ktstr.kernels.lock import Pin
 from ktstr.kernels.tarball import OnBytes, extract
+from ktstr.pins.lock import Pin
 
 PACKAGE = "linux-source-"
 LAST = "experimental"

@@ -12,20 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ktstr.errors import HostError
+from ktstr.files import file_sha256
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.host.deb import file_sha256
 from ktstr.host.download import Missing, download
 from ktstr.kernels.cache import key_part
 from ktstr.kernels.debsrc import fetch_source
 from ktstr.kernels.git import fetch_commit
 from ktstr.kernels.kernel_org import KernelOrg
-from ktstr.kernels.lock import GitPin, Pin, TarballPin
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.spec import GitSpec
 from ktstr.kernels.tarball import OnBytes, extract
 from ktstr.kernels.tree import check_tree
 from ktstr.kernels.version import parse_version
+from ktstr.pins.lock import GitPin, Pin, TarballPin
 
 KIND = "sources"
 DOWNLOADS = "downloads"

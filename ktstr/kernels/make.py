@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import IO
 
 from ktstr.errors import HostError
-from ktstr.host.deb import full_or_denied
+from ktstr.files import full_or_denied
+from ktstr.host import tether
 from ktstr.kernels.toolchain import KernelToolchain
-from ktstr.vm import tether
+from ktstr.progress import Steps
 
 # ``  CC      kernel/sched/core.o``: what kbuild prints for each file it makes (scripts/Kbuild.include, quiet_cmd).
 _STEP = re.compile(rb"  ([A-Z][A-Z0-9_]*(?: \[M\])?) +(\S+)\s*")
@@ -46,16 +47,6 @@ class BuildFailed(HostError):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """``done`` files made in this run; ``total`` and ``eta_s`` (seconds) are None when nothing is known of them."""
-
-    done: int
-    total: int | None
-    eta_s: float | None
-    last: str
-
-
-@dataclass(frozen=True)
 class Make:
     """How make is called for one build: in ``source``, with objects in ``out``, output appended to ``log``."""
 
@@ -73,7 +64,7 @@ class Make:
         jobs: int = 1,
         more: Sequence[str] = (),
         expected: int | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: Callable[[Steps], None] | None = None,
     ) -> int:
         """Make the targets and give the number of files made. Raises BuildFailed with the causes in the output."""
         command = [*self._command(jobs), *more, *targets]
@@ -111,7 +102,7 @@ class Make:
         command: list[str],
         log: IO[bytes],
         expected: int | None,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[Steps], None] | None,
     ) -> tuple[int, int]:
         counter = _Counter(expected, on_progress, self.out)
         # The thread that starts make waits for it: make dies with this process, and so with make its own children.
@@ -159,7 +150,7 @@ class Make:
 class _Counter:
     """Counts the files made, and says when the rest will be."""
 
-    def __init__(self, expected: int | None, on_progress: Callable[[Progress], None] | None, out: Path) -> None:
+    def __init__(self, expected: int | None, on_progress: Callable[[Steps], None] | None, out: Path) -> None:
         self._expected, self._tell, self._out = expected, on_progress, f"{out}/"
         self._began, self._rest, self.done = time.monotonic(), b"", 0
 
@@ -173,7 +164,7 @@ class _Counter:
                 last = found[2]
         if last and self._tell is not None:
             name = last.decode("utf-8", "replace").removeprefix(self._out)  # tools say their whole path
-            self._tell(Progress(self.done, self._total(), self._eta(), name))
+            self._tell(Steps(self.done, self._total(), self._eta(), name))
 
     def _total(self) -> int | None:
         return None if self._expected is None else max(self._expected, self.done)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktstr.kernels.lock import AnyPin
 from ktstr.kernels.spec import Spec
+from ktstr.pins.lock import AnyPin
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,14 @@ from pathlib import Path
 
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError
+from ktstr.files import file_sha256
 from ktstr.host.apt import ARCH, Apt
 from ktstr.host.cache import Cache
-from ktstr.host.deb import file_sha256
 from ktstr.host.download import Missing, download
 from ktstr.kernels.cache import KIND, Corrupt, key_part, lookup_entry, read_entry
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.image import load_image
 from ktstr.kernels.kernel_org import KernelOrg, official_url
-from ktstr.kernels.lock import AnyPin, GitPin, Lock, Pin, RangePin, TarballPin
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.releases import expand_range, latest_stable
 from ktstr.kernels.spec import (
@@ -38,6 +37,7 @@ from ktstr.kernels.spec import (
     VersionSpec,
 )
 from ktstr.kernels.version import Version, parse_version
+from ktstr.pins.lock import AnyPin, GitPin, Lock, Pin, RangePin, TarballPin
 
 MAX_CANDIDATE = 1 << 30  # bytes; linux-6.12.tar.gz has 0.25 GB
 MAX_UNPACKED = 8 << 30  # bytes; that one unpacks to 1.5 GB

@@ -17,8 +17,8 @@ from ktstr.host.apt import Apt, Gone, gone
 from ktstr.host.cache import Cache
 from ktstr.host.deb import unpack
 from ktstr.kernels.image import BadImage, read_image
-from ktstr.kernels.lock import Lock, Pin
 from ktstr.lab.modules import load_order, module_files
+from ktstr.pins.lock import Lock, Pin
 
 NAME = "lab"
 SUITE = "bookworm-backports"  # as QEMU; its 6.12 changes less often than that of security

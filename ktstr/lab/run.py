@@ -18,21 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
+from ktstr.files import full_or_denied
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.host.deb import full_or_denied
-from ktstr.kernels.lock import Lock
 from ktstr.lab import kernel as lab_kernel
 from ktstr.lab.environ import in_lab
-from ktstr.lab.image import Request, build_init, initramfs
+from ktstr.lab.initramfs import Request, build_init, initramfs
 from ktstr.lab.kernel import LabKernel
 from ktstr.lab.qemu import LabFiles, qemu_args
 from ktstr.lab.stream import following
+from ktstr.pins.lock import Lock
 from ktstr.resources import c_dir
+from ktstr.tools.pinned import Tool, ensure_qemu, resolve_tool
 from ktstr.vm import agent
 from ktstr.vm.ending import panic_in
 from ktstr.vm.supervise import Ended, Limits, supervise
-from ktstr.vm.tools import Tool, ensure_qemu, resolve_tool
 
 MEMORY_MIB = 4096
 ATTEMPTS = 2

@@ -22,8 +22,8 @@ from ktstr.checks.judge import Judgement
 from ktstr.checks.stats import ScenarioStats, step_window
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.errors import InputError
-from ktstr.results.files import SIDECAR_CAP, read_json
-from ktstr.results.record import CellRecord, GuestRecord, KvmRun, Stimulus, WorkerReport
+from ktstr.files import SIDECAR_CAP, read_json
+from ktstr.record.cell import CellRecord, GuestRecord, KvmRun, Stimulus, WorkerReport
 from ktstr.results.schema import first_problem
 from ktstr.results.siphash import siphash
 

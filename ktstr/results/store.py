@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
-from ktstr.results.codec import DecodeError, decode, encode
-from ktstr.results.files import RECORD_CAP, read_json, write_atomic
-from ktstr.results.record import VERDICT_EXITS, CellRecord
+from ktstr.files import RECORD_CAP, read_json, write_atomic
+from ktstr.record.cell import VERDICT_EXITS, CellRecord
+from ktstr.record.codec import DecodeError, decode, encode
 
 VERSION = 1
 RECORD = "record.json"

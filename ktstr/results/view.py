@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ktstr.errors import HostError
+from ktstr.files import staging_name, write_atomic
 from ktstr.host.flock import locked
-from ktstr.results.files import staging_name, write_atomic
 from ktstr.results.sidecar import CellIdentity, dump, file_name, is_sidecar
 
 EPOCH = ".ktstr_run_epoch"

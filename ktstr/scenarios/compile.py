@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
+from ktstr import cpulist
 from ktstr.checks.model import WorkGroup
-from ktstr.config import cpulist
 from ktstr.config.fields import WORK_PARAMS
 from ktstr.config.model import Cgroup, SchedulerDecl, TestDecl, Work
 from ktstr.config.topology import Topology

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ktstr.config import cpulist
+from ktstr import cpulist
 from ktstr.config.model import Cpuset
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ktstr.errors import HostError, InputError
 from ktstr.schedulers.toolchain import Toolchain, find_toolchain
-from ktstr.vm.tools import BpfTools
+from ktstr.tools.pinned import BpfTools
 
 METADATA = "metadata.json"
 SCHEMA = 1

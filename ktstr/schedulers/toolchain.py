@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
-from ktstr.vm.tools import BpfTools
+from ktstr.tools.pinned import BpfTools
 
 # The kernel's own sched_ext examples ask for clang 16 (64-bit enumerators in BTF came with 15).
 CLANG_MIN = 16

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
-from ktstr.results.files import SIDECAR_CAP, read_json
+from ktstr.files import SIDECAR_CAP, read_json
 from ktstr.results.sidecar import is_sidecar
 
 

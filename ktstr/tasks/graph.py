@@ -81,7 +81,7 @@ def _report(name: str) -> Task:
     run = session()
 
     def act() -> None:
-        from ktstr.tasks import reports
+        from ktstr.commands import reports
 
         getattr(reports, name)(run)
 
@@ -146,7 +146,7 @@ def task_cell() -> Iterator[Task]:
     run = session()
     if run.plan is None:
         return
-    from ktstr.tasks.cell import run_cell, stands
+    from ktstr.cells.cell import run_cell, stands
 
     asked = any(word.partition(":")[0] in ("test", "cell") for word in run.words)
     for cell in run.plan.cells:

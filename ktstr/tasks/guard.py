@@ -10,7 +10,7 @@ from typing import Any
 from doit.exceptions import TaskFailed  # type: ignore[import-untyped]
 
 from ktstr.errors import HostError, KtstrError
-from ktstr.host.deb import full_or_denied
+from ktstr.files import full_or_denied
 from ktstr.tasks.session import Session
 
 

@@ -19,18 +19,18 @@ from types import FrameType
 from typing import Any
 
 from ktstr import __version__
+from ktstr.cells.tokens import TokenPool
+from ktstr.commands.bisect import ABORT, bisecting
+from ktstr.commands.bisect import exit_code as bisect_code
+from ktstr.commands.variables import Value, read_variables
+from ktstr.config.project import Project, current_dir, find_project
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError, KtstrError
-from ktstr.host.deb import full_or_denied
+from ktstr.files import full_or_denied
+from ktstr.progress import Progress
 from ktstr.tasks import session as sessions
-from ktstr.tasks.bisect import ABORT, bisecting
-from ktstr.tasks.bisect import exit_code as bisect_code
-from ktstr.tasks.project import Project, current_dir, find_project
-from ktstr.tasks.reporter import Progress
 from ktstr.tasks.session import Session
 from ktstr.tasks.table import DOIT_COMMANDS, TASKS
-from ktstr.tasks.tokens import TokenPool
 from ktstr.tasks.usage import listing, task_help, unknown_task, usage
-from ktstr.tasks.variables import Value, read_variables
 
 PRECEDENCE = (EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_VERDICT, EXIT_OK)
 _ONE_PRESS_S = 0.5
@@ -189,11 +189,11 @@ def _check_tasks(session: Session) -> None:
 def _finish(session: Session) -> None:
     """The report, written whatever happened; what goes wrong here is one more failure."""
     if _runs_cells(session.words) and session.plan is not None:
-        from ktstr.tasks.summary import finish_test
+        from ktstr.commands.test import finish_test
 
         session.report.append(finish_test(session))
     if "kernel_build" in session.words and session.plan is not None:
-        from ktstr.tasks.kernel_reports import built
+        from ktstr.commands.kernel_reports import built
 
         session.report.append(built(session))
     _report_failures(session)
@@ -208,7 +208,7 @@ def _execute(session: Session, namespace: dict[str, Any]) -> int:
         signal.signal(number, _on_signal(session))
     if _plans(session.words):
         from ktstr.host.flock import refuse_remote
-        from ktstr.tasks.plan import make_plan
+        from ktstr.planning.plan import make_plan
 
         refuse_remote(session.project.runs_root)
         try:
@@ -219,7 +219,7 @@ def _execute(session: Session, namespace: dict[str, Any]) -> int:
             raise
         _check_tasks(session)
     if session.flag("dry_run") and session.plan is not None:
-        from ktstr.tasks.summary import dry_run
+        from ktstr.commands.test import dry_run
 
         sys.stdout.write(dry_run(session))
         return EXIT_OK
@@ -280,7 +280,7 @@ def _list(rest: Sequence[str]) -> int:
 
 def _clean(rest: Sequence[str]) -> int:
     """Remove the results ktstr made: run directories, store and state; nothing else that lies beside them."""
-    from ktstr.tasks.clean import remove_results
+    from ktstr.commands.clean import remove_results
 
     if rest:
         raise InputError(f"clean {' '.join(rest)}: found arguments, expected none", fix="doit clean")

@@ -12,7 +12,7 @@ from typing import Any
 
 from doit.doit_cmd import DoitMain  # type: ignore[import-untyped]
 
-from ktstr.tasks.project import find_root
+from ktstr.config.project import find_root
 
 
 def _take_over() -> None:

@@ -12,16 +12,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ktstr.cells.tokens import TokenPool
+from ktstr.commands.variables import Value
+from ktstr.config.project import Project
 from ktstr.errors import KtstrError
-from ktstr.tasks.project import Project
-from ktstr.tasks.tokens import TokenPool
-from ktstr.tasks.variables import Value
+from ktstr.progress import CellEnd, Progress
 
 if TYPE_CHECKING:
+    from ktstr.cells.remembered import Remembered
+    from ktstr.planning.plan import Plan
     from ktstr.results.view import Epoch, Standing
-    from ktstr.tasks.plan import Plan
-    from ktstr.tasks.remembered import Remembered
-    from ktstr.tasks.reporter import Progress
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,14 @@ class Outcome:
     exit_code: int = 0
     lasting: bool = False
     standing: Standing | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.verdict in ("fail", "inconclusive", "error")
+
+    def end(self) -> CellEnd:
+        """What progress says of it."""
+        return CellEnd(self.name, self.verdict, self.failed, self.ran, self.seconds)
 
 
 @dataclass
@@ -81,7 +89,7 @@ class Session:
 
     def remembered(self) -> Remembered:
         """What earlier runs judged, read once."""
-        from ktstr.tasks.remembered import Remembered
+        from ktstr.cells.remembered import Remembered
 
         if not self._remembered:
             self._remembered.append(Remembered(self))
@@ -114,7 +122,7 @@ class Session:
 
     def failed_cells(self) -> int:
         with self._lock:
-            return sum(o.verdict in ("fail", "inconclusive", "error") for o in self.outcomes.values())
+            return sum(o.failed for o in self.outcomes.values())
 
 
 current: ContextVar[Session | None] = ContextVar("ktstr_session", default=None)

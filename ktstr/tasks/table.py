@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ktstr.tasks.variables import BUILDING, RUNNING, SELECTION, TESTING
+from ktstr.commands.variables import BUILDING, RUNNING, SELECTION, TESTING
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktstr import __version__
+from ktstr.commands.variables import VARIABLES, Variable
 from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
 from ktstr.tasks.table import TASKS, TaskInfo
-from ktstr.tasks.variables import VARIABLES, Variable
 
 _WIDTH = 80
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
-from ktstr.host.deb import file_sha256, full_or_denied
+from ktstr.files import file_sha256, full_or_denied
 
 FLAGS = (
     "-std=c11",

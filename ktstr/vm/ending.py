@@ -9,7 +9,7 @@ import re
 import signal
 from dataclasses import dataclass
 
-from ktstr.results.record import ExitReason, GuestRecord
+from ktstr.record.cell import ExitReason, GuestRecord
 from ktstr.vm.channel import ChannelError
 from ktstr.vm.supervise import Ended
 

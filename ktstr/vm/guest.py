@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from ktstr.results.record import (
+from ktstr.record.cell import (
     GuestCpu,
     GuestRecord,
     Migration,

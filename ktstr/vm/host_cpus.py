@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ktstr.host.cpu_topology import allowed_cpus, read_topology
 from ktstr.host.reserve import Busy, Reservation, exclude, lock_dir, share
-from ktstr.host.topology import allowed_cpus, read_topology
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.performance import Performance, prepare_performance
 

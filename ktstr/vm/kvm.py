@@ -17,8 +17,8 @@ from typing import Any
 
 import ktstr
 from ktstr.errors import HostError
-from ktstr.host.deb import full_or_denied
-from ktstr.results.record import KvmRun, MachineEnd
+from ktstr.files import full_or_denied
+from ktstr.record.cell import KvmRun, MachineEnd
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kernel_args import kernel_command_line

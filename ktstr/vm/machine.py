@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ktstr.config.topology import Topology
-from ktstr.results.record import MachineEnd
+from ktstr.record.cell import MachineEnd
 
 
 @dataclass(frozen=True)

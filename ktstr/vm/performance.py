@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from ktstr.config.cpulist import render
 from ktstr.config.topology import Topology
+from ktstr.cpulist import render
 from ktstr.errors import HostError
-from ktstr.host.topology import HostTopology, Llc, allowed_cpus
+from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus
 from ktstr.vm.memory import node_mib
 from ktstr.vm.vmm import Flag
 

@@ -7,9 +7,10 @@ import threading
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
-from ktstr.host.deb import full_or_denied
-from ktstr.results.record import MachineEnd
-from ktstr.vm.image import concatenate
+from ktstr.files import full_or_denied
+from ktstr.record.cell import MachineEnd
+from ktstr.tools.pinned import Tool
+from ktstr.vm.guest_image import concatenate
 from ktstr.vm.machine import GuestSpec, MachineResult
 from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
 from ktstr.vm.remains import (
@@ -26,7 +27,6 @@ from ktstr.vm.remains import (
     tail,
 )
 from ktstr.vm.supervise import Ended, Limits, supervise
-from ktstr.vm.tools import Tool
 
 PROGRAM = "qemu-system-x86_64"
 _INITRD, _OUTPUT, _RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"

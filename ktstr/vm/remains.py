@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktstr.results.record import ExitReason
+from ktstr.record.cell import ExitReason
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.supervise import Ended
 
@@ -40,7 +40,7 @@ def prepare(workdir: Path) -> None:
 
 def program_part(spec: GuestSpec, workdir: Path) -> tuple[Path, ...]:
     """The part of the initramfs with the guest's program, written; none without one. Raises OSError."""
-    from ktstr.vm.image import cell_part
+    from ktstr.vm.guest_image import cell_part
 
     if not spec.program:
         return ()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ktstr.errors import HostError
-from ktstr.vm import tether
+from ktstr.host import tether
 from ktstr.vm.threads import VcpuTimes, peak_memory_kib
 
 Stop: TypeAlias = Literal["cancelled", "timeout", "flood", "dead"]

@@ -21,8 +21,8 @@ from typing import Any
 
 from ktstr import resources
 from ktstr.errors import HostError, InputError
+from ktstr.files import file_sha256, full_or_denied
 from ktstr.host.cache import Cache, cache_root
-from ktstr.host.deb import file_sha256, full_or_denied
 from ktstr.vm import agent
 
 MODULE = "_ktstr_vmm"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ktstr.results.record import CellRecord, GuestRecord, KvmRun, MachineEnd, WorkerReport
+from ktstr.record.cell import CellRecord, GuestRecord, KvmRun, MachineEnd, WorkerReport
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -11,7 +11,7 @@ from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import WorkGroup
 from ktstr.checks.thresholds import merge
 from ktstr.config.model import CheckValue
-from ktstr.results.record import GuestRecord, SchedEvent, WorkerReport
+from ktstr.record.cell import GuestRecord, SchedEvent, WorkerReport
 from tests.checks.reports import MS, S, end, kvm_run, record, worker
 
 WORKS = (WorkGroup(0, "cg_0", "SpinWait", 2, (0, 1)),)

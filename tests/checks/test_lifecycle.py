@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ktstr.checks.lifecycle import judge_scheduler, stall_ns
 from ktstr.checks.verdict import Detail, Verdict
-from ktstr.results.record import GuestRecord, SchedEvent
+from ktstr.record.cell import GuestRecord, SchedEvent
 
 MS = 1_000_000
 KMSG = """\

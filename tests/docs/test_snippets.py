@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.commands.variables import VARIABLES
 from ktstr.config.load import load
 from ktstr.tasks.table import TASKS
-from ktstr.tasks.variables import VARIABLES
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -17,8 +17,8 @@ import jsonschema
 import pygit2
 import pytest
 
+from ktstr.commands.variables import VARIABLES
 from ktstr.tasks.table import TASKS
-from ktstr.tasks.variables import VARIABLES
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
 pytestmark = pytest.mark.e2e

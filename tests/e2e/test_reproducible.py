@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from ktstr.host.cache import Cache, cache_root
-from ktstr.kernels.lock import read_lock
+from ktstr.pins.lock import read_lock
 from ktstr.resources import c_dir
 from ktstr.results.sidecar import guest_digest, guest_identity
 from ktstr.vm import agent

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import HostError
-from ktstr.host.deb import DebPackage, full_or_denied, unpack, verify
+from ktstr.files import full_or_denied
+from ktstr.host.deb import DebPackage, unpack, verify
 from tests.host.archive import Archive
 
 

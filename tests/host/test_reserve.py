@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import HostError, InputError
+from ktstr.host.cpu_topology import HostTopology, read_topology
 from ktstr.host.locks import survey, to_json, to_text
 from ktstr.host.reserve import Busy, choose, exclude, llc_lock, share
-from ktstr.host.topology import HostTopology, read_topology
 from tests.host.sysfs import write_host
 
 

@@ -13,9 +13,9 @@ from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.kernels.build import ensure, lookup, metadata_path
-from ktstr.kernels.lock import Lock
 from ktstr.kernels.resolve import Resolution, resolve
 from ktstr.kernels.spec import DebSpec, ImageSpec
+from ktstr.pins.lock import Lock
 from tests.host.archive import Archive
 from tests.kernels.images import BTF, COMPRESSORS, CONFIG, bzimage, vmlinux
 

@@ -12,8 +12,8 @@ import pytest
 from ktstr.errors import HostError
 from ktstr.kernels.compile import Built, CompileOptions, compile_kernel
 from ktstr.kernels.kconfig import BOOTS, Kconfig, LostOptions, load_kconfig, options
-from ktstr.kernels.make import Progress
 from ktstr.kernels.toolchain import KernelToolchain, find_toolchain
+from ktstr.progress import Steps
 from tests.kernels.toy_tree import OBJECTS, configure, toy_tree
 
 MINIMAL = load_kconfig(["minimal"], Path("/nowhere"))
@@ -80,7 +80,7 @@ def test_an_unchanged_tree_is_neither_configured_nor_compiled_again(source: Path
 def test_an_interrupted_build_goes_on_where_it_stopped(source: Path, toolchain: KernelToolchain) -> None:
     enough = threading.Event()
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: Steps) -> None:
         if progress.done >= 4:
             enough.set()
 

@@ -9,7 +9,7 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt, Gone
 from ktstr.kernels.debsrc import fetch_source, pin_source, source_suites
-from ktstr.kernels.lock import Pin
+from ktstr.pins.lock import Pin
 from tests.host.archive import Archive
 
 BOTH = "deb [trusted=yes] {0} bookworm main\ndeb [trusted=yes] {0} bookworm-security main\n"

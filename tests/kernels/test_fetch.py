@@ -21,10 +21,10 @@ from ktstr.kernels.cleaning import choose, perform
 from ktstr.kernels.fetch import fetch, fetched, source_key, source_marker
 from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.listing import leftovers
-from ktstr.kernels.lock import GitPin, TarballPin
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.spec import GitSpec, TreeSpec, VersionSpec
 from ktstr.kernels.tree import commit_identity, tree_origin
+from ktstr.pins.lock import GitPin, TarballPin
 from tests.kernels.repositories import commit_files, make_repository, serving
 from tests.kernels.tarballs import TREE, Member, member, packed, symlink
 

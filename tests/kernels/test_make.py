@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import HostError
-from ktstr.kernels.make import BuildFailed, Make, Progress
+from ktstr.kernels.make import BuildFailed, Make
 from ktstr.kernels.toolchain import find_toolchain
+from ktstr.progress import Steps
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,7 @@ STEPS = "all: $(addsuffix .o,$(shell seq 30))\n\t@true\n%.o:\n\t@echo '  CC     
 
 
 def test_files_are_counted_and_the_end_foretold(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[Steps] = []
     steps = made(tmp_path / "t", STEPS).run(["all"], expected=30, on_progress=told.append)
     assert steps == 30
     assert (told[-1].done, told[-1].total, told[-1].last) == (30, 30, "30.o")
@@ -38,13 +39,13 @@ def test_files_are_counted_and_the_end_foretold(tmp_path: Path) -> None:
 
 
 def test_without_an_earlier_build_no_total_is_made_up(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[Steps] = []
     made(tmp_path / "t", STEPS).run(["all"], on_progress=told.append)
     assert {(progress.total, progress.eta_s) for progress in told} == {(None, None)}
 
 
 def test_more_files_than_expected_are_no_more_than_all(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[Steps] = []
     made(tmp_path / "t", STEPS).run(["all"], expected=10, on_progress=told.append)
     assert (told[-1].done, told[-1].total, told[-1].eta_s) == (30, 30, 0)
 

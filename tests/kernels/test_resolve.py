@@ -17,7 +17,6 @@ from ktstr.host.cache import Cache
 from ktstr.host.download import Tampered
 from ktstr.kernels.fetch import fetch
 from ktstr.kernels.kernel_org import KernelOrg
-from ktstr.kernels.lock import AnyPin, GitPin, Lock, RangePin, TarballPin
 from ktstr.kernels.resolve import Resolved, resolve, resolve_cached, resolve_sources
 from ktstr.kernels.spec import (
     DebSourceSpec,
@@ -29,6 +28,7 @@ from ktstr.kernels.spec import (
     StableSpec,
     VersionSpec,
 )
+from ktstr.pins.lock import AnyPin, GitPin, Lock, RangePin, TarballPin
 from tests.host.archive import Archive
 from tests.host.web import Web, web_server
 from tests.kernels.repositories import commit_files, make_repository

@@ -9,8 +9,8 @@ import pytest
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.kernels.lock import Lock
 from ktstr.lab.kernel import META, MODULES, SUITE, ensure, lookup, pin, resolve
+from ktstr.pins.lock import Lock
 from tests.host.archive import Archive
 from tests.kernels.images import COMPRESSORS, bzimage, vmlinux
 from tests.lab.modules import module

@@ -12,9 +12,9 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
-from ktstr.kernels.lock import read_lock
 from ktstr.lab.environ import passed_on
 from ktstr.lab.run import LabResult, run_in_lab
+from ktstr.pins.lock import read_lock
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.e2e

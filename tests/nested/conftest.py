@@ -115,8 +115,8 @@ def _lab(names: list[str], reports: Path) -> LabResult:
     # Not imported in the lab, where it would take seconds; as the plugin that is left out there would.
     from ktstr.host.apt import Apt
     from ktstr.host.cache import Cache, cache_root
-    from ktstr.kernels.lock import read_lock
     from ktstr.lab.run import run_in_lab
+    from ktstr.pins.lock import read_lock
 
     plugins = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
     options = ("-q", *plugins, f"--rootdir={ROOT}", f"--timeout={SESSION_S}")

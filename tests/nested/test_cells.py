@@ -23,18 +23,18 @@ from ktstr.config.topology import PRESETS, Topology
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.build import ensure
-from ktstr.kernels.lock import read_lock
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
 from ktstr.lab.environ import passed_on
 from ktstr.lab.run import run_in_lab
+from ktstr.pins.lock import read_lock
+from ktstr.record.cell import GuestRecord
 from ktstr.resources import c_dir
-from ktstr.results.record import GuestRecord
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.vm import agent
 from ktstr.vm.guest import decode_channel
-from ktstr.vm.image import base_part, cell_part
+from ktstr.vm.guest_image import base_part, cell_part
 from tests.c.test_c import C_DIR, HERE, run
 from tests.e2e.conftest import ROOT, UserProject, make_project
 from tests.e2e.conftest import lock as lock

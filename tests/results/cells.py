@@ -8,7 +8,7 @@ from typing import Any
 from ktstr.checks.judge import Expected, judge
 from ktstr.checks.model import WorkGroup
 from ktstr.checks.thresholds import merge
-from ktstr.results.record import CellRecord, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport
+from ktstr.record.cell import CellRecord, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport
 from ktstr.results.sidecar import CellIdentity, build
 from tests.checks.reports import MS, S, record, worker
 

@@ -14,8 +14,8 @@ from jsonschema import ValidationError as Invalid
 from ktstr.checks.judge import Expected, judge
 from ktstr.checks.thresholds import merge
 from ktstr.errors import InputError
+from ktstr.record.cell import WorkerReport
 from ktstr.results import sidecar as sc
-from ktstr.results.record import WorkerReport
 from tests.checks.reports import S, end, kvm_run, worker
 from tests.results.cells import IDENTITY, WORKS, cell, sidecar
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ktstr.errors import HostError, InputError
-from ktstr.results.record import CellRecord
+from ktstr.record.cell import CellRecord
 from ktstr.results.store import RECORD, CellStore, dump_record, load_record, reusable
 from tests.checks.reports import end, kvm_run
 from tests.results.cells import cell

@@ -11,10 +11,10 @@ from elftools.elf.elffile import ELFFile
 
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
-from ktstr.kernels.lock import read_lock
+from ktstr.pins.lock import read_lock
 from ktstr.schedulers.build import SchedulerBinary, build
 from ktstr.schedulers.toolchain import find_clang
-from ktstr.vm.tools import BpfTools, ensure_bpf
+from ktstr.tools.pinned import BpfTools, ensure_bpf
 
 ROOT = Path(__file__).parent.parent.parent
 SCX_KTSTR = ROOT / "schedulers" / "scx_ktstr"

@@ -12,7 +12,7 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.schedulers.build import SchedulerBinary, build, fit_skeleton, inputs_digest, load_built, scheduler_name
 from ktstr.schedulers.toolchain import Toolchain
-from ktstr.vm.tools import BpfTools
+from ktstr.tools.pinned import BpfTools
 
 from .conftest import SCX_KTSTR
 

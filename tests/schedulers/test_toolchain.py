@@ -7,7 +7,7 @@ import pytest
 
 from ktstr.errors import HostError
 from ktstr.schedulers.toolchain import clang_version, find_clang, find_toolchain
-from ktstr.vm.tools import BpfTools
+from ktstr.tools.pinned import BpfTools
 
 
 def _program(folder: Path, name: str, says: str = "", status: int = 0) -> Path:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cells.tokens import TokenPool
+from ktstr.config.project import Project
 from ktstr.errors import HostError, InputError
+from ktstr.progress import Progress
 from ktstr.results.view import Epoch
 from ktstr.tasks.main import exit_code, main, split_arguments
-from ktstr.tasks.project import Project
-from ktstr.tasks.reporter import Progress
 from ktstr.tasks.session import Outcome, Session
-from ktstr.tasks.tokens import TokenPool
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = ("pandas", "drgn", "scipy", "rich", "requests", "pygit2", "jsonschema")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ktstr.commands.variables import VARIABLES
 from ktstr.errors import InputError
 from ktstr.tasks.table import DOIT_COMMANDS, TASKS
 from ktstr.tasks.usage import listing, task_help, unknown_task, usage
-from ktstr.tasks.variables import VARIABLES
 
 
 def test_list_fits_80_columns_and_describes_every_task() -> None:

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ktstr.record.cell import GuestRecord, WorkerReport
 from ktstr.resources import c_dir
-from ktstr.results.record import GuestRecord, WorkerReport
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
@@ -35,7 +35,7 @@ from ktstr.scenarios.program import (
 )
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
 from ktstr.vm.guest import decode_channel
-from ktstr.vm.image import scheduler_part
+from ktstr.vm.guest_image import scheduler_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu_args import QemuFiles, qemu_args

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.results.record import GuestRecord
+from ktstr.record.cell import GuestRecord
 from ktstr.vm.channel import ChannelError
 from ktstr.vm.ending import Left, emulator_failure, fell_over, panic_in, reason
 from ktstr.vm.supervise import Ended

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.results.record import GuestCpu, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport, WorkerReport
+from ktstr.record.cell import GuestCpu, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport, WorkerReport
 from ktstr.vm.guest import decode_channel, read_channel
 from tests.vm import frames as f
 

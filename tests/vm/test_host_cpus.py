@@ -10,8 +10,8 @@ import pytest
 
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
+from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus, read_topology
 from ktstr.host.reserve import Busy, exclude
-from ktstr.host.topology import HostTopology, Llc, allowed_cpus, read_topology
 from ktstr.vm import host_cpus as module
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.machine import GuestSpec

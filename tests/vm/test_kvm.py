@@ -11,7 +11,7 @@ import pytest
 import ktstr
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
-from ktstr.results.record import KvmRun
+from ktstr.record.cell import KvmRun
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kvm import KvmMachine, _dilation
 from ktstr.vm.machine import GuestSpec

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.errors import HostError
-from ktstr.host.topology import HostTopology, Llc, read_topology
+from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
 from ktstr.vm.performance import (
     Core,
     HostState,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.results.record import SchedEventKind
+from ktstr.record.cell import SchedEventKind
 from ktstr.scenarios.program import SchedPolicy, WorkType
 from ktstr.vm import protocol
 from ktstr.vm.protocol import OPS, POLICIES, SCHED_EVENTS, WORK_TYPES, declarations, ffi, header_path, lib

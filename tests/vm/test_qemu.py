@@ -18,11 +18,11 @@ from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.build import ensure
-from ktstr.kernels.lock import read_lock
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
+from ktstr.pins.lock import read_lock
+from ktstr.record.cell import GuestRecord
 from ktstr.resources import c_dir
-from ktstr.results.record import GuestRecord
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
@@ -35,14 +35,14 @@ from ktstr.scenarios.program import (
     StopWorkers,
     Worker,
 )
+from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.guest import decode_channel
-from ktstr.vm.image import base_part
+from ktstr.vm.guest_image import base_part
+from ktstr.vm.guest_topology import differences
 from ktstr.vm.machine import GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu import QemuMachine
-from ktstr.vm.tools import Tool, ensure_qemu
-from ktstr.vm.topology import differences
 
 pytestmark = pytest.mark.e2e
 

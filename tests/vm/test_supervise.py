@@ -173,7 +173,7 @@ class TestTether:
         assert not is_running(pid)
 
     def test_it_does_not_start_for_a_parent_that_is_gone(self, tmp_path: Path) -> None:
-        tether = ROOT / "ktstr/vm/tether.py"
+        tether = ROOT / "ktstr/host/tether.py"
         nobody = str(2**22 + 1)  # above the kernel's largest pid
         done = subprocess.run(
             [sys.executable, "-I", "-S", str(tether), nobody, "1000", "/usr/bin/touch", str(tmp_path / "ran")],

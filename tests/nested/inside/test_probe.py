@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ktstr import resources
-from ktstr.host import doctor, probe_kvm
+from ktstr.commands import doctor
+from ktstr.commands.doctor import Finding
 from ktstr.host.cache import Cache, cache_root
-from ktstr.host.doctor import Finding
+from ktstr.vm import probe_kvm
 from ktstr.vm.vmm_build import planned
 from tests.nested.inside.test_vmm import elf
 

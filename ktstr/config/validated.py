@@ -1,0 +1,41 @@
+"""Loading ktstr.yaml quickly: a text that was validated once is not validated again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import ktstr.config
+from ktstr.config.load import load
+from ktstr.config.model import Config
+from ktstr.config.project import Project
+from ktstr.errors import InputError
+
+
+def _stamp(project: Project) -> Path:
+    """Named by the text and by all that judged it: another ktstr validates again."""
+    digest = hashlib.sha256(project.config.read_bytes())
+    for path in sorted(Path(ktstr.config.__path__[0]).glob("*.py")):
+        digest.update(path.read_bytes())
+    return project.state / f"config-{digest.hexdigest()[:32]}.ok"
+
+
+def load_config(project: Project) -> Config:
+    """The project's ktstr.yaml, typed. Raises InputError with line and column of every mistake."""
+    if not project.config.is_file():
+        raise InputError(f"{project.config}: found no such file, expected ktstr.yaml", fix="ktstr init")
+    stamp = _stamp(project)
+    config = load(project.config, validated=stamp.exists())
+    if not stamp.exists():
+        _remember(stamp)
+    return config
+
+
+def _remember(stamp: Path) -> None:
+    """An unwritable target is reported by what needs it; here it only costs validating again."""
+    with contextlib.suppress(OSError):
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        for old in stamp.parent.glob("config-*.ok"):
+            old.unlink(missing_ok=True)
+        stamp.touch()

@@ -1,0 +1,234 @@
+"""A tool bundle: a program of the archive with every library it needs, unpacked privately.
+
+Made of pinned packages only, its C library and loader included, so it is the same build on any
+x86-64 Linux. Only what the recipe names and what the programs need is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ktstr.errors import HostError
+from ktstr.files import full_or_denied
+from ktstr.host.apt import Apt, Gone, gone
+from ktstr.host.cache import Cache
+from ktstr.host.deb import DebPackage, unpack
+from ktstr.host.elf import BadElf, needed_libraries
+from ktstr.pins.lock import Pin
+
+FORMAT = 1  # raised when a bundle's layout changes: older ones are made again
+METADATA = "tool.json"
+LOADER = "ld-linux-x86-64.so.2"
+LIBRARIES = "usr/lib"
+_LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a bundle is made. ``programs`` and ``files`` are paths in the packages, ``files`` with globs.
+
+    ``closure`` names the packages whose dependencies apt computes; ``kept`` stay although no
+    program links to them.
+    """
+
+    name: str
+    suite: str
+    closure: tuple[str, ...]
+    kept: tuple[str, ...]
+    programs: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+    main: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in the cache. ``digest`` is its pin's; ``metadata`` its target for the graph."""
+
+    name: str
+    folder: Path
+    version: str
+    digest: str
+
+    @property
+    def metadata(self) -> Path:
+        return self.folder / METADATA
+
+    def argv(self, program: str) -> tuple[str, ...]:
+        """How to start a program of the bundle: through its own loader and libraries, never the host's."""
+        libraries = self.folder / LIBRARIES
+        loader = (str(libraries / LOADER), "--inhibit-cache", "--library-path", str(libraries))
+        return (*loader, str(self.folder / program))
+
+
+def upstream(version: str) -> str:
+    """The upstream part of a Debian version: ``1:10.0.2+ds-2~bpo12+1`` is ``10.0.2``."""
+    match = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*)", version)
+    return match.group(1) if match else version
+
+
+def pin(recipe: Recipe, apt: Apt) -> Pin:
+    """Resolve a recipe against the archive now: downloads the whole closure, keeps what is needed."""
+    apt.update(recipe.suite)
+    packages = {package.name: package for package in apt.closure(recipe.suite, recipe.closure)}
+    for name in recipe.kept:
+        packages.setdefault(name, apt.resolve(recipe.suite, name))
+    with _scratch(apt) as folder:
+        root = folder / "root"
+        owners = _unpack_all(apt, list(packages.values()), folder / "debs", root)
+        found = _libraries(root, recipe)
+        used = {owners[path.resolve().relative_to(root.resolve())] for path in found.values()}
+        used |= {owners[Path(program)] for program in recipe.programs}
+    chosen = [packages[name] for name in sorted(used | set(recipe.kept))]
+    return Pin(upstream(packages[recipe.main].version), tuple(chosen))
+
+
+def resolve(recipe: Recipe, pinned: Pin | None, apt: Apt, *, update: bool = False) -> Pin:
+    """The pin of a recipe: the locked one, or the archive's newest when there is none or ``update``."""
+    return pinned if pinned is not None and not update else pin(recipe, apt)
+
+
+def lookup(recipe: Recipe, pinned: Pin, cache: Cache) -> Bundle | None:
+    """The bundle when it is in the cache and whole (every file there with its size), else None."""
+    folder = cache.entry("tools", pinned.digest)
+    try:
+        loaded = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        ok = _is_whole(folder, loaded, recipe)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Bundle(recipe.name, folder, str(loaded["version"]), pinned.digest) if ok else None
+
+
+def ensure(recipe: Recipe, pinned: Pin, cache: Cache, apt: Apt) -> Bundle:
+    """The bundle, made when it is not in the cache or damaged. Raises HostError when it cannot be."""
+    if (found := lookup(recipe, pinned, cache)) is not None:
+        return found
+    with cache.writing("tools", pinned.digest):
+        if (found := lookup(recipe, pinned, cache)) is None:
+            _make(recipe, pinned, cache, apt)
+            found = lookup(recipe, pinned, cache)
+    if found is None:
+        raise HostError(f"{cache.entry('tools', pinned.digest)}: damaged right after it was made", fix="check the disk")
+    return found
+
+
+def _make(recipe: Recipe, pinned: Pin, cache: Cache, apt: Apt) -> None:
+    with cache.storing("tools", pinned.digest) as out:
+        scratch = out / "scratch"
+        try:
+            _unpack_all(apt, pinned.packages, scratch / "debs", scratch / "root")
+        except Gone as err:
+            raise gone(apt, pinned.packages, recipe.name, err) from None
+        _fill(recipe, scratch / "root", out)
+        shutil.rmtree(scratch)
+        files = {str(p.relative_to(out)): p.stat().st_size for p in sorted(out.rglob("*")) if p.is_file()}
+        told = {
+            "format": FORMAT,
+            "name": recipe.name,
+            "version": pinned.version,
+            "digest": pinned.digest,
+            "packages": {package.name: package.version for package in pinned.packages},
+            "files": files,
+        }
+        (out / METADATA).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _fill(recipe: Recipe, root: Path, out: Path) -> None:
+    """Copy programs, the libraries they need and the recipe's files out of the unpacked packages."""
+    for program in recipe.programs:
+        _copy(_inside(root, root / program), out / program)
+    for name, path in _libraries(root, recipe).items():
+        _copy(_inside(root, path), out / LIBRARIES / name)
+    for pattern, target in recipe.files:
+        matches = [path for path in sorted(root.glob(pattern)) if path.is_file()]
+        if not matches:
+            raise HostError(f"tool {recipe.name}: its packages hold no {pattern}", fix=f"lock_update={recipe.name}")
+        for path in matches:
+            _copy(_inside(root, path), out / target / path.name)
+
+
+def _inside(root: Path, path: Path) -> Path:
+    """The file behind ``path``; a symbolic link that leaves ``root`` is refused."""
+    real = path.resolve()
+    if not real.is_relative_to(root.resolve()) or not real.is_file():
+        raise HostError(f"package file {path.name}: found no such file in its package, or a link out of it")
+    return real
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(source.stat().st_mode & 0o755 | 0o444)
+
+
+def _libraries(root: Path, recipe: Recipe) -> dict[str, Path]:
+    """Library name to file for all programs of the recipe. Raises HostError for one that no package has."""
+    folders = [root / name for name in _LIBRARY_FOLDERS]
+    every: dict[str, Path] = {}
+    for program in recipe.programs:
+        try:
+            found, missing = needed_libraries(root / program, folders)
+        except (BadElf, OSError) as err:
+            raise HostError(f"tool {recipe.name}: {program}: {err}", fix=f"lock_update={recipe.name}") from None
+        if missing:
+            raise HostError(
+                f"tool {recipe.name}: {program} needs {', '.join(sorted(missing))}, which none of its packages has",
+                fix=f"lock_update={recipe.name}",
+            )
+        every.update(found)
+    return every
+
+
+def _unpack_all(apt: Apt, packages: Sequence[DebPackage], debs: Path, root: Path) -> dict[Path, str]:
+    """Download and unpack; gives each file's package. The downloads are removed as they are unpacked."""
+    owners: dict[Path, str] = {}
+    for name, file in apt.download(packages, debs).items():
+        single = root.with_name(f"one-{name}")
+        unpack(file, single)
+        file.unlink()
+        for path in single.rglob("*"):
+            if path.is_file() or path.is_symlink():
+                owners[path.relative_to(single)] = name
+        _merge(single, root)
+    return owners
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move a tree into another; a folder of ``target`` is entered, never followed when it is a link."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        other = target / path.name
+        if path.is_dir() and not path.is_symlink() and other.is_dir() and not other.is_symlink():
+            _merge(path, other)
+        else:
+            path.replace(other)
+    source.rmdir()
+
+
+def _is_whole(folder: Path, loaded: Any, recipe: Recipe) -> bool:
+    files: dict[str, int] = loaded["files"]
+    return (
+        loaded["format"] == FORMAT
+        and loaded["name"] == recipe.name
+        and isinstance(loaded["version"], str)
+        and all(program in files for program in recipe.programs)
+        and all((folder / name).stat().st_size == size for name, size in files.items())
+    )
+
+
+@contextlib.contextmanager
+def _scratch(apt: Apt) -> Iterator[Path]:
+    try:
+        apt.root.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".pin-", dir=apt.root)
+    except OSError as err:
+        raise full_or_denied(err, apt.root) from err
+    with folder as name:
+        yield Path(name)

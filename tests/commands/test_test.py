@@ -1,0 +1,35 @@
+"""After a run: what failed=1 remembers, and the command that repeats a cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ktstr.commands.test import last_verdicts, reproduce
+from ktstr.config.model import CellKey
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null"])
+def test_damaged_memory_counts_as_no_memory(tmp_path: Path, content: str) -> None:
+    (tmp_path / "last.json").write_text(content)
+    assert last_verdicts(tmp_path) == {}
+
+
+def test_no_memory_before_the_first_run(tmp_path: Path) -> None:
+    assert last_verdicts(tmp_path) == {}
+
+
+def test_reproduce_pins_every_dimension_and_quotes_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
+    cell = SimpleNamespace(key=CellKey("t", "p", "./my kernel", "s", 7), point=SimpleNamespace(accel="icount"))
+    assert reproduce(cell) == (  # type: ignore[arg-type]
+        "doit test test=t preset=p 'kernel=./my kernel' scheduler=s accel=icount seed=7 rerun=1"
+    )
+
+
+def test_reproduce_says_the_command_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KTSTR_CALLED_AS", "./doit")
+    cell = SimpleNamespace(key=CellKey("t", "p", "k", "s", 7), point=SimpleNamespace(accel="icount"))
+    assert reproduce(cell).startswith("./doit test test=t ")  # type: ignore[arg-type]
