@@ -74,7 +74,7 @@ def _remember(session: Session, outcomes: list[Outcome]) -> None:
         last = {}
     last |= {o.name: o.verdict for o in outcomes if o.verdict != "not run"}
     with suppress(HostError):
-        write_atomic(path, json.dumps(last, indent=1, sort_keys=True).encode(), f"tmp.{os.getpid()}")
+        write_atomic(path, json.dumps(last, indent=1, sort_keys=True).encode())
 
 
 def last_verdicts(state: Path) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _write_junit(session: Session, cells: list[render.CellSummary]) -> None:
         return
     path = session.project.stand / target
     try:
-        write_atomic(path, render.junit(cells).encode(), f"tmp.{os.getpid()}")
+        write_atomic(path, render.junit(cells).encode())
     except HostError as err:
         session.fail(f"junit={target}", err)
 

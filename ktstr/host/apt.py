@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError, KtstrError
-from ktstr.files import full_or_denied
+from ktstr.files import full_or_denied, write_atomic
 from ktstr.host.apt_sources import (
     ALIASES,
     CODENAMES,
@@ -256,10 +256,13 @@ class Apt:
             for sub in ("state/lists/partial", "cache/archives/partial"):
                 (root / sub).mkdir(parents=True, exist_ok=True)
             (root / "status").touch()
-            _replace(root / "ktstr.sources", "\n".join(entries))
-            _replace(root / "apt.conf", _CONF.format(root=root, arch=ARCH, suite=suite))
         except OSError as err:
             raise full_or_denied(err, root) from err
+        for name, text in (
+            ("ktstr.sources", "\n".join(entries)),
+            ("apt.conf", _CONF.format(root=root, arch=ARCH, suite=suite)),
+        ):
+            write_atomic(root / name, text.encode(), setting="KTSTR_CACHE_DIR")
         return root
 
     def _machine(self, *command: str) -> str:
@@ -330,12 +333,6 @@ def _stanza(source: Source, suite: str) -> str:
         paths = dict.fromkeys([*source.signed_by.split(), *(path for path in KEYRINGS if Path(path).is_file())])
         lines += [f"Signed-By: {' '.join(paths)}"] if paths else []
     return "\n".join(lines) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
-    temp.write_text(text, encoding="utf-8")
-    temp.replace(path)
 
 
 def _unknown_suite(suite: str) -> InputError:

@@ -151,23 +151,6 @@ def _syncfs(fd: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def size_of(folder: Path) -> int:
-    """Bytes that a folder takes on disk; what is linked twice is counted once, what vanishes meanwhile not at all."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    # os.walk passes over folders that vanish or may not be entered; Path.rglob raises for the former.
-    inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
-    for path in itertools.chain([folder], inside):
-        try:
-            stat = path.lstat()
-        except OSError:
-            continue
-        if (stat.st_dev, stat.st_ino) not in seen:
-            seen.add((stat.st_dev, stat.st_ino))
-            total += stat.st_blocks * 512
-    return total
-
-
 def _swap(temp: Path, final: Path) -> None:
     """Make ``temp`` the entry. One already there changes places with it, so that a kill or an error at any moment
     leaves either entry whole; the caller removes what ``temp`` then is."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktstr.errors import HostError
-from ktstr.files import file_sha256, full_or_denied
+from ktstr.files import file_sha256, full_or_denied, replace_file
 
 if TYPE_CHECKING:
     import requests  # imported when first used: it is slow to load, and most commands fetch nothing
@@ -93,7 +93,7 @@ def download(
                 f"{url}: SHA-256 is {found}, expected {sha256}",
                 fix="try again; if it stays so, do not trust that server",
             )
-        part.replace(target)
+        replace_file(part, target)
         _forget(part)
         return found
     except OSError as err:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
+from ktstr.files import full_or_denied
 
 POLL_S = 0.1
 CMDLINE_MAX = 100
@@ -130,10 +131,8 @@ def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as e:
-        raise HostError(
-            f"lock {path}: cannot be opened: {e.strerror}", fix=f"make {path.parent} writable, with space left"
-        ) from e
+    except OSError as err:
+        raise full_or_denied(err, path, None, verb="opened") from err
 
 
 def _is_current(fd: int, path: Path) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
+from ktstr.files import full_or_denied
 from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus, read_topology
 from ktstr.host.flock import Holder, holders, refuse_remote
 
@@ -178,7 +179,7 @@ def _open(path: Path) -> int:
 
 
 def _unopened(path: Path, err: OSError) -> HostError:
-    return HostError(f"lock {path}: cannot be opened: {err.strerror}", fix="set KTSTR_LOCK_DIR to a writable folder")
+    return full_or_denied(err, path, "KTSTR_LOCK_DIR", verb="opened")
 
 
 def _busy(what: str, paths: Iterable[Path]) -> Busy:

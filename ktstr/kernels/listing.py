@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ktstr.errors import KtstrError
-from ktstr.host.cache import Cache, size_of
+from ktstr.files import disk_bytes
+from ktstr.host.cache import Cache
 from ktstr.kernels.cache import KIND, Corrupt, read_entry
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.kconfig import Kconfig, load_kconfig
@@ -77,8 +78,8 @@ def _row(path: Path) -> Row | None:
     except Corrupt as err:
         if not os.path.lexists(path):
             return None
-        return Row(path.name, path, None, size_of(path), str(err).partition(": ")[2], err.kind)
-    return Row(path.name, path, entry, size_of(path))
+        return Row(path.name, path, None, disk_bytes(path), str(err).partition(": ")[2], err.kind)
+    return Row(path.name, path, entry, disk_bytes(path))
 
 
 def leftovers(cache: Cache) -> tuple[Leftover, ...]:
@@ -89,7 +90,7 @@ def leftovers(cache: Cache) -> tuple[Leftover, ...]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             temporary = path.name.startswith(".")
             if temporary or kind != KIND:
-                found.append(Leftover(path, size_of(path), temporary))
+                found.append(Leftover(path, disk_bytes(path), temporary))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError
-from ktstr.files import file_sha256
+from ktstr.files import file_sha256, unreadable
 from ktstr.host.apt import ARCH, Apt
 from ktstr.host.cache import Cache
 from ktstr.host.download import Missing, download
@@ -92,7 +92,7 @@ def _resolve_image(spec: ImageSpec, cache: Cache) -> Resolution:
             load_image(spec.path)
         digest = file_sha256(spec.path)
     except OSError as err:
-        raise InputError(f"kernel {spec.path}: cannot be read: {err.strerror}") from None
+        raise unreadable(err, f"kernel {spec.path}") from None
     key = f"image-{digest[:12]}"
     if lookup_entry(cache, key, digest) is None:
         load_image(spec.path)  # refuse now what is no kernel, before anything runs

@@ -7,7 +7,6 @@ the graph, with the file that proves it.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from ktstr import resources
 from ktstr.config.model import Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
-from ktstr.files import file_sha256, full_or_denied
+from ktstr.files import file_sha256, write_atomic
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.elf import find_library, system_folders
@@ -68,18 +67,6 @@ class Image:
 
 def _sha(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temp.write_bytes(data)
-        temp.replace(path)
-    except OSError as err:
-        raise full_or_denied(err, path) from err
-    finally:
-        temp.unlink(missing_ok=True)
 
 
 class Artifacts:
@@ -265,7 +252,7 @@ class Artifacts:
             parts = images.base_part(agent)
             if binary is not None:
                 parts += images.scheduler_part(binary, folders)
-            _write(path, parts)
+            write_atomic(path, parts, setting="KTSTR_CACHE_DIR")
 
         task = self._step("image", name, path, make, needs)
         return Image(task, digest, path, None if binary is None else binary.name)

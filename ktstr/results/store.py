@@ -15,8 +15,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ktstr.errors import HostError, InputError
-from ktstr.files import RECORD_CAP, read_json, write_atomic
+from ktstr.errors import InputError
+from ktstr.files import RECORD_CAP, full_or_denied, read_json, write_atomic
 from ktstr.record.cell import VERDICT_EXITS, CellRecord
 from ktstr.record.codec import DecodeError, decode, encode
 
@@ -115,7 +115,7 @@ class CellStore:
                     continue
                 return path
         except OSError as e:
-            raise HostError(f"{self._root}: cannot be written: {e.strerror}", fix="make it writable") from e
+            raise full_or_denied(e, self._root, "KTSTR_RUNS_ROOT") from e
         raise AssertionError("unreachable")
 
     def _put(self, source: Path, target: Path) -> Path:
@@ -127,7 +127,7 @@ class CellStore:
                 break
             except OSError as e:
                 if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise HostError(f"{target}: cannot be written: {e.strerror}", fix="make it writable") from e
+                    raise full_or_denied(e, target, "KTSTR_RUNS_ROOT") from e
             old = self._fresh(f".old-{target.name[:16]}")
             try:
                 target.rename(old)

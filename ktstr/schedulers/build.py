@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError
+from ktstr.files import replace_file
 from ktstr.schedulers.toolchain import Toolchain, find_toolchain
 from ktstr.tools.pinned import BpfTools
 
@@ -243,5 +244,5 @@ def _publish(steps: _Steps, outdir: Path, inputs: str, btf_digest: str, warnings
     outdir.mkdir(exist_ok=True)
     (outdir / METADATA).unlink(missing_ok=True)
     for path in (steps.bpf_object, steps.binary, metadata):
-        path.replace(outdir / path.name)
+        replace_file(path, outdir / path.name)
     return SchedulerBinary(outdir / steps.name, digest, inputs, outdir / METADATA)

@@ -54,7 +54,8 @@ def test_a_store_that_cannot_be_written_makes_the_cell_an_error(tmp_path: Path) 
     run_cell(run, planned(tmp_path))
     outcome = run.outcomes[NAME]
     assert (outcome.verdict, outcome.exit_code, outcome.ran, outcome.sidecar) == ("error", 3, False, None)
-    assert outcome.reasons == (f"{run.project.cells}: cannot be written: File exists\n  fix: make it writable",)
+    fix = "move away what is there, or set KTSTR_RUNS_ROOT"
+    assert outcome.reasons == (f"{run.project.cells}: cannot be written: File exists\n  fix: {fix}",)
     assert said.getvalue() == f"[1/1] error        {NAME}\n"
     assert (run.failures, run.failed_cells(), exit_code(run)) == ({}, 1, 3)
 
