@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import threading
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
@@ -166,7 +167,7 @@ def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
     timeout = session.values["timeout"]
     assert isinstance(timeout, float)
     with cell.point.kernel.in_use():
-        result = session.plan.machine.run(spec, workdir, timeout, session.cancel)
+        result = session.plan.machine.run(spec, workdir, timeout, cast(threading.Event, session.cancel))
     guest, broken = decode_channel(result.channel.read_bytes() if result.channel.exists() else b"")
     end = _end(result.end, guest, broken, differences(guest, cell.point.topology))
     return _record(session, cell, guest, end)

@@ -7,6 +7,7 @@ import sys
 
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, InputError
 from ktstr.host.cache import Cache, cache_root
+from ktstr.host.download import Net
 from ktstr.kernels import cleaning, listing
 from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.releases import active_series, expand_range
@@ -20,7 +21,7 @@ LIST_STALL_S = 10.0
 
 def _site(run: Session) -> KernelOrg:
     base = run.environ.get("KTSTR_KERNEL_ORG")
-    return KernelOrg(base, run.environ, run.flag("offline"), LIST_CONNECT_S, LIST_STALL_S)
+    return KernelOrg(base, Net(run.environ, run.flag("offline"), LIST_CONNECT_S, LIST_STALL_S, run.cancel))
 
 
 def kernel_list(run: Session) -> None:

@@ -59,12 +59,12 @@ def lab(run: Session) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
 
-    cache = Cache(cache_root(run.environ))
+    cache = Cache(cache_root(run.environ), run.cancel)
     done = run_in_lab(
         ["sh", "-c", command],
         checkout=run.project.stand,
         cache=cache,
-        apt=Apt(cache.apt, run.flag("offline"), run.environ),
+        apt=Apt(cache.apt, run.flag("offline"), run.environ, run.cancel),
         lock=Pins(run).lock,
         environ=passed_on(run.environ),
         timeout_s=timeout,

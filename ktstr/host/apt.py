@@ -7,17 +7,16 @@ Release signature and the Packages hashes; the SHA-256 of each .deb is checked a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import full_or_denied, write_atomic
@@ -31,6 +30,7 @@ from ktstr.host.apt_sources import (
     parse_one_line,
     stanzas,
 )
+from ktstr.host.command import run
 from ktstr.host.deb import DebPackage, verify
 from ktstr.host.flock import locked
 
@@ -110,12 +110,14 @@ def _explain(what: str, output: str) -> KtstrError:
 class Apt:
     """The machine's apt, and the folder for its private roots (made when first needed).
 
-    ``offline`` forbids the network: whatever would be fetched is a HostError that names it.
+    ``offline`` forbids the network: whatever would be fetched is a HostError that names it. ``cancel`` ends what
+    runs or waits, and refuses to begin anything once it is set: every method raises Cancelled then.
     """
 
     root: Path
     offline: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
     def sources(self) -> tuple[Source, ...]:
         """Every enabled source of the machine. Raises HostError when apt is not installed."""
@@ -162,7 +164,7 @@ class Apt:
                 f"offline=1: the package lists of {suite} would be fetched", fix="run once without offline=1"
             )
         root = self._prepare(suite)
-        with locked(root / "lock", timeout_s=LOCK_S):
+        with locked(root / "lock", timeout_s=LOCK_S, cancel=self.cancel):
             try:
                 self._run(suite, "apt-get", "update", what=f"package lists of suite {suite}")
             except Gone:
@@ -281,29 +283,25 @@ class Apt:
                 fix="use a Debian 12 or 13 machine or container",
             )
         environ = {**self.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode:
-            raise _explain(what, done.stderr + done.stdout)
-        return done.stdout
+        ended = run(command, environ, self.cancel)
+        if ended.status:
+            raise _explain(what, ended.errors + ended.output)
+        return ended.output
 
 
 def gone(apt: Apt, packages: Sequence[DebPackage], name: str, err: Gone) -> HostError:
     """The error for pinned files that the archive dropped: says what the suites serve now."""
     served = []
     for package in packages:
-        with contextlib.suppress(KtstrError):
+        try:
             apt.update(package.suite)
             now = apt.resolve(package.suite, package.name)
-            if now.version != package.version:
-                served.append(f"{package.name}: {package.suite} now serves {now.version}, pinned is {package.version}")
+        except Cancelled:
+            raise
+        except KtstrError:
+            continue
+        if now.version != package.version:
+            served.append(f"{package.name}: {package.suite} now serves {now.version}, pinned is {package.version}")
         if served:
             break
     return HostError("; ".join([err.message, *served]), fix=f"pin the new version: lock_update={name}")

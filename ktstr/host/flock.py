@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 
@@ -169,12 +170,15 @@ def _timeout_error(path: Path, exclusive: bool, timeout_s: float) -> HostError:
 
 
 @contextmanager
-def locked(path: Path, exclusive: bool = True, timeout_s: float = 30.0) -> Iterator[None]:
+def locked(path: Path, exclusive: bool = True, timeout_s: float = 30.0, cancel: Cancel | None = None) -> Iterator[None]:
     """Hold a flock on ``path`` (made when missing, with its folder) for the length of the block.
 
     Polls every 100 ms for at most ``timeout_s`` seconds; 0 tries once. The file stays. Raises
-    HostError naming the holders on timeout, and for a remote filesystem or an unwritable folder.
+    HostError naming the holders on timeout, and for a remote filesystem or an unwritable folder; Cancelled
+    when ``cancel`` is set before the lock is held, also for one that is free.
     """
+    cancel = cancel or Cancel()
+    cancel.check()
     refuse_remote(path)
     operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     deadline = time.monotonic() + timeout_s
@@ -182,7 +186,8 @@ def locked(path: Path, exclusive: bool = True, timeout_s: float = 30.0) -> Itera
         left = deadline - time.monotonic()
         if left <= 0:
             raise _timeout_error(path, exclusive, timeout_s)
-        time.sleep(min(POLL_S, left))
+        cancel.wait(min(POLL_S, left))
+        cancel.check()
     try:
         yield
     finally:

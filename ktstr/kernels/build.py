@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -86,7 +85,7 @@ def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> tuple[KernelImag
         raise gone(apt, pin.packages, str(spec), err) from None
     root = scratch / "root"
     for file in files.values():
-        unpack(file, root)
+        unpack(file, root, apt.cancel)
     found = _one(root, _IMAGES)
     if found is None:
         raise HostError(f"kernel {spec}: its packages hold no kernel image", fix=f"lock_update={spec}")
@@ -118,7 +117,6 @@ class BuildOptions:
     on_progress: Callable[[Steps], None] | None = None
     force: bool = False
     clean: bool = False
-    cancel: threading.Event | None = None
 
 
 def lookup_built(recipe: Recipe, cache: Cache) -> KernelEntry | None:
@@ -178,6 +176,7 @@ def _build(
         if recipe.origin.tree is None:  # kernel_clean leaves the sources alone meanwhile
             held.enter_context(shared.reading(SOURCES, source_key(recipe.origin)))
         built = _compile(recipe, shared, place, options)
+        shared.cancel.check()
         if not already_held:
             held.enter_context(cache.writing(KIND, recipe.key))
         folder = held.enter_context(cache.storing(KIND, recipe.key))
@@ -198,7 +197,7 @@ def _compile(recipe: Recipe, shared: Cache, place: Path, options: BuildOptions) 
     )
     if recipe.origin.tree is not None:
         _check_unchanged(recipe.origin)
-        write_compile_commands(source, out, recipe.toolchain, log)
+        write_compile_commands(source, out, recipe.toolchain, log, shared.cancel)
     return built
 
 
@@ -210,7 +209,7 @@ def _compile_options(recipe: Recipe, shared: Cache, log: Path, options: BuildOpt
         on_progress=options.on_progress,
         expected=_expected_steps(recipe, shared),
         clean=options.clean,
-        cancel=options.cancel,
+        cancel=shared.cancel,
     )
 
 

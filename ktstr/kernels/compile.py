@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.kernels.kconfig import Kconfig, LostOptions, check_bootable, verify
@@ -40,7 +40,7 @@ class CompileOptions:
     on_progress: Callable[[Steps], None] | None = None
     expected: int | None = None
     clean: bool = False
-    cancel: threading.Event | None = None
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
 
 def compile_kernel(
@@ -135,10 +135,12 @@ def _stands(stamp: Path, said: str, source: Path) -> bool:
     )
 
 
-def write_compile_commands(source: Path, out: Path, toolchain: KernelToolchain, log: Path) -> str | None:
+def write_compile_commands(
+    source: Path, out: Path, toolchain: KernelToolchain, log: Path, cancel: Cancel
+) -> str | None:
     """``compile_commands.json`` beside the objects of a local tree, for editors. Gives why it could not be made."""
     try:
-        Make(source, out, toolchain, log).run(["compile_commands.json"])
+        Make(source, out, toolchain, log, cancel=cancel).run(["compile_commands.json"])
     except BuildFailed as err:
         return str(err)
     return None

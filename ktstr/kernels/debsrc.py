@@ -67,10 +67,10 @@ def fetch_source(pin: Pin, apt: Apt, folder: Path, *, name: str = "", on_bytes: 
         (file,) = apt.download(pin.packages, scratch).values()
     except Gone as err:
         raise gone(apt, pin.packages, name or pin.packages[0].name, err) from None
-    unpack(file, scratch / "root")
+    unpack(file, scratch / "root", apt.cancel)
     file.unlink()
     archive = _tarball(scratch / "root", pin.packages[0])
-    extract(archive, folder, on_bytes=on_bytes)
+    extract(archive, folder, on_bytes=on_bytes, cancel=apt.cancel)
     shutil.rmtree(scratch)
 
 

@@ -195,7 +195,7 @@ def _pin(spec: Spec, cache: Cache, apt: Apt, site: KernelOrg) -> AnyPin:
     if isinstance(spec, GitSpec):
         from ktstr.kernels.git import remote_commit
 
-        return GitPin(remote_commit(spec.url, spec.ref, offline=apt.offline))
+        return GitPin(remote_commit(spec.url, spec.ref, site.net))
     if isinstance(spec, DebSourceSpec):
         from ktstr.kernels.debsrc import pin_source
 
@@ -228,10 +228,7 @@ def _first_sight(version: Version, cache: Cache, site: KernelOrg) -> str:
     archive = download_path(url, cache)
     try:
         with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
-            digest = download(
-                url, archive, None, environ=site.environ, offline=site.offline,
-                limit_bytes=MAX_CANDIDATE, connect_s=site.connect_s, stall_s=site.stall_s,
-            )  # fmt: skip
+            digest = download(url, archive, None, site.net, limit_bytes=MAX_CANDIDATE)
             _check_gzip(archive, url)
             return digest
     except Missing:

@@ -96,7 +96,7 @@ def _make(pinned: Pin, cache: Cache, apt: Apt) -> None:
         except Gone as err:
             raise gone(apt, pinned.packages, NAME, err) from None
         for file in files.values():
-            unpack(file, root)
+            unpack(file, root, apt.cancel)
         (out / "vmlinux").write_bytes(_vmlinux(root))
         ordered = load_order(MODULES, module_files(root))
         shutil.rmtree(root)

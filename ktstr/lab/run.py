@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
 from ktstr.host.apt import Apt
@@ -75,7 +77,7 @@ def run_in_lab(
     timeout_s: float,
     writable: Path | None = None,
     sink: Callable[[bytes], None] = lambda _: None,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:
     """Run ``command`` as root in the lab, in the folder ``checkout``; ``sink`` gets its output as it comes.
@@ -90,7 +92,7 @@ def run_in_lab(
     request = Request(tuple(command), _folder(checkout), environ, None if writable is None else _folder(writable))
     with _scratch() as work:
         lab = prepare(cache, apt, lock, work)
-        return run(lab, request, work, timeout_s, sink, cancel or threading.Event(), memory_mib)
+        return run(lab, request, work, timeout_s, sink, cancel or Cancel(), memory_mib)
 
 
 def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
@@ -103,7 +105,7 @@ def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
 
 
 def run(
-    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event,
+    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: Cancel,
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:  # fmt: skip
     """Run a request with files in the folder ``work``. As ``run_in_lab``."""
@@ -123,7 +125,7 @@ def run(
 
 
 def _attempt(
-    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event, memory_mib: int
+    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: Cancel, memory_mib: int
 ) -> tuple[Ended, bytes]:
     for path in (files.output, files.status, files.console):
         path.write_bytes(b"")
@@ -134,7 +136,7 @@ def _attempt(
     )
     argv = (*lab.tool.argv_prefix, *qemu_args(files, memory_mib))
     with following(files.output, sink):
-        ended = supervise(argv, lab.tool.env, files.emulator, limits, cancel)
+        ended = supervise(argv, lab.tool.env, files.emulator, limits, cast(threading.Event, cancel))
     return ended, files.output.read_bytes()
 
 

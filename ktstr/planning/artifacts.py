@@ -74,8 +74,8 @@ class Artifacts:
 
     def __init__(self, session: Session, config: Config) -> None:
         self._session, self._config = session, config
-        self.cache = Cache(cache_root(session.environ))
-        self._apt = Apt(self.cache.apt, session.flag("offline"), session.environ)
+        self.cache = Cache(cache_root(session.environ), session.cancel)
+        self._apt = Apt(self.cache.apt, session.flag("offline"), session.environ, session.cancel)
         self._pins = Pins(session)
         self._steps: dict[str, dict[str, Step]] = {family: {} for family in FAMILIES}
         self.kernels = Kernels(session, config, self.cache, self._apt, self._pins, self._step)

@@ -12,6 +12,7 @@ from ktstr.config.model import Config, KernelDecl
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
+from ktstr.host.download import Net
 from ktstr.host.reserve import lock_dir, share
 from ktstr.kernels import build, labels
 from ktstr.kernels.build import BuildOptions, build_kernel, ensure, lookup_built, metadata_path
@@ -93,7 +94,10 @@ class Kernels:
     def __init__(self, session: Session, config: Config, cache: Cache, apt: Apt, pins: Pins, step: AddStep) -> None:
         self._session, self._config, self._pins, self._step = session, config, pins, step
         self._cache, self._apt = cache, apt
-        self._site = KernelOrg(session.environ.get("KTSTR_KERNEL_ORG"), session.environ, session.flag("offline"))
+        self._site = KernelOrg(
+            session.environ.get("KTSTR_KERNEL_ORG"),
+            Net(session.environ, session.flag("offline"), cancel=session.cancel),
+        )
         self._kernels: dict[str, Kernel] = {}
 
     def __getitem__(self, name: str) -> Kernel:
@@ -204,7 +208,8 @@ class Kernels:
         recipe = self._recipe(decl, origin, folder)
         if not recipe.stored:
             label += "_dirty"
-        cache = self._cache if recipe.stored else Cache(self._session.project.runs_root / UNSTORED)
+        unstored = Cache(self._session.project.runs_root / UNSTORED, self._session.cancel)
+        cache = self._cache if recipe.stored else unstored
         needs = () if origin.tree is not None else (self._source(label, origin, recipe),)
         task = self._step(
             "kernel",
@@ -250,7 +255,7 @@ class Kernels:
                     return
                 told = session.progress.building(label)
                 force, clean = session.flag("force"), session.flag("clean")
-                build_kernel(recipe, cache, self._cache, BuildOptions(cpus, told, force, clean, session.cancel))
+                build_kernel(recipe, cache, self._cache, BuildOptions(cpus, told, force, clean))
 
 
 def commit_of(origin: Origin) -> str | None:

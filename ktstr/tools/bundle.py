@@ -191,7 +191,7 @@ def _unpack_all(apt: Apt, packages: Sequence[DebPackage], debs: Path, root: Path
     owners: dict[Path, str] = {}
     for name, file in apt.download(packages, debs).items():
         single = root.with_name(f"one-{name}")
-        unpack(file, single)
+        unpack(file, single, apt.cancel)
         file.unlink()
         for path in single.rglob("*"):
             if path.is_file() or path.is_symlink():

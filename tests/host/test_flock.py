@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.host import flock
 from ktstr.host.flock import Mount, holders, locked, mount_of, parse_flock_pids, parse_mountinfo
+from tests.host.waits import cancelled_soon, held_elsewhere
 
 MOUNTINFO = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -127,3 +129,17 @@ def test_a_folder_that_cannot_be_made_is_a_host_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot be opened"), locked(tmp_path / "file" / "x.lock"):
         pass
+
+
+def test_a_cancelled_wait_for_another_process_ends_at_once(tmp_path: Path) -> None:
+    cancel = Cancel()
+    with held_elsewhere(tmp_path / "x.lock"), cancelled_soon(cancel), locked(tmp_path / "x.lock", cancel=cancel):
+        raise AssertionError("somebody else has it")
+
+
+def test_once_cancelled_a_free_lock_is_refused_too(tmp_path: Path) -> None:
+    cancel = Cancel()
+    cancel.set()
+    with pytest.raises(Cancelled), locked(tmp_path / "x.lock", cancel=cancel):
+        pass
+    assert not (tmp_path / "x.lock").exists()
