@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.project import front_end, project, python
 from benchmarks.table import Row, interleaved
-from ktstr.results.store import RECORD, dump_record, load_record
+from ktstr.results.store import RECORD, dump_record, folder_name, load_record
 
 CELLS = 2000
 SEEDS = 100
@@ -65,7 +65,7 @@ def fill(folder: Path) -> None:
     store = folder / "target" / "ktstr" / ".cells"
     measured = load_record(next(store.glob(f"*/{RECORD}")))
     for digest in digests(folder):
-        path = store / digest / RECORD
+        path = store / folder_name(digest) / RECORD
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(dump_record(replace(measured, input_digest=digest)))
 

@@ -8,7 +8,6 @@ cannot do is an outcome too.
 from __future__ import annotations
 
 import itertools
-import shutil
 import threading
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -145,14 +144,12 @@ def _measure(session: Session, cell: CellPlan) -> Outcome | None:
         if not held:
             return None
         session.progress.cell_started(cell.name)
-        workdir = _store(session).begin(cell.input_digest)
-        try:
-            record = _boot(session, cell, workdir)
-            return _keep(session, cell, workdir, record)
-        except OSError as err:
-            raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
-        finally:
-            shutil.rmtree(workdir, ignore_errors=True)
+        with _store(session).working(cell.input_digest) as workdir:
+            try:
+                record = _boot(session, cell, workdir)
+                return _keep(session, cell, workdir, record)
+            except OSError as err:
+                raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
 
 
 def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:

@@ -20,7 +20,7 @@ from ktstr.errors import HostError
 from ktstr.files import write_atomic
 from ktstr.results import view
 from ktstr.results.sidecar import run_source
-from ktstr.results.store import RECORD
+from ktstr.results.store import RECORD, folder_name
 from ktstr.tasks.session import Outcome, Session
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Remembered:
         row = self._rows.get(cell.name)
         if row is None or row.digest != cell.input_digest or row.basis != cell.point.basis:
             return None
-        folder, (root, stamp) = f"{self._cells}/{row.digest}", self._run(row.kernel)
+        folder, (root, stamp) = f"{self._cells}/{folder_name(row.digest)}", self._run(row.kernel)
         published = f"{root}/{row.place}"
         if not _untouched(row, f"{folder}/{RECORD}", published, stamp):
             return None
@@ -127,7 +127,7 @@ class Remembered:
         sidecar = outcome.sidecar or {}
         kernel = sidecar["kernel_version"]
         try:
-            record = (self._session.project.cells / cell.input_digest / RECORD).stat()
+            record = (self._session.project.cells / folder_name(cell.input_digest) / RECORD).stat()
             size = path.stat().st_size
         except OSError:
             return None

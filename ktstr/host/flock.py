@@ -136,7 +136,7 @@ def _open(path: Path) -> int:
         raise full_or_denied(err, path, None, verb="opened") from err
 
 
-def _is_current(fd: int, path: Path) -> bool:
+def is_current(fd: int, path: Path) -> bool:
     """Whether ``path`` still names the file behind ``fd``: someone may have removed the folder."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
@@ -144,12 +144,15 @@ def _is_current(fd: int, path: Path) -> bool:
         return False
 
 
-def _attempt(path: Path, operation: int) -> int | None:
-    """One try: a descriptor that holds the lock on the file now at ``path``, or None."""
+def try_lock(path: Path, operation: int) -> int | None:
+    """One try: a descriptor that holds the lock on the file now at ``path``, made when missing; or None.
+
+    ``operation`` is LOCK_EX or LOCK_SH. Raises HostError when the file cannot be opened or locked.
+    """
     fd = _open(path)
     try:
         fcntl.flock(fd, operation | fcntl.LOCK_NB)
-        if _is_current(fd, path):
+        if is_current(fd, path):
             return fd
     except OSError as e:
         if e.errno not in (errno.EWOULDBLOCK, errno.EINTR):
@@ -182,7 +185,7 @@ def locked(path: Path, exclusive: bool = True, timeout_s: float = 30.0, cancel: 
     refuse_remote(path)
     operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     deadline = time.monotonic() + timeout_s
-    while (fd := _attempt(path, operation)) is None:
+    while (fd := try_lock(path, operation)) is None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise _timeout_error(path, exclusive, timeout_s)

@@ -14,7 +14,7 @@ from ktstr.cells.publish import publish
 from ktstr.cells.remembered import FILE, Remembered, Row, read_rows, sources_digest, write_rows
 from ktstr.planning.plan import CellPlan, Plan
 from ktstr.progress import Progress
-from ktstr.results.store import RECORD
+from ktstr.results.store import RECORD, folder_name
 from ktstr.results.view import Epoch
 from ktstr.tasks.session import Outcome, Session
 from tests.cells.test_cell import planned
@@ -39,7 +39,7 @@ def session(folder: Path, token: str, **environ: str) -> Session:
 def judged(run: Session, **changes: object) -> Path:
     """The cell as judged and published by ``run``; its published sidecar."""
     cell = planned(run.project.root)
-    record = run.project.cells / cell.input_digest / RECORD
+    record = run.project.cells / folder_name(cell.input_digest) / RECORD
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text("{}")
     whole = sidecar(input_digest=cell.input_digest, preset="one", kernel_version="7.2")
@@ -60,7 +60,7 @@ def test_what_was_judged_and_published_stands(tmp_path: Path) -> None:
     outcome = found(session(tmp_path, "b"))
     assert outcome is not None
     assert (outcome.verdict, outcome.reasons, outcome.ran, outcome.seconds) == ("pass", ("why",), False, 1.5)
-    assert outcome.files == (f"{tmp_path}/target/ktstr/.cells/{'c' * 64}/console.log",)
+    assert outcome.files == (f"{tmp_path}/target/ktstr/.cells/{'c' * 16}/console.log",)
 
 
 def test_it_is_published_again_without_being_read_and_belongs_to_the_new_session(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_published_sidecar_that_someone_touched_does_not_stand(
 )
 def test_a_record_that_changed_does_not_stand(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     judged(session(tmp_path, "a"))
-    damage(tmp_path / "target/ktstr/.cells" / ("c" * 64) / RECORD)
+    damage(tmp_path / "target/ktstr/.cells" / ("c" * 16) / RECORD)
     assert found(session(tmp_path, "b")) is None
 
 

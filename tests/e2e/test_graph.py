@@ -18,6 +18,7 @@ import pygit2
 import pytest
 
 from ktstr.commands.variables import VARIABLES
+from ktstr.results.store import folder_name
 from ktstr.tasks.table import TASKS
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
@@ -185,7 +186,7 @@ def test_a_commit_in_the_project_reruns_none_and_names_the_new_run_directory(pro
 def test_removing_one_result_reruns_one(project: UserProject) -> None:
     _, report = project.test()
     digest = project.sidecar(report["cells"][2])["input_digest"]
-    shutil.rmtree(project.path / "target/ktstr/.cells" / digest)
+    shutil.rmtree(project.path / "target/ktstr/.cells" / folder_name(digest))
     code, report = project.test()
     assert (code, _ran(report)) == (0, [NAMES[2]])
 
@@ -194,7 +195,7 @@ def test_removing_one_result_reruns_one(project: UserProject) -> None:
 def test_a_damaged_result_is_measured_again(project: UserProject, damage: str) -> None:
     _, report = project.test()
     digest = project.sidecar(report["cells"][0])["input_digest"]
-    record = project.path / "target/ktstr/.cells" / digest / "record.json"
+    record = project.path / "target/ktstr/.cells" / folder_name(digest) / "record.json"
     record.write_text(damage)
     assert "run: " in project.doit("test", "dry_run=1", "test=alpha", "preset=one").stdout
     if damage == "{":  # one boot is enough: the three differ in reading only
