@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,20 +19,11 @@ from pathlib import Path
 from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
+from ktstr.host.mounts import mount_of, read_mounts
 
 POLL_S = 0.1
 CMDLINE_MAX = 100
 REMOTE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "afs"})
-_OCTAL = re.compile(r"\\([0-3][0-7]{2})")
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One line of ``/proc/self/mountinfo``: device as ``major:minor`` in decimal, mount point, type."""
-
-    device: tuple[int, int]
-    point: str
-    fstype: str
 
 
 @dataclass(frozen=True)
@@ -45,30 +35,6 @@ class Holder:
 
     def __str__(self) -> str:
         return f"pid={self.pid} cmd={self.cmdline}"
-
-
-def parse_mountinfo(text: str) -> tuple[Mount, ...]:
-    """Read ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)); lines of another shape are left out."""
-    mounts = []
-    for line in text.splitlines():
-        before, dash, after = line.partition(" - ")
-        fields, kind = before.split(" "), after.split(" ")
-        major, colon, minor = fields[2].partition(":") if len(fields) > 5 else ("", "", "")
-        if dash and colon and major.isdecimal() and minor.isdecimal():
-            point = _OCTAL.sub(lambda m: chr(int(m.group(1), 8)), fields[4])
-            mounts.append(Mount((int(major), int(minor)), point, kind[0]))
-    return tuple(mounts)
-
-
-def mount_of(path: Path, mounts: tuple[Mount, ...]) -> Mount | None:
-    """The mount that holds ``path``: the longest mount point above it, the latest of equals."""
-    real = os.path.realpath(path)
-    best: Mount | None = None
-    for mount in mounts:
-        inside = real == mount.point or real.startswith(mount.point.rstrip("/") + "/")
-        if inside and (best is None or len(mount.point) >= len(best.point)):
-            best = mount
-    return best
 
 
 def parse_flock_pids(text: str, device: tuple[int, int], inode: int) -> tuple[int, ...]:
@@ -97,16 +63,9 @@ def _cmdline(pid: int) -> str:
     return text if len(text) <= CMDLINE_MAX else text[:CMDLINE_MAX] + "…"
 
 
-def _mounts() -> tuple[Mount, ...]:
-    try:
-        return parse_mountinfo(Path("/proc/self/mountinfo").read_text(errors="replace"))
-    except OSError:
-        return ()
-
-
 def holders(path: Path) -> tuple[Holder, ...]:
     """Who holds a flock on ``path`` now; empty when nobody does or it cannot be known."""
-    mount = mount_of(path, _mounts())
+    mount = mount_of(path, read_mounts())
     try:
         inode = path.stat().st_ino
         text = Path("/proc/locks").read_text(errors="replace")
@@ -119,7 +78,7 @@ def holders(path: Path) -> tuple[Holder, ...]:
 
 def refuse_remote(path: Path) -> None:
     """Raise HostError when ``path`` (or the folder it will be in) is on a remote or FUSE filesystem."""
-    mount = mount_of(path, _mounts())
+    mount = mount_of(path, read_mounts())
     kind = "" if mount is None else mount.fstype
     if kind in REMOTE_FILESYSTEMS or kind == "fuse" or kind.startswith("fuse."):
         raise HostError(

@@ -2,6 +2,10 @@
 
 A run that must not be disturbed takes its LLCs exclusively; builds and ordinary runs share LLCs. A lock
 ends with the process that holds it.
+
+Whoever needs tokens of this process's pool (``ktstr.cells.tokens``) too takes them first, and CPUs of the host while
+it holds them: one order for guests and kernel builds. A build that held CPUs and waited for tokens stood against an
+undisturbed run that held the tokens and waited for all CPUs, each until its timeout.
 """
 
 from __future__ import annotations
@@ -9,14 +13,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
 from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus, read_topology
 from ktstr.host.flock import Holder, holders, refuse_remote
+
+RETRY_S = 0.2
 
 
 class Busy(HostError):
@@ -42,6 +50,33 @@ class Reservation:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+
+
+def waiting(
+    take: Callable[[], Reservation],
+    timeout_s: float,
+    cancel: Cancel,
+    waits: Callable[[str], None] = lambda _: None,
+) -> Reservation:
+    """What ``take`` reserves (``share`` or ``exclude``), waiting while others have it.
+
+    ``waits`` is told once who has it, if there is a wait. Raises Busy naming the holders after ``timeout_s``,
+    Cancelled, and what ``take`` raises besides Busy.
+    """
+    cancel.check()
+    deadline = time.monotonic() + timeout_s
+    noticed = False
+    while True:
+        try:
+            return take()
+        except Busy as err:
+            if time.monotonic() >= deadline:
+                raise
+            if not noticed:
+                waits(err.message)
+                noticed = True
+        cancel.wait(RETRY_S)
+        cancel.check()
 
 
 def lock_dir(environ: Mapping[str, str]) -> Path:

@@ -12,8 +12,9 @@ from ktstr.config.model import Config, KernelDecl
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
+from ktstr.host.cpu_topology import allowed_cpus
 from ktstr.host.download import Net
-from ktstr.host.reserve import lock_dir, share
+from ktstr.host.reserve import lock_dir, share, waiting
 from ktstr.kernels import build, labels
 from ktstr.kernels.build import BuildOptions, build_kernel, ensure, lookup_built, metadata_path
 from ktstr.kernels.cache import KIND, lookup_entry
@@ -33,6 +34,7 @@ from ktstr.tasks.session import Session
 
 UNSTORED = ".unstored"  # below the runs root: kernels of trees with uncommitted changes
 BUILD_MIB = 2048
+CPUS_WAIT_S = 7200.0  # for runs that have the host to themselves
 
 
 @dataclass(frozen=True)
@@ -245,17 +247,19 @@ class Kernels:
         )
 
     def _build(self, label: str, recipe: Recipe, cache: Cache) -> None:
-        """Build on CPUs that no undisturbed run has for itself, while no cell of this run needs them."""
+        """Build on CPUs that no undisturbed run has for itself, while no cell of this run needs them.
+
+        Tokens first, then CPUs, as ``ktstr.host.reserve`` has it.
+        """
         session = self._session
-        cap = session.number("cpu_cap")
-        with share(cap, lock_dir(session.environ)) as reserved:
-            cpus = reserved.cpus
-            with session.tokens.hold(len(cpus), BUILD_MIB, session.cancel) as held:
-                if not held:
-                    return
-                told = session.progress.building(label)
+        cap, folder = session.number("cpu_cap"), lock_dir(session.environ)
+        with session.tokens.hold(cap or len(allowed_cpus()), BUILD_MIB, session.cancel) as held:
+            if not held:
+                return
+            with waiting(lambda: share(cap, folder), CPUS_WAIT_S, session.cancel, session.progress.step) as reserved:
+                on_progress = session.progress.building(label)
                 force, clean = session.flag("force"), session.flag("clean")
-                build_kernel(recipe, cache, self._cache, BuildOptions(cpus, told, force, clean))
+                build_kernel(recipe, cache, self._cache, BuildOptions(reserved.cpus, on_progress, force, clean))
 
 
 def commit_of(origin: Origin) -> str | None:

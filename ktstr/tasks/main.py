@@ -232,23 +232,25 @@ def _execute(session: Session, namespace: dict[str, Any]) -> int:
 
 
 def usable_cpus() -> int:
-    """Host CPUs this process may run on."""
-    return len(os.sched_getaffinity(0))
+    """Host CPUs this process may run on, and has time on."""
+    from ktstr.host.limits import usable  # most command lines run nothing
+
+    return usable().cpus
 
 
 def _session(project: Project, words: Sequence[str], values: dict[str, Value]) -> Session:
+    from ktstr.host.limits import usable
     from ktstr.results.view import epoch
 
     jobs = values.get("jobs")
     cpus = jobs if isinstance(jobs, int) else usable_cpus()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     return Session(
         project,
         tuple(words),
         values,
         dict(os.environ),
         Progress(sys.stderr),
-        TokenPool(cpus, memory * 3 // 4),
+        TokenPool(cpus, usable().memory_mib * 3 // 4),
         epoch(os.environ),
     )
 
