@@ -38,6 +38,7 @@ ARCH = "amd64"
 KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
 HELPER = "/usr/lib/apt/apt-helper"
 LOCK_S = 300.0
+_EXPERIMENTAL = ("experimental", "rc-buggy")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _SUITE_NAME = re.compile(r"[a-z][a-z0-9-]*(/updates)?")
 _URI_LINE = re.compile(r"'([^']+)' ([^_ ]+)_([^_ ]+)_([^_ ]+)\.deb (\d+) SHA256:([0-9a-f]{64})")
@@ -70,7 +71,15 @@ class Gone(HostError):
 
 
 def suites_for(suite: str) -> tuple[str, ...]:
-    """The suites a root for ``suite`` needs: backports and security updates build on their base."""
+    """The suites a root for ``suite`` needs, itself first: those that are no whole distribution lean on another.
+
+    Backports and updates build on their release, backports-sloppy on backports too, and experimental (whose codename
+    is rc-buggy) on sid: it has only what is newer there (wiki.debian.org/DebianExperimental).
+    """
+    if suite in _EXPERIMENTAL:
+        return (suite, "sid")
+    if suite.endswith("-sloppy"):
+        return (suite, *suites_for(suite.removesuffix("-sloppy")))
     base = re.sub(r"(-backports|-security|-updates|-proposed-updates|/updates)$", "", suite)
     return (suite,) if base == suite else (suite, base)
 

@@ -191,3 +191,25 @@ def test_a_cancelled_wait_for_the_lists_begins_nothing_more(archive: Archive, tm
         with pytest.raises(Cancelled):
             begin()
     assert archive.requests == []
+
+
+def test_experimental_leans_on_sid_and_sloppy_backports_on_backports() -> None:
+    assert suites_for("experimental") == ("experimental", "sid")
+    assert suites_for("rc-buggy") == ("rc-buggy", "sid")
+    assert suites_for("trixie-backports-sloppy") == ("trixie-backports-sloppy", "trixie-backports", "trixie")
+    assert suites_for("sid") == ("sid",)
+
+
+def test_a_package_of_experimental_gets_what_it_depends_on_from_sid(archive: Archive, tmp_path: Path) -> None:
+    older = [archive.deb(name, version, {}) for name, version in (("hello-tool", "1.0"), ("libhello1", "2"))]
+    archive.serve("sid", *older, archive.deb("linux-base", "4", {}))
+    newer = archive.deb("hello-tool", "1.1~exp1", {}, depends="libhello1 (>= 2), linux-base")
+    archive.serve("experimental", newer, more="NotAutomatic: yes\n")
+    machine = archive.machine(tmp_path / "apt")
+    found = machine.closure("experimental", ["hello-tool"])
+    assert {package.name: package.version for package in found} == {
+        "hello-tool": "1.1~exp1",
+        "libhello1": "2",
+        "linux-base": "4",
+    }
+    assert machine.resolve("experimental", "hello-tool").version == "1.1~exp1"
