@@ -41,8 +41,8 @@ def run(command: Sequence[str], environ: Mapping[str, str], cancel: Cancel) -> E
         process = start(command, environ, errors)
         output = b"".join(read(process, cancel))
         errors.seek(0)
-        said = errors.read()
-    return Ended(process.wait(), output.decode("utf-8", "replace"), said.decode("utf-8", "replace"))
+        written = errors.read()
+    return Ended(process.wait(), output.decode("utf-8", "replace"), written.decode("utf-8", "replace"))
 
 
 def start(command: Sequence[str], environ: Mapping[str, str], errors: int | IO[bytes]) -> subprocess.Popen[bytes]:

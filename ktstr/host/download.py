@@ -287,14 +287,15 @@ def _whole(done: int, total: int | None) -> None:
 
 def _transfer(url: str, part: Path, limit: int, on_bytes: OnBytes | None, net: Net) -> None:
     """One attempt: go on behind ``part`` when it is of this file, else begin anew."""
-    had, tag = _resumable(url, part)
-    headers = {"Range": f"bytes={had}-", "If-Range": tag} if had else {}
+    had = _resumable(url, part)
+    headers = {"Range": f"bytes={had.size}-", "If-Range": had.tag} if had.size else {}
     with closing(_request("GET", url, headers, net)) as answer:
         if answer.status_code == 416:
             _forget(part)  # it is shorter now, or was whole: begin anew
             raise _TryAgain("the part here does not fit the file there")
         _check(url, answer)
-        done, total = _extent(answer, had, part)
+        extent = _extent(answer, had.size, part)
+        done, total = extent.begin, extent.total
         _within(url, total or 0, limit)
         with part.open("ab" if done else "wb") as file:
             _note(url, part, answer.headers.get("ETag", ""))  # after the old part is emptied: it is not of this tag
@@ -309,18 +310,26 @@ def _transfer(url: str, part: Path, limit: int, on_bytes: OnBytes | None, net: N
         _whole(done, total)
 
 
-def _extent(answer: requests.Response, had: int, part: Path) -> tuple[int, int | None]:
-    """Where the body begins in the file, and how long the file is; None when not told."""
+@dataclass(frozen=True)
+class _Extent:
+    """Where an answer's body begins in the file, and how long the file is; None when not known. In bytes."""
+
+    begin: int
+    total: int | None
+
+
+def _extent(answer: requests.Response, had: int, part: Path) -> _Extent:
+    """What the answer to a request from byte ``had`` on holds. A part that does not fit it is removed."""
     length = _length(answer)
     if answer.status_code != 206:
-        return 0, length
-    told = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    if not had or told is None or int(told[1]) != had:
+        return _Extent(0, length)
+    span = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if not had or span is None or int(span[1]) != had:
         _forget(part)
         raise _TryAgain("it answered with another range than was asked for")
-    if told[2] != "*":
-        return had, int(told[2])
-    return had, None if length is None else had + length
+    if span[2] != "*":
+        return _Extent(had, int(span[2]))
+    return _Extent(had, None if length is None else had + length)
 
 
 def _note_path(part: Path) -> Path:
@@ -333,14 +342,22 @@ def _note(url: str, part: Path, tag: str) -> None:
     _note_path(part).write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
 
 
-def _resumable(url: str, part: Path) -> tuple[int, str]:
+@dataclass(frozen=True)
+class _Part:
+    """What an earlier transfer left: its size in bytes, 0 for nothing to go on with, and its strong validator."""
+
+    size: int
+    tag: str
+
+
+def _resumable(url: str, part: Path) -> _Part:
     try:
-        told = json.loads(_note_path(part).read_text(encoding="utf-8"))
-        if told["url"] == url and _STRONG_TAG.fullmatch(told["etag"]):
-            return part.stat().st_size, told["etag"]
+        note = json.loads(_note_path(part).read_text(encoding="utf-8"))
+        if note["url"] == url and _STRONG_TAG.fullmatch(note["etag"]):
+            return _Part(part.stat().st_size, note["etag"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return 0, ""
+    return _Part(0, "")
 
 
 def _forget(part: Path) -> None:

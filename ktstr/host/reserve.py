@@ -130,9 +130,9 @@ def share(
         if _count(taken, allowed) >= target:
             break
         path = llc_lock(folder, llc.index)
-        more, busy = _take([path], fcntl.LOCK_SH)
-        if busy is None:
-            fds += more
+        locks = _take([path], fcntl.LOCK_SH)
+        if locks.busy is None:
+            fds += locks.fds
             taken.append(llc)
         else:
             blocked.append(path)
@@ -167,17 +167,25 @@ def exclude(
     blocked: list[Path] = []
     for first in range(0, len(fitting) - llcs_needed + 1, max(1, llcs_needed)):
         slot = fitting[first : first + llcs_needed]
-        fds, busy = _take([llc_lock(folder, llc.index) for llc in slot], fcntl.LOCK_EX)
-        if busy is None:
+        locks = _take([llc_lock(folder, llc.index) for llc in slot], fcntl.LOCK_EX)
+        if locks.busy is None:
             cpus = [cpu for llc in slot for cpu in llc.cpus if cpu in allowed]
             nodes = sorted({llc.node for llc in slot if llc.node is not None})
-            return Reservation(tuple(cpus), tuple(llc.index for llc in slot), tuple(nodes), fds)
-        blocked.append(busy)
+            return Reservation(tuple(cpus), tuple(llc.index for llc in slot), tuple(nodes), locks.fds)
+        blocked.append(locks.busy)
     raise _busy("all LLC slots busy", blocked)
 
 
-def _take(paths: Sequence[Path], operation: int) -> tuple[list[int], Path | None]:
-    """Lock all or none, without waiting: the descriptors, or the first path that somebody else holds."""
+@dataclass(frozen=True)
+class _Locks:
+    """The descriptors that hold locks; or none, and the first path that somebody else holds."""
+
+    fds: list[int]
+    busy: Path | None = None
+
+
+def _take(paths: Sequence[Path], operation: int) -> _Locks:
+    """Lock all or none, without waiting."""
     fds: list[int] = []
     for path in paths:
         fd = _open(path)
@@ -188,9 +196,9 @@ def _take(paths: Sequence[Path], operation: int) -> tuple[list[int], Path | None
             for one in fds:
                 os.close(one)
             if err.errno == errno.EWOULDBLOCK:
-                return [], path
+                return _Locks([], path)
             raise HostError(f"lock {path}: flock failed: {err.strerror}") from err
-    return fds, None
+    return _Locks(fds)
 
 
 def _open(path: Path) -> int:

@@ -67,17 +67,25 @@ def _make(resolution: Resolution, cache: Cache, apt: Apt) -> None:
         source: dict[str, object]
         if isinstance(spec, DebSpec):
             assert resolution.pin is not None, "a distribution kernel is always pinned"
-            image, config = _fetch(spec, resolution.pin, folder / "scratch", apt)
+            prebuilt = _fetch(spec, resolution.pin, folder / "scratch", apt)
             packages = {package.name: package.sha256 for package in resolution.pin.packages}
             source = {"type": "deb", "suite": spec.suite, "flavour": spec.flavour}
             source |= {"package_version": resolution.version, "packages": packages}
         else:
-            image, config = load_image(spec.path), None
+            prebuilt = _Prebuilt(load_image(spec.path), None)
             source = {"type": "image", "path": str(spec.path)}
-        write_entry(folder, resolution.key, resolution.identity, source, image, config)
+        write_entry(folder, resolution.key, resolution.identity, source, prebuilt.image, prebuilt.config)
 
 
-def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> tuple[KernelImage, str | None]:
+@dataclass(frozen=True)
+class _Prebuilt:
+    """A kernel that somebody else built; ``config`` is None where nothing beside it says it."""
+
+    image: KernelImage
+    config: str | None
+
+
+def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> _Prebuilt:
     """Download and unpack the pinned packages, take image and config, and leave nothing behind."""
     try:
         files = apt.download(pin.packages, scratch / "debs")
@@ -96,7 +104,7 @@ def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> tuple[KernelImag
     config = _one(root, _CONFIGS)
     text = None if config is None else config.read_text(encoding="utf-8", errors="replace")
     shutil.rmtree(scratch)
-    return image, text
+    return _Prebuilt(image, text)
 
 
 def _one(root: Path, patterns: tuple[str, ...]) -> Path | None:
@@ -219,11 +227,11 @@ def _expected_steps(recipe: Recipe, cache: Cache) -> int | None:
     folder = cache.root / KIND
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            told = read_entry(path).told
+            facts = read_entry(path).facts
         except Corrupt:
             continue
-        if told["kconfig"] is not None and told["kconfig"]["base"] == recipe.kconfig.base and told["steps"]:
-            newest = max(newest or ("", 0), (told["built_at"], told["steps"]))
+        if facts["kconfig"] is not None and facts["kconfig"]["base"] == recipe.kconfig.base and facts["steps"]:
+            newest = max(newest or ("", 0), (facts["built_at"], facts["steps"]))
     return None if newest is None else newest[1]
 
 
@@ -256,10 +264,10 @@ def _store(recipe: Recipe, built: Built, folder: Path) -> None:
         toolchain={**recipe.toolchain.versions, "digest": recipe.toolchain.digest},
         steps=built.steps,
     )
-    write_entry(folder, recipe.key, recipe.identity, _told_source(recipe.origin), image, built.config, made)
+    write_entry(folder, recipe.key, recipe.identity, _source_facts(recipe.origin), image, built.config, made)
 
 
-def _told_source(origin: Origin) -> dict[str, object]:
+def _source_facts(origin: Origin) -> dict[str, object]:
     """The ``source`` of ``metadata.json``."""
     pin, spec = origin.pin, origin.spec
     if isinstance(pin, TarballPin):

@@ -60,10 +60,11 @@ def fetched(origin: Origin, cache: Cache) -> Path | None:
     tree = marker.with_name(TREE)
     try:
         with marker.open("rb") as file:
-            told = json.loads(file.read(MAX_MARKER))
+            facts = json.loads(file.read(MAX_MARKER))
     except (OSError, ValueError, RecursionError):
         return None
-    whole = isinstance(told, dict) and (told.get("version"), told.get("identity")) == (VERSION, origin.identity)
+    expected = (VERSION, origin.identity)
+    whole = isinstance(facts, dict) and (facts.get("version"), facts.get("identity")) == expected
     return tree if whole and (tree / "Makefile").is_file() else None
 
 
@@ -132,5 +133,5 @@ def _step(on_progress: OnProgress | None, name: str) -> OnBytes | None:
 
 
 def _write_marker(origin: Origin, path: Path) -> None:
-    told = {"version": VERSION, "identity": origin.identity, "spec": str(origin.spec), "stem": origin.stem}
-    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    facts = {"version": VERSION, "identity": origin.identity, "spec": str(origin.spec), "stem": origin.stem}
+    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -136,12 +137,12 @@ def _refs(repository: pygit2.Repository, url: str) -> dict[str, str]:
 def _fetch(scratch: Path, url: str, ref: str, commit: str, progress: _Progress) -> pygit2.Repository:
     """A repository with ``commit``, when the server has it."""
     wishes = _wishes(_refs(_scratch(scratch / "0"), url), ref, commit)
-    for number, (wish, depth) in enumerate(wishes, 1):
+    for number, wish in enumerate(wishes, 1):
         progress.cancel.check()
         repository = _scratch(scratch / str(number))  # a shallow one is not deepened: its tip would count as had
         try:
             remote = repository.remotes.create_anonymous(url)
-            remote.fetch([wish], callbacks=progress, proxy=True, depth=depth)
+            remote.fetch([wish.refspec], callbacks=progress, proxy=True, depth=wish.depth)
         except pygit2.GitError as err:
             if number == len(wishes) or _is_network(str(err)):
                 raise
@@ -150,8 +151,16 @@ def _fetch(scratch: Path, url: str, ref: str, commit: str, progress: _Progress) 
     return repository
 
 
-def _wishes(refs: dict[str, str], ref: str, commit: str) -> list[tuple[str, int]]:
-    """What to ask for, and how deep (0 is all), until one has the commit.
+@dataclass(frozen=True)
+class _Wish:
+    """What to ask a server for; ``depth`` 0 is with all history."""
+
+    refspec: str
+    depth: int
+
+
+def _wishes(refs: dict[str, str], ref: str, commit: str) -> list[_Wish]:
+    """What to ask for, one after the other, until one has the commit.
 
     Alone, as what the ref points to now, else by its hash, which not every server gives out (and libgit2 then
     refuses by itself). At last with all history: of the ref, which has moved on, or of every branch.
@@ -159,9 +168,9 @@ def _wishes(refs: dict[str, str], ref: str, commit: str) -> list[tuple[str, int]
     names = [name for name in _spellings(ref) if name in refs]
     tips = [name for name in names if refs.get(name + "^{}", refs[name]) == commit]
     if tips:
-        return [(f"+{tips[0]}:refs/ktstr/0", 1)]
+        return [_Wish(f"+{tips[0]}:refs/ktstr/0", 1)]
     wide = [f"+{name}:refs/ktstr/0" for name in names] or ["+refs/heads/*:refs/ktstr/*"]
-    return [(f"+{commit}:refs/ktstr/0", 1), *((wish, 0) for wish in wide)]
+    return [_Wish(f"+{commit}:refs/ktstr/0", 1), *(_Wish(refspec, 0) for refspec in wide)]
 
 
 class _Progress(pygit2.RemoteCallbacks):

@@ -238,8 +238,8 @@ def _blame(request: Request, final: Mapping[str, str], tree: Path, pahole: str |
     conditions = depends(tree, request.symbol)
     if conditions is None:
         return "" if known else "this kernel has no such option"
-    said = f"depends on {' && '.join(conditions)}" if conditions else f"this kernel made it {_value(request, final)}"
-    return said + _unmet(" ".join(conditions), final)
+    why = f"depends on {' && '.join(conditions)}" if conditions else f"this kernel made it {_value(request, final)}"
+    return why + _unmet(" ".join(conditions), final)
 
 
 def _value(request: Request, final: Mapping[str, str]) -> str:

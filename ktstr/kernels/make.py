@@ -44,6 +44,14 @@ class BuildFailed(HostError):
 
 
 @dataclass(frozen=True)
+class _Ended:
+    """How make ended: its exit status, and the files it made."""
+
+    status: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Make:
     """How make is called for one build: in ``source``, with objects in ``out``, output appended to ``log``."""
 
@@ -70,12 +78,12 @@ class Make:
             with self.log.open("ab") as log:
                 log.write(f"$ make {' '.join(command[len(self._command(jobs)) :])}\n".encode())
                 begin = log.tell()
-                code, steps = self._follow(command, log, expected, on_progress)
+                ended = self._follow(command, log, expected, on_progress)
         except OSError as err:
             raise full_or_denied(err, self.log) from err
-        if code != 0:
+        if ended.status != 0:
             raise self._failure(targets, begin)
-        return steps
+        return ended.steps
 
     def _command(self, jobs: int) -> list[str]:
         make = shutil.which("make", path=self.toolchain.path)
@@ -100,7 +108,7 @@ class Make:
         log: IO[bytes],
         expected: int | None,
         on_progress: Callable[[Steps], None] | None,
-    ) -> tuple[int, int]:
+    ) -> _Ended:
         counter = _Counter(expected, on_progress, self.out)
         self.cancel.check()
         process = start(command, self._environment(), subprocess.STDOUT)
@@ -111,7 +119,7 @@ class Make:
                 log.write(data)
                 counter.feed(data)
         log.flush()
-        return process.wait(), counter.done
+        return _Ended(process.wait(), counter.done)
 
     def _failure(self, targets: Sequence[str], begin: int) -> BuildFailed:
         text = self.log.read_bytes()[begin:].decode("utf-8", "replace")

@@ -53,7 +53,8 @@ def cell_part(program: bytes) -> bytes:
 def library_places(binary: Path, folders: Sequence[Path] = ()) -> dict[str, Path]:
     """Where each file that ``binary`` needs goes in the guest, and where it is here. Raises as ``scheduler_part``."""
     own = _read_program(binary, "scheduler binary")
-    found, missing = needed_libraries(binary, [*folders, *system_folders()])
+    libraries = needed_libraries(binary, [*folders, *system_folders()])
+    found, missing = libraries.found, dict(libraries.missing)
     places = {f"{SCHEDULER_LIB}/{name}": path for name, path in found.items()}
     if own.interpreter is not None:
         loader = _loader(own.interpreter, binary, found)
