@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
+from ktstr.files import reason
 from ktstr.host.cache import Cache
 from ktstr.host.flock import holders
 from ktstr.kernels.cache import KIND
@@ -85,7 +86,7 @@ def perform(cache: Cache, victims: Sequence[Victim]) -> Cleaned:
             else:
                 failed.append((victim, err.message))
         except OSError as err:
-            failed.append((victim, err.strerror or str(err)))
+            failed.append((victim, reason(err)))
         except ValueError:
             _unlocked(victim, removed, failed)
     return Cleaned(tuple(removed), tuple(kept), tuple(failed))
@@ -97,7 +98,7 @@ def _unlocked(victim: Victim, removed: list[Victim], failed: list[tuple[Victim, 
         _remove(victim.path)
         removed.append(victim)
     except OSError as err:
-        failed.append((victim, err.strerror or str(err)))
+        failed.append((victim, reason(err)))
 
 
 def _remove(path: Path) -> None:

@@ -59,6 +59,7 @@ class Pins:
     def _save(self, change: Callable[[Lock], Lock]) -> None:
         """Change the project's lock file; what another run pinned meanwhile stays."""
         path = self._session.project.lock
-        with locked(self._session.project.runs_root / ".locks" / f"{path.name}.lock"):
+        place = self._session.project.runs_root / ".locks" / f"{path.name}.lock"
+        with locked(place, cancel=self._session.cancel):
             self._own = change(read_lock(path))
             write_lock(path, self._own)

@@ -15,8 +15,11 @@ from uuid import uuid4
 import jsonschema
 import pytest
 
+from ktstr.host.cache import Cache
+from ktstr.pins.lock import read_lock
 from tests.e2e.conftest import ROOT, UserProject
-from tests.e2e.small import MARK, emulators, gone_within, half_written, processes, tiny_yaml
+from tests.e2e.small import MARK, emulators, gone_within, half_written, private_cache, processes, tiny_yaml
+from tests.host.waits import held_elsewhere
 
 pytestmark = pytest.mark.e2e
 CELLS = 8
@@ -150,3 +153,24 @@ def test_two_runs_at_once_in_one_checkout_both_end_right(project: UserProject) -
     code, report = project.test()
     assert code == 0
     assert [cell["ran"] for cell in report["cells"]] == [False] * cells
+
+
+def test_an_interruption_while_another_process_has_the_lock_begins_nothing(
+    project: UserProject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It went on to download and unpack what it had waited for, and ended half a minute later."""
+    project.write(tiny_yaml(1))
+    cache = private_cache(tmp_path_factory.mktemp("private") / "cache", "kernels", "agents", "images")
+    pin = read_lock(project.path / "ktstr.lock").tools["qemu"]
+    mark = uuid4().hex
+    with held_elsewhere(Cache(cache).lock_file("tools", pin.digest)):
+        process = project.start("test", KTSTR_CACHE_DIR=str(cache), **{MARK: mark})
+        assert process.stderr is not None
+        assert any(line.startswith("tools:qemu") for line in process.stderr), "it came as far as the lock"
+        process.send_signal(signal.SIGINT)
+        left = gone_within(mark, 3.0)
+        process.kill()
+    stdout, stderr = process.communicate()
+    assert not left
+    assert process.returncode == 130 and "1 cell: 1 not run" in stdout, stderr
+    assert not (cache / "apt").exists() and not (cache / "tools").exists()
