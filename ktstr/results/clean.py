@@ -9,7 +9,7 @@ from pathlib import Path
 from ktstr.errors import HostError
 from ktstr.results.view import EPOCH
 
-OWN = (".cells", ".state", ".locks")
+OWN = (".cells", ".state", ".locks", ".unstored")
 
 
 def _ours(root: Path) -> Iterator[Path]:
