@@ -12,7 +12,8 @@ import shutil
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+
+from msgspec.structs import replace
 
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
@@ -20,7 +21,12 @@ from ktstr.checks.thresholds import merge
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, KtstrError
 from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.planning.plan import CellPlan, SkipPlan
-from ktstr.record.cell import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
+from ktstr.record.cell import CellRecord
+from ktstr.record.codec import decode
+from ktstr.record.guest import GuestRecord
+from ktstr.record.host import Host
+from ktstr.record.machine import VERDICT_EXITS, MachineEnd
+from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sidecars
 from ktstr.results.store import RECORD, CellStore, reusable
 from ktstr.schedulers.find import resolve_source
@@ -81,7 +87,7 @@ def stored(session: Session, cell: CellPlan) -> tuple[CellRecord, Judgement] | N
     return (record, judgement) if reusable(record, judgement.outcome, cell.point.accel) else None
 
 
-def _sidecar(session: Session, cell: CellPlan) -> dict[str, Any]:
+def _sidecar(session: Session, cell: CellPlan) -> Sidecar:
     """The sidecar of a stored measurement, made anew."""
     record = _store(session).read(cell.input_digest)
     if record is None:
@@ -106,7 +112,10 @@ def why(session: Session, cell: CellPlan) -> str:
     """Why the cell would run, for ``dry_run=1``."""
     if session.flag("rerun"):
         return "run: rerun=1"
-    if session.remembered().find(cell, dict) is not None or stored(session, cell) is not None:
+    if (
+        session.remembered().find(cell, partial(_sidecar, session, cell)) is not None
+        or stored(session, cell) is not None
+    ):
         return "up to date"
     path = _store(session).folder(cell.input_digest) / RECORD
     return (
@@ -155,14 +164,14 @@ def _measure(session: Session, cell: CellPlan) -> Outcome | None:
 
 
 def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
-    from dataclasses import replace
+    from dataclasses import replace as with_changes
 
     from ktstr.vm.guest import decode_channel
     from ktstr.vm.guest_topology import differences
 
     assert session.plan is not None and session.plan.machine is not None
     many = session.plan.machines[cell.point.machine_key] > 1
-    spec = replace(cell.point.guest, program=cell.program, many=many)
+    spec = with_changes(cell.point.guest, program=cell.program, many=many)
     timeout = session.values["timeout"]
     assert isinstance(timeout, float)
     with cell.point.kernel.in_use():
@@ -174,8 +183,6 @@ def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
 
 def _end(end: MachineEnd, guest: GuestRecord, broken: str | None, topology: list[str]) -> MachineEnd:
     """A guest that shows another topology than declared says nothing about the scheduler."""
-    from dataclasses import replace
-
     if guest.cpus and topology:
         return replace(end, reason="emulator_failed", detail=f"the guest shows another topology: {topology[0]}")
     return end
@@ -190,15 +197,15 @@ def _record(session: Session, cell: CellPlan, guest: GuestRecord, end: MachineEn
         measured_at=now.isoformat(timespec="milliseconds"),
         measured_commit=session.commit(),
         run_id=sidecars.run_id(now, next(_COUNTER)),
-        host=_host() if session.accel_reason is None else {**_host(), "accel_reason": session.accel_reason},
+        host=_host() if session.accel_reason is None else replace(_host(), accel_reason=session.accel_reason),
     )
 
 
 @cache
-def _host() -> dict[str, Any]:
+def _host() -> Host:
     from ktstr.host.context import capture
 
-    return capture().to_json()
+    return decode(Host, capture().to_json())
 
 
 def _keep(session: Session, cell: CellPlan, workdir: Path, record: CellRecord) -> Outcome | None:

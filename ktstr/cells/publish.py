@@ -37,7 +37,7 @@ def _by_kernel(outcomes: list[Outcome]) -> dict[str | None, list[tuple[Outcome, 
         if outcome.standing is not None:
             found.setdefault(outcome.standing.kernel_version, []).append((outcome, outcome.standing))
         elif outcome.sidecar is not None:
-            found.setdefault(outcome.sidecar["kernel_version"], []).append((outcome, outcome.sidecar))
+            found.setdefault(outcome.sidecar.kernel_version, []).append((outcome, outcome.sidecar))
     return found
 
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ktstr.errors import HostError
 from ktstr.files import write_atomic
@@ -25,6 +25,7 @@ from ktstr.tasks.session import Outcome, Session
 
 if TYPE_CHECKING:
     from ktstr.planning.plan import CellPlan
+    from ktstr.record.sidecar import Sidecar
 
 PACKAGE = Path(__file__).parent.parent
 FILE = "judged.json"
@@ -99,7 +100,7 @@ class Remembered:
         row = self._rows.get(name)
         return row.digest if row is not None and row.basis == basis else None
 
-    def find(self, cell: CellPlan, build: Callable[[], Mapping[str, Any]]) -> Outcome | None:
+    def find(self, cell: CellPlan, build: Callable[[], Sidecar]) -> Outcome | None:
         """The outcome of a cell whose row stands, else None; ``build`` makes its sidecar anew."""
         row = self._rows.get(cell.name)
         if row is None or row.digest != cell.input_digest or row.basis != cell.point.basis:
@@ -124,8 +125,9 @@ class Remembered:
         write_rows(self._path, {**read_rows(self._path), **{name: row for name, row in made.items() if row}})
 
     def _row(self, cell: CellPlan, outcome: Outcome, path: Path) -> Row | None:
-        sidecar = outcome.sidecar or {}
-        kernel = sidecar["kernel_version"]
+        sidecar = outcome.sidecar
+        assert sidecar is not None
+        kernel = sidecar.kernel_version
         try:
             record = (self._session.project.cells / cell.input_digest / RECORD).stat()
             size = path.stat().st_size

@@ -12,11 +12,15 @@ from dataclasses import dataclass, replace
 
 from ktstr.checks import lifecycle, machine, quote
 from ktstr.checks.model import DeclaredWork, Group, gather
-from ktstr.checks.stats import ScenarioStats, scenario_stats
+from ktstr.checks.stats import scenario_stats
 from ktstr.checks.thresholds import Thresholds
-from ktstr.checks.verdict import Detail, OutcomeWord, Verdict, fold
+from ktstr.checks.verdict import Detail, Verdict, fold
 from ktstr.checks.workers import STOP_TIMEOUT_NS, Run, judge_workers
-from ktstr.record.cell import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
+from ktstr.record.cell import CellRecord
+from ktstr.record.guest import GuestRecord
+from ktstr.record.machine import VERDICT_EXITS, MachineEnd
+from ktstr.record.outcome import Outcome
+from ktstr.record.statistics import ScenarioStats
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Expected:
 class Judgement:
     """The outcome, its reasons (worst first) and the run's statistics (None for an error)."""
 
-    outcome: OutcomeWord
+    outcome: Outcome
     details: tuple[Detail, ...]
     stats: ScenarioStats | None
 
@@ -153,8 +157,8 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
     """
     error = machine_error(record)
     if error is not None:
-        return Judgement("error", (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
+        return Judgement(Outcome.ERROR, (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
     groups = gather(expected.works, record.guest.workers)
     details = sorted(_details(record, groups, limits, expected), key=lambda d: -d.verdict)
     verdict = fold([Verdict.PASS, *(d.verdict for d in details)])
-    return Judgement(verdict.word, tuple(details), scenario_stats(groups, record.guest.stimuli))
+    return Judgement(verdict.outcome, tuple(details), scenario_stats(groups, record.guest.stimuli))

@@ -38,7 +38,8 @@ from dataclasses import dataclass
 
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS, Samples
-from ktstr.record.cell import KvmRun, WorkerReport
+from ktstr.record.guest import WorkerReport
+from ktstr.record.machine import KvmRun
 
 EMULATED = frozenset({"icount", "tcg"})
 NOISE_NS = 1 * MS

@@ -14,10 +14,8 @@ from functools import cached_property
 from typing import Protocol
 
 from ktstr.checks.formulas import Samples, pooled_wakes
-from ktstr.record.cell import WorkerReport
-
-# Work types whose body blocks and samples the time around the blocking call.
-SAMPLING_WORK = frozenset({"Bursty", "PipeIo", "FutexPingPong", "ForkExit"})
+from ktstr.record.guest import WorkerReport
+from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, WORK_TYPES
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Group:
 
     @property
     def samples_wakes(self) -> bool:
-        return self.work_type in SAMPLING_WORK
+        return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].samples_wakes
 
 
 def _alike(work: DeclaredWork) -> tuple[object, ...]:
@@ -108,4 +106,4 @@ def gather(works: Iterable[DeclaredWork], reports: Iterable[WorkerReport]) -> tu
 
 def work_type_label(works: Iterable[DeclaredWork]) -> str:
     """The scenario's work types for the sidecar, in declared order: ``SpinWait`` or ``SpinWait+PipeIo``."""
-    return "+".join(dict.fromkeys(work.work_type for work in works)) or "SpinWait"
+    return "+".join(dict.fromkeys(work.work_type for work in works)) or DEFAULT_WORK_TYPE

@@ -1,109 +1,18 @@
-"""The statistics of a run that its sidecar carries: per group of workers, and for the whole scenario.
-
-Names and folds are those of the sidecar (docs: sidecar). A number nobody measured is None, or an
-absent key of ``ext_metrics``; 0 always means that 0 was measured. ms and us are of guest time.
-"""
+"""The statistics of a run that its sidecar carries (``record.statistics``), from its groups of workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS
 from ktstr.checks.model import Group
-from ktstr.record.cell import Stimulus, WorkerReport
+from ktstr.record.guest import Stimulus, WorkerReport
+from ktstr.record.statistics import CgroupStats, Phase, PhaseCgroup, ScenarioStats
 
 TAIL_RATIO_MIN_ITERATIONS = 100
 PHASE_SAMPLES_CAP = 1000  # the record keeps them all; a phase keeps their distribution
 US = 1000
-
-
-@dataclass(frozen=True)
-class CgroupStats:
-    """One group of workers that are judged together; a cgroup may have several."""
-
-    cgroup_name: str
-    cpus_used: tuple[int, ...]
-    num_workers: int
-    num_cpus: int
-    avg_off_cpu_pct: float | None
-    min_off_cpu_pct: float | None
-    max_off_cpu_pct: float | None
-    spread: float | None
-    max_gap_ms: int | None
-    max_gap_cpu: int | None
-    total_migrations: int
-    migration_ratio: float | None
-    p99_wake_latency_us: float | None
-    median_wake_latency_us: float | None
-    wake_latency_cv: float | None
-    total_iterations: int
-    total_cpu_time_ns: int | None
-    mean_run_delay_us: float | None
-    worst_run_delay_us: float | None
-    page_locality: float | None = None
-    cross_node_migration_ratio: float | None = None
-    ext_metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def wake_latency_tail_ratio(self) -> float | None:
-        """p99 over median; None without samples or with a median of 0."""
-        if not self.p99_wake_latency_us or not self.median_wake_latency_us:
-            return None
-        return self.p99_wake_latency_us / self.median_wake_latency_us
-
-
-@dataclass(frozen=True)
-class PhaseCgroup:
-    """The raw components of one cgroup in one phase, mergeable with those of other runs."""
-
-    num_workers: int
-    cpus_used: tuple[int, ...]
-    wake_latencies_ns: tuple[int, ...]
-    wake_sample_total: int
-    run_delays_ns: tuple[int, ...]
-    off_cpu_pcts: tuple[float, ...]
-    total_migrations: int
-    total_iterations: int
-    total_cpu_time_ns: int | None
-    numa_pages_local: int | None
-    numa_pages_total: int | None
-    cross_node_migrated: int | None
-    max_gap_ms: int | None
-    max_gap_cpu: int | None
-    stripped: bool
-    metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A step of the scenario: ``[start_ms, end_ms]`` since its start. ``sample_count`` counts monitor samples."""
-
-    step_index: int
-    label: str
-    start_ms: int
-    end_ms: int
-    sample_count: int
-    metrics: dict[str, float]
-    per_cgroup: dict[str, PhaseCgroup]
-
-
-@dataclass(frozen=True)
-class ScenarioStats:
-    """The whole scenario. Totals are sums over groups, worsts the worst group's."""
-
-    cgroups: tuple[CgroupStats, ...] = ()
-    total_workers: int = 0
-    total_cpus: int = 0
-    total_migrations: int = 0
-    total_iterations: int = 0
-    worst_spread: float | None = None
-    worst_gap_ms: int | None = None
-    worst_gap_cpu: int | None = None
-    worst_migration_ratio: float | None = None
-    ext_metrics: dict[str, float] = field(default_factory=dict)
-    phases: tuple[Phase, ...] = ()
 
 
 def _us(ns: float | None) -> float | None:
@@ -159,6 +68,9 @@ def cgroup_stats(group: Group) -> CgroupStats:
         total_cpu_time_ns=_cpu_time(reports),
         mean_run_delay_us=_us(_ratio(sum(delays), len(delays))),
         worst_run_delay_us=_us(max(delays, default=None)),
+        page_locality=None,
+        cross_node_migration_ratio=None,
+        ext_metrics={},
     )
 
 
@@ -255,7 +167,16 @@ def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase,
     for group in groups:
         by_cgroup.setdefault(group.cgroup, []).append(group)
     per_cgroup = {name: _phase_cgroup(members) for name, members in sorted(by_cgroup.items())}
-    return (Phase(1, "Step[0]", begin.at_ns // MS, end.at_ns // MS, 0, metrics, per_cgroup),)
+    phase = Phase(
+        step_index=1,
+        label="Step[0]",
+        start_ms=begin.at_ns // MS,
+        end_ms=end.at_ns // MS,
+        sample_count=0,
+        metrics=metrics,
+        per_cgroup=per_cgroup,
+    )
+    return (phase,)
 
 
 def scenario_stats(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> ScenarioStats:

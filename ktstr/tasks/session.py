@@ -10,7 +10,7 @@ import threading
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ktstr.cells.tokens import TokenPool
 from ktstr.commands.variables import Value
@@ -21,6 +21,7 @@ from ktstr.progress import CellEnd, Progress
 if TYPE_CHECKING:
     from ktstr.cells.remembered import Remembered
     from ktstr.planning.plan import Plan
+    from ktstr.record.sidecar import Sidecar
     from ktstr.results.view import Epoch, Standing
 
 
@@ -37,7 +38,7 @@ class Outcome:
     reasons: tuple[str, ...]
     ran: bool
     seconds: float | None
-    sidecar: dict[str, Any] | None = None
+    sidecar: Sidecar | None = None
     path: str | None = None
     files: tuple[str, ...] = ()
     exit_code: int = 0

@@ -14,6 +14,7 @@ from ktstr.cells.publish import publish
 from ktstr.cells.remembered import FILE, Remembered, Row, read_rows, sources_digest, write_rows
 from ktstr.planning.plan import CellPlan, Plan
 from ktstr.progress import Progress
+from ktstr.record.sidecar import Sidecar
 from ktstr.results.store import RECORD
 from ktstr.results.view import Epoch
 from ktstr.tasks.session import Outcome, Session
@@ -24,7 +25,7 @@ from tests.results.cells import sidecar
 ROW = Row("c" * 64, "d" * 64, [3, 5], 7, "pass", [], 1.5, ["console.log"], "7.2", "icount-s7/t.ktstr.json", ["a", "b"])
 
 
-def never() -> dict[str, object]:
+def never() -> Sidecar:
     raise AssertionError("the sidecar was made anew")
 
 
