@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS
@@ -103,7 +104,7 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
     iterations = sum(c.total_iterations for c in cgroups)
     tails = [ratio for c in cgroups if (ratio := c.wake_latency_tail_ratio) is not None]
     per_worker = [c.total_iterations / c.num_workers for c in cgroups if c.num_workers]
-    found: dict[str, float | None] = {
+    metrics: dict[str, float | None] = {
         "worst_p99_wake_latency_us": _us(formulas.nearest_rank(samples, 99)),
         "worst_median_wake_latency_us": _us(formulas.nearest_rank(samples, 50)),
         "worst_wake_latency_cv": formulas.cv(samples.values, samples.weights),
@@ -114,8 +115,8 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
         **_pooled_efficiency(cgroups),
     }
     for phase in phases:
-        found |= phase.metrics
-    return {name: value for name, value in sorted(found.items()) if value is not None}
+        metrics |= phase.metrics
+    return {name: value for name, value in sorted(metrics.items()) if value is not None}
 
 
 def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
@@ -141,23 +142,30 @@ def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
     )
 
 
-def step_window(stimuli: Sequence[Stimulus]) -> tuple[Stimulus, Stimulus] | None:
+@dataclass(frozen=True)
+class Step:
+    """A step of a scenario, from the stimulus that began it to the one that ended it."""
+
+    begin: Stimulus
+    end: Stimulus
+
+
+def only_step(stimuli: Sequence[Stimulus]) -> Step | None:
     """The only step of a scenario: from its one Release to its one StopWorkers; None for any other shape."""
     releases = [s for s in stimuli if s.op == "Release"]
     stops = [s for s in stimuli if s.op == "StopWorkers"]
     if len(releases) != 1 or len(stops) != 1 or stops[0].at_ns < releases[0].at_ns:
         return None
-    return releases[0], stops[0]
+    return Step(releases[0], stops[0])
 
 
 def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase, ...]:
     """One bucket, ``Step[0]``, when the scenario has exactly one step that both began and ended."""
-    window = step_window(stimuli)
-    if window is None:
+    step = only_step(stimuli)
+    if step is None:
         return ()
-    begin, end = window
-    seconds = (end.at_ns - begin.at_ns) / NS
-    iterations = end.total_iterations - begin.total_iterations
+    seconds = (step.end.at_ns - step.begin.at_ns) / NS
+    iterations = step.end.total_iterations - step.begin.total_iterations
     metrics: dict[str, float] = {"total_phase_duration_sec": seconds}
     if iterations >= 0:
         metrics["total_phase_iterations"] = iterations
@@ -170,8 +178,8 @@ def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase,
     phase = Phase(
         step_index=1,
         label="Step[0]",
-        start_ms=begin.at_ns // MS,
-        end_ms=end.at_ns // MS,
+        start_ms=step.begin.at_ns // MS,
+        end_ms=step.end.at_ns // MS,
         sample_count=0,
         metrics=metrics,
         per_cgroup=per_cgroup,

@@ -65,12 +65,12 @@ def starvation(group: Group, run: Run) -> list[Detail]:
     """Every worker did some work and lived to report it."""
     if not run.limits.on("not_starved"):
         return []
-    found = [d for report in group.reports if (d := _starved(group, report, run)) is not None]
+    details = [d for report in group.reports if (d := _starved(group, report, run)) is not None]
     if group.missing:
         what = f"cgroup {group.cgroup} ({group.work_type}): {group.missing} worker(s) never reported, expected 0"
         excuse = machine.explains_lost_report(run.machine, run.stop_timeout_ns)
-        found.append(_Breach("Starved", group, what, group.missing, 0).judged(excuse))
-    return found
+        details.append(_Breach("Starved", group, what, group.missing, 0).judged(excuse))
+    return details
 
 
 def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
@@ -114,7 +114,7 @@ def gap(group: Group, run: Run) -> list[Detail]:
     limit = run.limits.limit("max_gap_ms")
     if limit is None:
         return []
-    found = []
+    details = []
     for report in group.reports:
         value = report.max_gap_ns / MS
         if value > limit:
@@ -122,8 +122,8 @@ def gap(group: Group, run: Run) -> list[Detail]:
             off = f"{report.max_gap_off_cpu_ns / MS:.3f} ms of it off CPU"
             what = f"{_who(group, report)} stuck {at}: gap {value:.3f} ms > limit {limit:g} ms, {off}"
             excuse = machine.explains_gap(run.machine, report, limit * MS)
-            found.append(_Breach("Stuck", group, what, value, limit, report.index).judged(excuse))
-    return found
+            details.append(_Breach("Stuck", group, what, value, limit, report.index).judged(excuse))
+    return details
 
 
 def isolation(group: Group, run: Run) -> list[Detail]:
@@ -131,17 +131,17 @@ def isolation(group: Group, run: Run) -> list[Detail]:
     if not run.limits.on("isolation") or group.cpus is None:
         return []
     allowed = frozenset(group.cpus)
-    found = []
+    details = []
     for report in group.reports:
         outside = sorted(set(report.cpus_used) - allowed)
         if outside:
             cpuset = cpulist.render(group.cpus)
             what = f"{_who(group, report)} ran on CPU {cpulist.render(outside)}, limit: cpuset {cpuset}"
-            found.append(_Breach("Isolation", group, what, len(outside), 0, report.index).judged(None))
+            details.append(_Breach("Isolation", group, what, len(outside), 0, report.index).judged(None))
         elif not report.cpus_used:
             what = f"isolation unknown: worker {report.index} (tid {report.tid}) recorded no CPU"
-            found.append(_unknown("Isolation", group, what, worker=report.index))
-    return found
+            details.append(_unknown("Isolation", group, what, worker=report.index))
+    return details
 
 
 def throughput_cv(group: Group, run: Run) -> list[Detail]:
@@ -273,13 +273,13 @@ CHECKS: tuple[Callable[[Group, Run], list[Detail]], ...] = (
 def judge_workers(groups: Iterable[Group], run: Run) -> list[Detail]:
     """Every check on every group, in declared order; a wake gate no group can answer is Inconclusive."""
     listed = list(groups)
-    found = [detail for group in listed for check in CHECKS for detail in check(group, run)]
+    details = [detail for group in listed for check in CHECKS for detail in check(group, run)]
     if not run.limits.on("not_starved"):
         silent = [group for group in listed if not group.reports]
-        found += [_unknown("Other", g, "no worker reported, so nothing could be judged") for g in silent]
+        details += [_unknown("Other", g, "no worker reported, so nothing could be judged") for g in silent]
     if not any(group.samples_wakes for group in listed):
         for name in ("max_p99_wake_latency_ns", "max_wake_latency_cv"):
             if (limit := run.limits.limit(name)) is not None:
                 what = f"{name}: none of the workers' types waits to be woken, so there is nothing to judge"
-                found.append(Detail(Verdict.INCONCLUSIVE, "Benchmark", what, limit=limit))
-    return found
+                details.append(Detail(Verdict.INCONCLUSIVE, "Benchmark", what, limit=limit))
+    return details

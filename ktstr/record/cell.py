@@ -2,6 +2,10 @@
 
 The record is the measured fact; verdicts and sidecars are computed from it. A number
 that was not measured is None. All times are guest nanoseconds unless a name says host.
+
+Records outlive the ktstr that stored them. What an older one lacks reads as null: a field that is added defaults to
+None. What this version does not know is refused, and the cell is measured again: a newer ktstr may mean something else
+by the fields that both know.
 """
 
 from __future__ import annotations

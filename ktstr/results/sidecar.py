@@ -20,7 +20,7 @@ from msgspec.structs import asdict, replace
 
 from ktstr.checks import quote
 from ktstr.checks.judge import Judgement
-from ktstr.checks.stats import step_window
+from ktstr.checks.stats import Step, only_step
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.errors import InputError
 from ktstr.files import SIDECAR_CAP, read_json
@@ -269,14 +269,19 @@ _METRIC_MAPS = frozenset({"ext_metrics", "metrics"})
 
 def _stimuli(guest: GuestRecord) -> tuple[StimulusEvent, ...]:
     """The steps the agent took. The only step of a scenario begins at Release and ends at StopWorkers."""
-    window = step_window(guest.stimuli)
-    return tuple(_stimulus(s, window, first=i == 0) for i, s in enumerate(guest.stimuli))
+    step = only_step(guest.stimuli)
+    return tuple(_stimulus(s, _label(s, step, first=i == 0)) for i, s in enumerate(guest.stimuli))
 
 
-def _stimulus(stimulus: Stimulus, window: tuple[Stimulus, Stimulus] | None, *, first: bool) -> StimulusEvent:
-    label = "ScenarioStart" if first else stimulus.op
-    if window is not None and stimulus in window:
-        label = "StepStart[0]" if stimulus is window[0] else "StepEnd[0]"
+def _label(stimulus: Stimulus, step: Step | None, *, first: bool) -> str:
+    if step is not None and stimulus is step.begin:
+        return "StepStart[0]"
+    if step is not None and stimulus is step.end:
+        return "StepEnd[0]"
+    return "ScenarioStart" if first else stimulus.op
+
+
+def _stimulus(stimulus: Stimulus, label: str) -> StimulusEvent:
     return StimulusEvent(
         elapsed_ms=stimulus.at_ns // MS,
         label=label,
