@@ -10,7 +10,6 @@ import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits
 from ktstr.cells.judge import identity, judged
@@ -21,9 +20,12 @@ from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.host.cache import Cache
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
-from ktstr.record.cell import VERDICT_EXITS, CellRecord
+from ktstr.record.cell import CellRecord
+from ktstr.record.machine import VERDICT_EXITS
+from ktstr.record.outcome import Outcome
+from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sidecars
-from ktstr.results.ledger import Ledger, Outcome, failure
+from ktstr.results.ledger import CellOutcome, Ledger, failure
 from ktstr.results.store import RECORD, CellStore, reusable
 from ktstr.vm.memory import HOST_OVERHEAD_MIB
 
@@ -67,7 +69,7 @@ class Cells:
         """Why the cell would run, for ``dry_run=1``."""
         if self._plan.request.options.running.rerun:
             return "run: rerun=1"
-        if self._remembered.find(cell, dict) is not None or self._stored(cell) is not None:
+        if self._remembered.find(cell, partial(self._sidecar, cell)) is not None or self._stored(cell) is not None:
             return "up to date"
         if (self._store.folder(cell.input_digest) / RECORD).exists():
             return "run: the stored result does not stand"
@@ -84,7 +86,7 @@ class Cells:
         if outcome is not None:
             self._tell(outcome)
 
-    def _rejudged_or_measured(self, cell: CellPlan) -> Outcome | None:
+    def _rejudged_or_measured(self, cell: CellPlan) -> CellOutcome | None:
         stored = None if self._plan.request.options.running.rerun else self._stored(cell)
         if stored is not None:  # by another process, since this one planned
             return self._outcome(cell, stored, ran=False)
@@ -93,11 +95,11 @@ class Cells:
     def _is_over(self) -> bool:
         return self._maxfail is not None and self._ledger.failed_cells() >= self._maxfail
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: CellOutcome) -> None:
         self._ledger.record(outcome)
         self._plan.request.progress.cell_ended(outcome.end())
 
-    def _rejudged(self, cell: CellPlan) -> Outcome | None:
+    def _rejudged(self, cell: CellPlan) -> CellOutcome | None:
         """The outcome by a stored record, while the kernel that its sidecar describes is in the cache too."""
         stored = self._stored(cell)
         if stored is None or cell.point.kernel.entry() is None:
@@ -118,21 +120,21 @@ class Cells:
         judgement = judged(cell, record)
         return Stored(record, judgement) if reusable(record, judgement.outcome, cell.point.accel) else None
 
-    def _sidecar(self, cell: CellPlan) -> dict[str, Any]:
+    def _sidecar(self, cell: CellPlan) -> Sidecar:
         """The sidecar of a stored measurement, made anew."""
         record = self._store.read(cell.input_digest)
         if record is None:
             raise HostError(f"{cell.name}: its stored result is gone", fix="run the command again")
         return sidecars.build(identity(self._plan, cell), record, judged(cell, record))
 
-    def _failed(self, cell: CellPlan, err: KtstrError | OSError) -> Outcome:
+    def _failed(self, cell: CellPlan, err: KtstrError | OSError) -> CellOutcome:
         """The outcome of a cell that came to no result: nothing about it was stored."""
         if isinstance(err, OSError):
             place = Path(err.filename or self._plan.request.project.runs_root)
             err = full_or_denied(err, place, "KTSTR_RUNS_ROOT")
         return failure(cell.name, err)
 
-    def _measure(self, cell: CellPlan) -> Outcome | None:
+    def _measure(self, cell: CellPlan) -> CellOutcome | None:
         """Run the guest. None when the run was cancelled before or while it ran."""
         request, point = self._plan.request, cell.point
         with request.tokens.hold(point.host_cpus, point.memory_mib + HOST_OVERHEAD_MIB, request.cancel) as held:
@@ -154,7 +156,7 @@ class Cells:
         runner = Runner(self._artifacts, self._plan.machine)
         return runner.run(job_of(self._plan, cell), workdir, self._plan.request.cancel)
 
-    def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> Outcome | None:
+    def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
         """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
         if result.record is None:
             assert result.error is not None
@@ -165,15 +167,15 @@ class Cells:
         (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
         (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
         judgement = judged(cell, record)
-        if judgement.outcome == "error":
+        if judgement.outcome == Outcome.ERROR:
             folder = self._store.set_aside(cell.input_digest, workdir)
-            return Outcome(
-                cell.name, "error", judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
+            return CellOutcome(
+                cell.name, Outcome.ERROR, judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
             )
         self._store.commit(cell.input_digest, workdir, record)
         return self._outcome(cell, Stored(record, judgement), ran=True)
 
-    def _outcome(self, cell: CellPlan, stored: Stored, *, ran: bool) -> Outcome:
+    def _outcome(self, cell: CellPlan, stored: Stored, *, ran: bool) -> CellOutcome:
         record, judgement = stored.record, stored.judgement
         folder = self._store.folder(cell.input_digest)
         whole = sidecars.build(identity(self._plan, cell), record, judgement)
@@ -181,7 +183,7 @@ class Cells:
         path = folder / SIDECAR
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data, staging_name(record.run_id))
-        return Outcome(
+        return CellOutcome(
             cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole,
             files=_files_in(folder), lasting=reusable(record, judgement.outcome, cell.point.accel),
         )  # fmt: skip

@@ -11,8 +11,9 @@ from ktstr.checks.thresholds import merge
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
+from ktstr.record.outcome import Outcome
 from ktstr.results import sidecar as sidecars
-from ktstr.results.ledger import Outcome
+from ktstr.results.ledger import CellOutcome
 from ktstr.schedulers.find import resolve_source
 
 
@@ -52,7 +53,7 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
     return judge(record, merge(point.scheduler.checks, point.test.checks), expected)
 
 
-def skipped(plan: Plan, skip: SkipPlan) -> Outcome:
+def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
     """The outcome of a cell that its test's constraints rule out, with its minimal sidecar."""
     now = datetime.now(UTC)
     works = [work.work_type for cgroup in skip.test.cgroups for work in cgroup.works]
@@ -73,4 +74,4 @@ def skipped(plan: Plan, skip: SkipPlan) -> Outcome:
     )
     stamp = now.isoformat(timespec="milliseconds")
     whole = sidecars.build_skip(named, skip.reason, timestamp=stamp, run=new_run_id(now), host=host_context())
-    return Outcome(skip.name, "skip", (skip.reason,), sidecar=whole)
+    return CellOutcome(skip.name, Outcome.SKIP, (skip.reason,), sidecar=whole)

@@ -11,7 +11,7 @@ from ktstr.cells.remembered import Remembered
 from ktstr.config.project import Project
 from ktstr.planning.plan import Plan
 from ktstr.results import view
-from ktstr.results.ledger import Outcome
+from ktstr.results.ledger import CellOutcome
 
 
 def _shown(project: Project) -> Callable[[str], str]:
@@ -33,18 +33,20 @@ def _publish_one(plan: Plan, epoch: view.Epoch, kernel: str | None, sidecars: li
     return view.publish(project.runs_root, view.leaf_name(kernel, plan.commit), sidecars, epoch)
 
 
-def _by_kernel(outcomes: Iterable[Outcome]) -> dict[str | None, list[tuple[Outcome, view.Publishable]]]:
+def _by_kernel(outcomes: Iterable[CellOutcome]) -> dict[str | None, list[tuple[CellOutcome, view.Publishable]]]:
     """What there is to publish, by the kernel that names its run directory."""
-    found: dict[str | None, list[tuple[Outcome, view.Publishable]]] = {}
+    found: dict[str | None, list[tuple[CellOutcome, view.Publishable]]] = {}
     for outcome in outcomes:
         if outcome.standing is not None:
             found.setdefault(outcome.standing.kernel_version, []).append((outcome, outcome.standing))
         elif outcome.sidecar is not None:
-            found.setdefault(outcome.sidecar["kernel_version"], []).append((outcome, outcome.sidecar))
+            found.setdefault(outcome.sidecar.kernel_version, []).append((outcome, outcome.sidecar))
     return found
 
 
-def publish(plan: Plan, remembered: Remembered, epoch: view.Epoch, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def publish(
+    plan: Plan, remembered: Remembered, epoch: view.Epoch, outcomes: Sequence[CellOutcome]
+) -> list[CellOutcome]:
     """Publish every sidecar, one run directory per kernel; gives the outcomes with their paths in it.
 
     Raises HostError when a run directory cannot be locked or written.

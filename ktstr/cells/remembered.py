@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
+from ktstr.record.sidecar import Sidecar
 from ktstr.results import view
 from ktstr.results.judged import FILE, Row, read_rows, untouched, write_rows
-from ktstr.results.ledger import Outcome
+from ktstr.results.ledger import CellOutcome
 from ktstr.results.store import RECORD, CellStore
 
 
@@ -23,7 +23,7 @@ class Remembered:
         self._store = CellStore(self._project.cells)
         self._runs: dict[str | None, tuple[str, int | None]] = {}
 
-    def find(self, cell: CellPlan, build: Callable[[], Mapping[str, Any]]) -> Outcome | None:
+    def find(self, cell: CellPlan, build: Callable[[], Sidecar]) -> CellOutcome | None:
         """The outcome of a cell whose row stands, else None; ``build`` makes its sidecar anew."""
         row = self._rows.get(cell.name)
         if row is None or row.digest != cell.input_digest or row.basis != cell.point.basis:
@@ -35,11 +35,11 @@ class Remembered:
         subdir, name = row.own
         standing = view.Standing(published, (subdir, name), cell.key.preset, row.digest, row.kernel, build)
         files = tuple([f"{folder}/{name}" for name in row.files])
-        return Outcome(
+        return CellOutcome(
             cell.name, row.verdict, tuple(row.reasons), False, row.seconds, files=files, lasting=True, standing=standing
         )
 
-    def keep(self, cells: Mapping[str, CellPlan], outcomes: Iterable[Outcome], paths: Mapping[str, Path]) -> None:
+    def keep(self, cells: Mapping[str, CellPlan], outcomes: Iterable[CellOutcome], paths: Mapping[str, Path]) -> None:
         """Add rows for what was judged now and lies at ``paths`` (by cell name); nothing is written without one."""
         fresh = [o for o in outcomes if o.lasting and o.sidecar is not None and o.name in paths]
         if not fresh or self._off:
@@ -49,9 +49,10 @@ class Remembered:
         path = self._project.state / FILE
         write_rows(path, {**read_rows(path), **rows})
 
-    def _row(self, cell: CellPlan, outcome: Outcome, path: Path) -> Row | None:
-        sidecar = outcome.sidecar or {}
-        kernel = sidecar["kernel_version"]
+    def _row(self, cell: CellPlan, outcome: CellOutcome, path: Path) -> Row | None:
+        sidecar = outcome.sidecar
+        assert sidecar is not None
+        kernel = sidecar.kernel_version
         try:
             record = (self._store.folder(cell.input_digest) / RECORD).stat()
             size = path.stat().st_size

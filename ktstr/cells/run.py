@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+
+from msgspec.structs import replace
 
 from ktstr.cancel import Cancel
 from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
@@ -15,7 +16,11 @@ from ktstr.errors import KtstrError
 from ktstr.files import full_or_denied
 from ktstr.host.context import capture
 from ktstr.kernels.cache import KIND as KERNELS
-from ktstr.record.cell import CellRecord, GuestRecord, MachineEnd
+from ktstr.record.cell import CellRecord
+from ktstr.record.codec import decode
+from ktstr.record.guest import GuestRecord
+from ktstr.record.host import Host
+from ktstr.record.machine import MachineEnd
 from ktstr.results.sidecar import run_id
 from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_topology import differences
@@ -68,7 +73,7 @@ def _record(job: CellJob, guest: GuestRecord, end: MachineEnd) -> CellRecord:
         measured_at=now.isoformat(timespec="milliseconds"),
         measured_commit=job.commit,
         run_id=new_run_id(now),
-        host=host_context() if job.accel_reason is None else {**host_context(), "accel_reason": job.accel_reason},
+        host=host_context() if job.accel_reason is None else replace(host_context(), accel_reason=job.accel_reason),
     )
 
 
@@ -78,6 +83,6 @@ def new_run_id(now: datetime) -> str:
 
 
 @cache
-def host_context() -> dict[str, Any]:
+def host_context() -> Host:
     """This host, as sidecars remember it; read once."""
-    return capture().to_json()
+    return decode(Host, capture().to_json())

@@ -12,7 +12,8 @@ from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.plans import plan_cells
 from ktstr.errors import HostError, KtstrError
 from ktstr.options import TestOptions
-from ktstr.results.ledger import NOT_RUN, ExitRules, Outcome, failure
+from ktstr.record.outcome import Outcome
+from ktstr.results.ledger import CellOutcome, ExitRules, failure
 
 if TYPE_CHECKING:
     from ktstr.planning.points import CellPlan
@@ -38,18 +39,18 @@ def reproduce(cell: CellPlan, options: TestOptions) -> str:
     return f"{os.environ.get('KTSTR_CALLED_AS') or 'doit'} test {' '.join(words)}"
 
 
-def _missing(invocation: Invocation, options: TestOptions, planned: Planned, cell: CellPlan) -> Outcome:
+def _missing(invocation: Invocation, options: TestOptions, planned: Planned, cell: CellPlan) -> CellOutcome:
     """The outcome of a cell that never got to run."""
     cause = invocation.ledger.cause((*planned.plan.closure(cell.point.needs), f"cell:{cell.name}"))
     if cause is not None:
-        return Outcome(cell.name, "error", (cause.message,), error=cause)
+        return CellOutcome(cell.name, Outcome.ERROR, (cause.message,), error=cause)
     if invocation.cancel.signal or options.testing.maxfail is not None:
         why = "interrupted" if invocation.cancel.signal else "stopped by maxfail="
-        return Outcome(cell.name, NOT_RUN, (why,))
-    return Outcome(cell.name, "error", ("was never reached",))
+        return CellOutcome(cell.name, Outcome.NOT_RUN, (why,))
+    return CellOutcome(cell.name, Outcome.ERROR, ("was never reached",))
 
 
-def _outcomes(invocation: Invocation, options: TestOptions, planned: Planned) -> list[Outcome]:
+def _outcomes(invocation: Invocation, options: TestOptions, planned: Planned) -> list[CellOutcome]:
     """What came of every planned cell, in the plan's order."""
     from ktstr.cells.judge import skipped
 
@@ -59,7 +60,7 @@ def _outcomes(invocation: Invocation, options: TestOptions, planned: Planned) ->
     return [*ran, *broken, *(skipped(plan, skip) for skip in plan.skips)]
 
 
-def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome]) -> Sequence[CellOutcome]:
     """The outcomes with their paths in the view. One that cannot be filled costs the view, not the report."""
     from ktstr.cells.publish import publish
 
@@ -70,7 +71,7 @@ def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[Outc
         return outcomes
 
 
-def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[Outcome]) -> list[summary.CellSummary]:
+def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOutcome]) -> list[summary.CellSummary]:
     from ktstr.results import summary
 
     plans = {cell.name: cell for cell in planned.plan.cells}
@@ -105,7 +106,7 @@ def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned)
     from ktstr.results.last import remember_verdicts
 
     outcomes = _published(invocation, planned, _outcomes(invocation, options, planned))
-    verdicts = {outcome.name: outcome.verdict for outcome in outcomes if outcome.verdict != NOT_RUN}
+    verdicts = {outcome.name: outcome.verdict for outcome in outcomes if outcome.verdict != Outcome.NOT_RUN}
     remember_verdicts(invocation.project.state, verdicts)
     for outcome in outcomes:
         invocation.ledger.record(outcome)

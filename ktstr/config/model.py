@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ktstr.config.topology import Topology
+from ktstr.record.vocabulary import DEFAULT_WORK_TYPE
 
 CpusetKind: TypeAlias = Literal["llc", "numa", "range", "disjoint", "overlap", "exact"]
 CheckValue: TypeAlias = bool | int | float
@@ -32,7 +33,7 @@ class Work:
     ``affinity``: the CPUs every worker pins itself to; empty for none.
     """
 
-    work_type: str = "SpinWait"
+    work_type: str = DEFAULT_WORK_TYPE
     workers: int = 2
     params: tuple[tuple[str, int], ...] = ()
     policy: str = "normal"

@@ -22,10 +22,10 @@ from ktstr.planning.points import Broken, CellMaker, CellPlan, Judged, SkipPlan,
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Steps, closure
 from ktstr.planning.tools import ToolSteps
+from ktstr.record.outcome import UNSUCCESSFUL
 from ktstr.results.commit import project_commit
 from ktstr.results.judged import FILE, read_rows, sources_digest
 from ktstr.results.last import last_verdicts
-from ktstr.results.ledger import FAILED
 from ktstr.results.sidecar import run_source
 from ktstr.tools.pinned import RECIPES
 from ktstr.vm.machine import Machine
@@ -183,7 +183,7 @@ def _narrowed(request: Request, cells: list[CellPlan]) -> list[CellPlan]:
     """Those that failed last time, with ``failed=1``; those that are named, where some are."""
     if request.narrowing.failed:
         last = last_verdicts(request.project.state)
-        cells = [cell for cell in cells if last.get(cell.name) in FAILED]
+        cells = [cell for cell in cells if last.get(cell.name) in UNSUCCESSFUL]
     names = request.narrowing.cells
     known = {cell.name for cell in cells}
     for name in names:

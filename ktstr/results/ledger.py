@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_INPUT, EXIT_OK, EXIT_VERDICT, KtstrError
 from ktstr.progress import CellEnd
+from ktstr.record.outcome import UNSUCCESSFUL, Outcome
 
 if TYPE_CHECKING:
+    from ktstr.record.sidecar import Sidecar
     from ktstr.results.view import Standing
 
-FAILED = frozenset({"fail", "inconclusive", "error"})
-NOT_RUN = "not run"
 PRECEDENCE = (EXIT_INPUT, EXIT_ENVIRONMENT, EXIT_VERDICT)
 # git-bisect(1): 0 is a good commit, 125 one that cannot be tested, 1 to 127 a bad one, and 128 and above stop the
 # bisection. So only a verdict may give 1, and what is no fact about the commit must stop it.
@@ -24,7 +24,7 @@ _OF_THE_COMMIT = frozenset({"source", "kernel", "scheduler", "image", "cell"})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What came of one planned cell. ``ran`` is False when a stored result was good; ``seconds`` of host time.
 
     ``lasting``: the same inputs need not run again. ``standing`` takes the place of ``sidecar`` when the
@@ -36,7 +36,7 @@ class Outcome:
     reasons: tuple[str, ...]
     ran: bool = False
     seconds: float | None = None
-    sidecar: dict[str, Any] | None = None
+    sidecar: Sidecar | None = None
     path: str | None = None
     files: tuple[str, ...] = ()
     lasting: bool = False
@@ -45,16 +45,16 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return self.verdict in FAILED
+        return self.verdict in UNSUCCESSFUL
 
     def end(self) -> CellEnd:
         """What progress says of it."""
         return CellEnd(self.name, self.verdict, self.failed, self.ran, self.seconds)
 
 
-def failure(name: str, error: KtstrError) -> Outcome:
+def failure(name: str, error: KtstrError) -> CellOutcome:
     """The outcome of a cell that could not be run."""
-    return Outcome(name, "error", (str(error),), error=error)
+    return CellOutcome(name, Outcome.ERROR, (str(error),), error=error)
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class ExitRules:
 class Ledger:
     """Filled by whoever runs cells and tasks, from any thread."""
 
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, CellOutcome] = field(default_factory=dict)
     failures: dict[str, KtstrError] = field(default_factory=dict)
     _notes: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: CellOutcome) -> None:
         """What came of a cell; a later word on the same cell replaces an earlier one."""
         with self._lock:
             self.outcomes[outcome.name] = outcome
@@ -113,27 +113,29 @@ class Ledger:
 
     def all_skipped(self) -> bool:
         """Whether there were cells, and not one of them ran."""
-        return bool(self.outcomes) and all(outcome.verdict == "skip" for outcome in self.outcomes.values())
+        return bool(self.outcomes) and all(outcome.verdict == Outcome.SKIP for outcome in self.outcomes.values())
 
     def _bisect_code(self) -> int:
         """0 when every cell passed, 1 when one failed, 125 when the kernel cannot be judged, else 128."""
         verdicts = _verdicts(self.outcomes)
-        if "fail" in verdicts:
+        if Outcome.FAIL in verdicts:
             return BAD
         if any(task.partition(":")[0] not in _OF_THE_COMMIT for task in self.failures):
             return ABORT
-        passed = bool(verdicts) and all(verdict == "pass" for verdict in verdicts)
+        passed = bool(verdicts) and all(verdict == Outcome.PASS for verdict in verdicts)
         return GOOD if passed and not self.failures else UNTESTABLE
 
 
-def _verdicts(outcomes: Mapping[str, Outcome]) -> list[str]:
+def _verdicts(outcomes: Mapping[str, CellOutcome]) -> list[str]:
     """Of the cells that the test's constraints let run."""
-    return [outcome.verdict for outcome in outcomes.values() if outcome.verdict != "skip"]
+    return [outcome.verdict for outcome in outcomes.values() if outcome.verdict != Outcome.SKIP]
 
 
-def _cell_code(outcome: Outcome, rules: ExitRules) -> int:
+def _cell_code(outcome: CellOutcome, rules: ExitRules) -> int:
     if outcome.error is not None:
         return outcome.error.exit_code
-    if outcome.verdict == "inconclusive":
+    if outcome.verdict == Outcome.INCONCLUSIVE:
         return EXIT_OK if rules.allow_inconclusive else EXIT_VERDICT
-    return {"fail": EXIT_VERDICT, "error": EXIT_ENVIRONMENT}.get(outcome.verdict, EXIT_OK)
+    if outcome.verdict == Outcome.FAIL:
+        return EXIT_VERDICT
+    return EXIT_ENVIRONMENT if outcome.verdict == Outcome.ERROR else EXIT_OK

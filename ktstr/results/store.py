@@ -17,8 +17,9 @@ from pathlib import Path
 
 from ktstr.errors import HostError, InputError
 from ktstr.files import RECORD_CAP, read_json, write_atomic
-from ktstr.record.cell import VERDICT_EXITS, CellRecord
+from ktstr.record.cell import CellRecord
 from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.machine import VERDICT_EXITS
 
 VERSION = 1
 RECORD = "record.json"

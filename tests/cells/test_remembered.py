@@ -13,8 +13,9 @@ from ktstr.cells.publish import publish
 from ktstr.cells.remembered import Remembered
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
+from ktstr.record.sidecar import Sidecar
 from ktstr.results.judged import FILE, Row, read_rows, sources_digest, write_rows
-from ktstr.results.ledger import Outcome
+from ktstr.results.ledger import CellOutcome
 from ktstr.results.store import RECORD, CellStore
 from ktstr.results.view import Epoch
 from tests.cells.plans import NAME, plan
@@ -27,14 +28,14 @@ class Run:
     remembered: Remembered
     epoch: Epoch
 
-    def publish(self, outcome: Outcome) -> list[Outcome]:
+    def publish(self, outcome: CellOutcome) -> list[CellOutcome]:
         return publish(self.plan, self.remembered, self.epoch, [outcome])
 
 
 ROW = Row("c" * 64, "d" * 64, [3, 5], 7, "pass", [], 1.5, ["console.log"], "7.2", "icount-s7/t.ktstr.json", ["a", "b"])
 
 
-def never() -> dict[str, object]:
+def never() -> Sidecar:
     raise AssertionError("the sidecar was made anew")
 
 
@@ -52,7 +53,7 @@ def judged(run: Run, **changes: object) -> Path:
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text("{}")
     whole = sidecar(input_digest=planned.input_digest, preset="one", kernel_version="7.2")
-    outcome = Outcome(
+    outcome = CellOutcome(
         planned.name, "pass", ("why",), True, 1.5, whole, files=(f"{record.parent}/console.log",), lasting=True
     )
     (out,) = run.publish(replace(outcome, **changes))  # type: ignore[arg-type]
@@ -60,7 +61,7 @@ def judged(run: Run, **changes: object) -> Path:
     return project.stand / out.path
 
 
-def found(run: Run, planned: CellPlan | None = None) -> Outcome | None:
+def found(run: Run, planned: CellPlan | None = None) -> CellOutcome | None:
     return run.remembered.find(planned or run.plan.cells[0], never)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ktstr.errors import HostError, InputError, KtstrError
-from ktstr.results.ledger import ABORT, BAD, GOOD, UNTESTABLE, ExitRules, Ledger, Outcome, failure
+from ktstr.results.ledger import ABORT, BAD, GOOD, UNTESTABLE, CellOutcome, ExitRules, Ledger, failure
 
 RULES = ExitRules()
 
@@ -14,7 +14,7 @@ def ledger(*verdicts: str, failed: str | None = None) -> Ledger:
     """After its cells: one outcome per verdict."""
     made = Ledger()
     for i, verdict in enumerate(verdicts):
-        made.record(Outcome(f"cell{i}", verdict, ()))
+        made.record(CellOutcome(f"cell{i}", verdict, ()))
     if failed:
         made.fail(failed, HostError("no"))
     return made
