@@ -17,6 +17,7 @@ from typing import Any
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
 from ktstr.checks.thresholds import merge
+from ktstr.config.model import Builtin
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, KtstrError
 from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.planning.plan import CellPlan, SkipPlan
@@ -64,7 +65,7 @@ def identity(session: Session, cell: CellPlan) -> sidecars.CellIdentity:
 
 def judged(cell: CellPlan, record: CellRecord) -> Judgement:
     """The judgement of a record by this cell's thresholds."""
-    scheduler = None if cell.point.scheduler.builtin is not None else cell.key.scheduler
+    scheduler = None if isinstance(cell.point.scheduler.kind, Builtin) else cell.key.scheduler
     expected = Expected(cell.compiled.works, scheduler, cell.point.accel)
     return judge(record, merge(cell.point.scheduler.checks, cell.point.test.checks), expected)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,18 +16,15 @@ from typing import TYPE_CHECKING
 from ktstr import resources
 from ktstr.config.model import Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
-from ktstr.errors import InputError
-from ktstr.files import file_sha256, full_or_denied
+from ktstr.errors import KtstrError
+from ktstr.files import full_or_denied
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
-from ktstr.host.elf import find_library, system_folders
 from ktstr.pins.lock import Pin
 from ktstr.planning.kernels import Kernel, Kernels
 from ktstr.planning.pins import Pins
-from ktstr.schedulers.build import METADATA, inputs_digest, load_built, scheduler_name
-from ktstr.schedulers.build import build as build_scheduler
-from ktstr.schedulers.find import find_binary
-from ktstr.schedulers.toolchain import find_toolchain
+from ktstr.schedulers.artifact import Artifact, Build
+from ktstr.schedulers.find import find_scheduler
 from ktstr.tools import bundle
 from ktstr.tools.pinned import (
     BpfTools,
@@ -51,8 +48,6 @@ if TYPE_CHECKING:
     from ktstr.planning.plan import Step
     from ktstr.tasks.session import Session
 
-# The libraries that a scheduler built by schedulers.build links to, and what those need.
-RUNTIME = ("libc.so.6", "ld-linux-x86-64.so.2", "libm.so.6", "libelf.so.1", "libz.so.1", "libzstd.so.1")
 FAMILIES = ("tools", "vmm", "agent", "source", "kernel", "scheduler", "image")
 
 
@@ -92,7 +87,7 @@ class Artifacts:
         self._pins = Pins(session)
         self._steps: dict[str, dict[str, Step]] = {family: {} for family in FAMILIES}
         self.kernels = Kernels(session, config, self.cache, self._apt, self._pins, self._step)
-        self._images: dict[tuple[str, str], Image] = {}
+        self._images: dict[tuple[str, str], Image | KtstrError] = {}
         self._agent: tuple[Path, str] | None = None
 
     def steps(self) -> dict[str, list[Step]]:
@@ -199,103 +194,62 @@ class Artifacts:
             folder, cc = resources.c_dir(), agents.compiler(self._session.environ)
             digest = agents.inputs_digest(folder, agents.toolchain_identity(cc))
             path = self.cache.entry("agents", digest) / "agent"
-            self._step("agent", "", path, lambda: agents.build(folder, cc, path))
+            self._step("agent", "", path, lambda: agents.build(folder, cc, path, digest))
             self._agent = (path, digest)
         return self._agent
 
     def image(self, scheduler: SchedulerDecl, kernel: Kernel) -> Image:
-        """The image for a scheduler on a kernel; one without a binary holds the agent alone."""
-        per_kernel = kernel.identity if scheduler.source is not None else ""
-        key = (str(scheduler.source or scheduler.path or ""), per_kernel)
+        """The image for a scheduler on a kernel; one of the kernel's own holds the agent alone.
+
+        Raises KtstrError for whatever is wrong with the scheduler, each time the same.
+        """
+        key = (scheduler.name, kernel.identity)
         if key not in self._images:
-            self._images[key] = self._make_image(scheduler, kernel)
-        return self._images[key]
+            try:
+                self._images[key] = self._image(find_scheduler(scheduler, self._build(kernel)))
+            except KtstrError as err:
+                self._images[key] = err
+        image = self._images[key]
+        if isinstance(image, KtstrError):
+            raise image
+        return image
 
-    def _make_image(self, scheduler: SchedulerDecl, kernel: Kernel) -> Image:
-        agent, agent_digest = self.agent()
-        if scheduler.builtin is not None:
-            return self._image("agent-only", _sha(agent_digest), agent, None, ("agent",))
-        if scheduler.path is not None:
-            binary = find_binary(scheduler)
-            assert binary is not None
-            folders = images.library_path(self._session.environ)
-            places = images.library_places(binary, folders)
-            parts = sorted(f"{place} {file_sha256(path)}" for place, path in places.items())
-            digest = _sha(agent_digest, binary.name, file_sha256(binary), *parts)
-            return self._image(scheduler.name, digest, agent, binary, ("agent",), folders)
-        return self._built_image(scheduler, kernel, agent, agent_digest)
-
-    def _built_image(self, scheduler: SchedulerDecl, kernel: Kernel, agent: Path, agent_digest: str) -> Image:
-        assert scheduler.source is not None
-        source, tools = source_folder(scheduler.source), self._bpf()
-        inputs = inputs_digest(source, kernel.identity, find_toolchain(tools, self._session.environ))
-        out = self.cache.entry("schedulers", inputs)
-        name = f"{scheduler_name(source)}@{kernel.label}"
-
-        def make() -> object:
-            return build_scheduler(source, kernel.btf, tools, out, inputs)
-
-        task = self._step(
-            "scheduler",
-            name,
-            out / METADATA,
-            make,
-            ("tools:bpf", kernel.task),
-            fresh=lambda: load_built(out, inputs),
+    def _build(self, kernel: Kernel) -> Build:
+        return Build(
+            kernel.label, kernel.identity, kernel.task, kernel.btf, self._bpf, self.cache, self._session.environ
         )
-        binary = out / scheduler_name(source)
-        # This machine's libraries first: the bundle's C library is older than a loader compiled here may need.
-        folders = (*system_folders(), tools.libbpf_a.parent)
-        digest = _sha(agent_digest, inputs, *_runtime(system_folders()))
-        return self._image(name, digest, agent, binary, ("agent", task), folders)
 
-    def _image(
-        self,
-        name: str,
-        digest: str,
-        agent: Path,
-        binary: Path | None,
-        needs: tuple[str, ...],
-        folders: tuple[Path, ...] = (),
-    ) -> Image:
-        digest = _sha(f"format {images.FORMAT}", digest)
+    def _scheduler_step(self, artifact: Artifact) -> tuple[str, ...]:
+        """The task that builds it; none for a program that is there."""
+        if artifact.build is None or artifact.fresh is None or artifact.target is None:
+            return ()
+        fresh = artifact.fresh
+        step = self._step(
+            "scheduler", artifact.name, artifact.target, artifact.build, artifact.needs, lambda: fresh() or None
+        )
+        return (step,)
+
+    def _image(self, artifact: Artifact | None) -> Image:
+        agent, agent_digest = self.agent()
+        parts = () if artifact is None else (artifact.inputs, artifact.libraries)
+        digest = _sha(f"format {images.FORMAT}", agent_digest, *parts)
         path = self.cache.entry("images", digest) / "image.cpio"
 
         def make() -> None:
-            parts = images.base_part(agent)
-            if binary is not None:
-                parts += images.scheduler_part(binary, folders)
-            _write(path, parts)
+            data = images.base_part(agent)
+            if artifact is not None:
+                data += images.scheduler_part(artifact.binary, artifact.folders)
+                artifact.verify()
+            _write(path, data)
 
-        task = self._step("image", name, path, make, needs)
-        return Image(task, digest, path, None if binary is None else binary.name)
+        needs = ("agent",) if artifact is None else ("agent", *self._scheduler_step(artifact))
+        task = self._step("image", "agent-only" if artifact is None else artifact.name, path, make, needs)
+        return Image(task, digest, path, None if artifact is None else artifact.binary.name)
 
     def memory_mib(self, test: TestDecl, topology: Topology) -> int:
         return memory_mib(topology, test.memory_mib)
 
 
-def _runtime(folders: Sequence[Path]) -> Iterator[str]:
-    """What this machine gives a loader compiled here: part of the image before the image is made."""
-    for name in RUNTIME:
-        found = find_library(name, folders)
-        yield f"{name} {'' if found is None else file_sha256(found)}"
-
-
 def _planned_qemu(pin: Pin, cache: Cache) -> Tool:
     """QEMU as it is or will be in the cache: its digest is the pin's either way."""
     return qemu_tool(bundle.Bundle("qemu", cache.entry("tools", pin.digest), pin.version, pin.digest))
-
-
-def source_folder(declared: Path) -> Path:
-    """The folder a ``source:`` names, else that of the scheduler of its name that comes with ktstr.
-
-    Raises InputError when there is neither.
-    """
-    if declared.is_dir():
-        return declared
-    try:
-        return resources.scheduler_source(declared.name)
-    except InputError as err:
-        raise InputError(
-            f"scheduler source {declared}: found no such folder; {err.message}", fix="correct source: in ktstr.yaml"
-        ) from None

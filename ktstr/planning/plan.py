@@ -21,7 +21,7 @@ from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
 from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.config.validated import load_config
-from ktstr.errors import HostError, InputError
+from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.planning.artifacts import Artifacts, Image
 from ktstr.planning.kernels import Kernel
 from ktstr.scenarios.compile import Compiled, compile_test
@@ -218,14 +218,24 @@ class _CellMaker:
         self._config, self._artifacts, self._machine, self._task = config, artifacts, machine, task
         self._remembered = remembered
         self._points: dict[tuple[str, ...], Point] = {}
+        self.unusable: list[KtstrError] = []
 
     def try_make(self, key: CellKey) -> CellPlan | Outcome:
-        """The plan, or the error of a cell whose scheduler cannot be had on this host."""
+        """The plan, or the error of a cell whose scheduler cannot be had: whatever is wrong with it."""
+        kernel = self._artifacts.kernels[key.kernel]
+        try:
+            self._artifacts.image(self._config.schedulers[key.scheduler], kernel)
+        except KtstrError as err:
+            self.unusable.append(err)
+            return self._error(key, err)
         try:
             return self.make(key)
         except HostError as err:
-            name = cell_name(key, self._artifacts.kernels[key.kernel], self._machine.accel)
-            return Outcome(name, "error", (str(err),), False, None, exit_code=err.exit_code)
+            return self._error(key, err)
+
+    def _error(self, key: CellKey, err: KtstrError) -> Outcome:
+        name = cell_name(key, self._artifacts.kernels[key.kernel], self._machine.accel)
+        return Outcome(name, "error", (str(err),), False, None, exit_code=err.exit_code)
 
     def make(self, key: CellKey) -> CellPlan:
         known = (key.test, key.preset, key.kernel, key.scheduler)
@@ -349,8 +359,8 @@ def make_plan(session: Session) -> Plan:
     """Resolve kernels, choose the machine and plan every selected cell.
 
     Raises InputError for a selection that matches nothing or a bad declaration, and HostError when
-    a kernel or the machine cannot be resolved. A scheduler that this host cannot build makes its
-    own cells errors, and no others.
+    a kernel or the machine cannot be resolved. Whatever is wrong with one scheduler makes its own
+    cells errors, and no others, unless nothing but schedulers that are declared wrongly was selected.
     """
     config = load_config(session.project)
     artifacts = Artifacts(session, config)
@@ -365,6 +375,8 @@ def make_plan(session: Session) -> Plan:
     maker = _CellMaker(config, artifacts, machine, task, session.remembered())
     made = [maker.try_make(key) for key in _slice(session, list(expansion.cells))]
     cells = [cell for cell in made if isinstance(cell, CellPlan)]
+    if not cells and maker.unusable and all(isinstance(err, InputError) for err in maker.unusable):
+        raise maker.unusable[0]  # nothing but what is declared wrongly was selected
     cells = _named(session, _only_failed(session, cells) if session.flag("failed") else cells)
     points = [] if session.flag("failed") else _slice(session, list(expansion.skips))
     skips = tuple(_skip(skip, config, artifacts, machine.accel) for skip in points)

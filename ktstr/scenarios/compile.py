@@ -17,7 +17,7 @@ from typing import cast
 from ktstr import cpulist
 from ktstr.checks.model import WorkGroup
 from ktstr.config.fields import WORK_PARAMS
-from ktstr.config.model import Cgroup, SchedulerDecl, TestDecl, Work
+from ktstr.config.model import Builtin, Cgroup, SchedulerDecl, TestDecl, Work
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.scenarios import cpusets
@@ -106,7 +106,7 @@ def _scheduler_ops(
     test: TestDecl, scheduler: SchedulerDecl, binary: str | None
 ) -> tuple[tuple[Op, ...], tuple[Op, ...], int]:
     """What comes before and after the workload, and how long attaching may take."""
-    if scheduler.builtin is not None:
+    if isinstance(scheduler.kind, Builtin):
         return (), (), 0
     if binary is None:
         raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image is needed")

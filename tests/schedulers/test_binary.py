@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.config.model import SchedulerDecl
 from ktstr.errors import InputError
-from ktstr.schedulers.find import check_binary, find_binary, resolve_source
+from ktstr.schedulers.binary import check_binary
 
 WHERE = "ktstr.yaml:7:11 schedulers.mine.path"
 
@@ -18,20 +17,6 @@ def _elf(path: Path, *, bits: int = 2, order: int = 1, kind: int = 3, machine: i
     path.write_bytes(head + kind.to_bytes(2, "little") + machine.to_bytes(2, "little") + bytes(44))
     path.chmod(0o755)
     return path
-
-
-def test_each_kind_of_declaration_has_its_word() -> None:
-    eevdf = SchedulerDecl("eevdf", builtin="eevdf")
-    given = SchedulerDecl("mine", path=Path("/opt/scx_mine"))
-    built = SchedulerDecl("ours", source=Path("schedulers/ours"))
-    assert [resolve_source(decl) for decl in (eevdf, given, built)] == ["not_found", "path", "auto_built"]
-
-
-def test_only_a_path_names_a_binary(tmp_path: Path) -> None:
-    binary = _elf(tmp_path / "scx_mine")
-    assert find_binary(SchedulerDecl("mine", path=binary, where=WHERE)) == binary
-    assert find_binary(SchedulerDecl("eevdf", builtin="eevdf")) is None
-    assert find_binary(SchedulerDecl("ours", source=tmp_path)) is None
 
 
 def test_a_real_program_passes() -> None:
