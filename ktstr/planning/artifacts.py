@@ -24,7 +24,7 @@ from ktstr.pins.lock import Pin
 from ktstr.planning.kernels import Kernel, Kernels
 from ktstr.planning.pins import Pins
 from ktstr.schedulers.artifact import Artifact, Build
-from ktstr.schedulers.find import find_scheduler
+from ktstr.schedulers.find import depends_on_kernel, find_scheduler
 from ktstr.tools import bundle
 from ktstr.tools.pinned import (
     BpfTools,
@@ -203,7 +203,7 @@ class Artifacts:
 
         Raises KtstrError for whatever is wrong with the scheduler, each time the same.
         """
-        key = (scheduler.name, kernel.identity)
+        key = (scheduler.name, kernel.identity if depends_on_kernel(scheduler) else "")
         if key not in self._images:
             try:
                 self._images[key] = self._image(find_scheduler(scheduler, self._build(kernel)))

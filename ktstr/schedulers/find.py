@@ -34,6 +34,18 @@ def find_scheduler(scheduler: SchedulerDecl, build: Build) -> Artifact | None:
             assert_never(kind)
 
 
+def depends_on_kernel(scheduler: SchedulerDecl) -> bool:
+    """Whether ``find_scheduler`` gives another artifact for another kernel; if not, once is enough for all."""
+    kind = scheduler.kind
+    match kind:
+        case Builtin() | Binary():
+            return False
+        case Source():
+            return True
+        case _:
+            assert_never(kind)
+
+
 def resolve_source(scheduler: SchedulerDecl) -> ResolveSource:
     """The sidecar's word for how the program was found; ``not_found`` is that of a kernel's own scheduler."""
     kind = scheduler.kind

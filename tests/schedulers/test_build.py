@@ -179,7 +179,9 @@ char _license[] SEC("license") = "GPL";
 """
 
 
-def test_only_an_include_that_no_text_shows_is_told_by_the_build(kernel_btf: Path, tools: BpfTools, tmp_path: Path) -> None:
+def test_only_an_include_that_no_text_shows_is_kept_by_the_build(
+    kernel_btf: Path, tools: BpfTools, tmp_path: Path
+) -> None:
     source = tmp_path / "tiny"
     source.mkdir()
     (source / "tiny.bpf.c").write_text(HIDDEN_BPF)
