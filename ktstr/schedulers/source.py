@@ -19,22 +19,22 @@ from ktstr.schedulers.toolchain import find_toolchain
 RUNTIME = ("libc.so.6", "ld-linux-x86-64.so.2", "libm.so.6", "libelf.so.1", "libz.so.1", "libzstd.so.1")
 
 
-def source_artifact(declared: Path, what_for: Build) -> Artifact:
+def source_artifact(declared: Path, request: Build) -> Artifact:
     """The artifact of the scheduler whose ``source:`` is ``declared``, for one kernel.
 
     Raises InputError for a folder that is missing, no scheduler's or unreadable, HostError without the compilers.
     """
-    folder, tools = source_folder(declared), what_for.tools()
-    toolchain = find_toolchain(tools, what_for.environ)
-    record = what_for.cache.entry("includes", record_key(folder, what_for.environ)) / "files.json"
-    inputs = read_inputs(folder, what_for.kernel_identity, toolchain, record)
-    out = what_for.cache.entry("schedulers", inputs.digest)
+    folder, tools = source_folder(declared), request.tools()
+    toolchain = find_toolchain(tools, request.environ)
+    record = request.cache.entry("includes", record_key(folder, request.environ)) / "files.json"
+    inputs = read_inputs(folder, request.kernel_identity, toolchain, record)
+    out = request.cache.entry("schedulers", inputs.digest)
     # This machine's libraries first: the bundle's C library is older than a loader compiled here may need.
     system = system_folders()
     libraries = _runtime_digest(system)
 
     def make() -> None:
-        build(inputs, what_for.btf, out)
+        build(inputs, request.btf, out)
 
     def fresh() -> bool:
         return load_built(out, inputs.digest) is not None
@@ -46,13 +46,13 @@ def source_artifact(declared: Path, what_for: Build) -> Artifact:
             raise Changed(f"scheduler {inputs.name}: a library that it needs")
 
     return Artifact(
-        name=f"{inputs.name}@{what_for.kernel_label}",
+        name=f"{inputs.name}@{request.kernel_label}",
         inputs=inputs.digest,
         libraries=libraries,
         binary=out / inputs.name,
         verify=verify,
         folders=(*system, tools.libbpf_a.parent),
-        needs=("tools:bpf", what_for.kernel_task),
+        needs=("tools:bpf", request.kernel_task),
         target=out / METADATA,
         build=make,
         fresh=fresh,
