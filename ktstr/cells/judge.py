@@ -8,6 +8,7 @@ from ktstr.cells.run import host_context, new_run_id
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
 from ktstr.checks.thresholds import merge
+from ktstr.config.model import Builtin
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
@@ -48,7 +49,7 @@ def identity(plan: Plan, cell: CellPlan) -> sidecars.CellIdentity:
 def judged(cell: CellPlan, record: CellRecord) -> Judgement:
     """The judgement of a record by this cell's thresholds."""
     point = cell.point
-    scheduler = None if point.scheduler.builtin is not None else cell.key.scheduler
+    scheduler = None if isinstance(point.scheduler.kind, Builtin) else cell.key.scheduler
     expected = Expected(cell.compiled.works, scheduler, point.accel)
     return judge(record, merge(point.scheduler.checks, point.test.checks), expected)
 

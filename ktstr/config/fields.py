@@ -131,10 +131,15 @@ TEST: Table = {
     "demo": Field("bool", "runs only when it is named (false)"),
 }
 
-SCHEDULER: Table = {
+# A scheduler has exactly one of these; ``load`` makes its kind of it.
+SCHEDULER_KINDS: Table = {
     "builtin": Field("choice", "a scheduler of the kernel itself", choices=("eevdf",)),
     "path": Field("spec", "a scheduler binary; relative to this file"),
     "source": Field("spec", "a folder that is built with make; relative to this file"),
+}
+
+SCHEDULER: Table = {
+    **SCHEDULER_KINDS,
     "args": Field("texts", "the scheduler's arguments"),
     "checks": Field("node", "thresholds for every test under this scheduler", shape="checks"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),

@@ -68,13 +68,35 @@ class KernelDecl:
 
 
 @dataclass(frozen=True)
-class SchedulerDecl:
-    """``builtin`` "eevdf" runs no binary; ``path`` is any binary; ``source`` a folder the graph builds."""
+class Builtin:
+    """``builtin:`` a scheduler of the kernel itself, such as "eevdf"; it runs no program."""
 
     name: str
-    builtin: str | None = None
-    path: Path | None = None
-    source: Path | None = None
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``path:`` a program that is there, made by somebody else."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """``source:`` a folder of C and BPF sources, from which a program is built for each kernel."""
+
+    folder: Path
+
+
+SchedulerKind: TypeAlias = Builtin | Binary | Source
+
+
+@dataclass(frozen=True)
+class SchedulerDecl:
+    """A declared scheduler. ``kind`` says where its program comes from."""
+
+    name: str
+    kind: SchedulerKind
     args: tuple[str, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     kargs: tuple[str, ...] = ()

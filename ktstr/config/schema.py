@@ -123,13 +123,13 @@ def _works_alone() -> Schema:
 
 
 def _scheduler() -> Schema:
-    kinds: list[Schema] = [{"required": [key]} for key in ("builtin", "path", "source")]
+    kinds: list[Schema] = [{"required": [key]} for key in fields.SCHEDULER_KINDS]
     return {**_object(fields.SCHEDULER), "oneOf": kinds}
 
 
 def _schedulers() -> Schema:
     eevdf = {**_object(fields.SCHEDULER), "properties": dict(_object(fields.SCHEDULER)["properties"])}
-    eevdf["properties"].update(path=False, source=False)
+    eevdf["properties"].update({key: False for key in fields.SCHEDULER_KINDS if key != "builtin"})
     return {**_named(_ref("scheduler")), "properties": {"eevdf": eevdf}}
 
 

@@ -102,8 +102,8 @@ def make_plan(request: Request) -> Plan:
     """Resolve kernels, choose the machine and plan every selected cell.
 
     Raises InputError for a selection that matches nothing or a bad declaration, and HostError when
-    a kernel or the machine cannot be resolved. A scheduler that cannot be had makes its own cells
-    errors, and no others.
+    a kernel or the machine cannot be resolved. Whatever is wrong with one scheduler makes its own cells errors,
+    and no others, unless nothing but schedulers that are declared wrongly was selected.
     """
     ground = _ground(request)
     config, kernels = ground.config, ground.kernels
@@ -123,6 +123,8 @@ def make_plan(request: Request) -> Plan:
     points = () if request.narrowing.failed else _slice(request, expansion.skips)
     skips = tuple(_skip(skip, ground, chosen.machine.accel) for skip in points)
     broken = tuple(cell for cell in made if isinstance(cell, Broken))
+    if broken and len(broken) == len(made) and all(isinstance(cell.error, InputError) for cell in broken):
+        raise broken[0].error  # nothing but what is declared wrongly was selected
     if not cells and not skips and not broken:
         raise _nothing(request, len(expansion.cells))
     return Plan(

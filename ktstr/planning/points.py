@@ -151,7 +151,6 @@ class CellMaker:
         self._config, self._kernels, self._images = config, kernels, images
         self._chosen, self._judged = chosen, judged
         self._points: dict[tuple[str, ...], Point] = {}
-        self._errors: dict[tuple[str, ...], KtstrError] = {}
 
     def make(self, key: CellKey) -> CellPlan | Broken:
         """The plan, or why there is none: whatever is wrong with a scheduler is so for its own cells only.
@@ -160,7 +159,7 @@ class CellMaker:
         """
         machine = self._chosen.machine
         try:
-            image = self._image(key)
+            image = self._images.image(self._config.schedulers[key.scheduler], self._kernels[key.kernel])
         except KtstrError as err:
             name = cell_name(key, self._kernels[key.kernel], machine.accel)
             return Broken(name, key.scheduler, err)
@@ -173,17 +172,6 @@ class CellMaker:
         plan = CellPlan(name, key, input_digest(point, _encoded(compiled), machine), point)
         vars(plan)["compiled"] = compiled  # what the cached property would make again
         return plan
-
-    def _image(self, key: CellKey) -> Image:
-        """The scheduler's image on the kernel, or the same error for each cell that wants it."""
-        wanted = (key.kernel, key.scheduler)
-        if wanted in self._errors:
-            raise self._errors[wanted]
-        try:
-            return self._images.image(self._config.schedulers[key.scheduler], self._kernels[key.kernel])
-        except KtstrError as err:
-            self._errors[wanted] = err
-            raise
 
     def _point(self, key: CellKey, image: Image) -> Point:
         known = (key.test, key.preset, key.kernel, key.scheduler)

@@ -16,7 +16,7 @@ from typing import cast
 
 from ktstr import cpulist
 from ktstr.checks.model import WorkGroup
-from ktstr.config.model import Cgroup, SchedulerDecl, TestDecl, Work
+from ktstr.config.model import Builtin, Cgroup, SchedulerDecl, TestDecl, Work
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.record.vocabulary import WORK_TYPES, SchedPolicy, WorkType
@@ -104,7 +104,7 @@ def _scheduler_ops(
     test: TestDecl, scheduler: SchedulerDecl, binary: str | None
 ) -> tuple[tuple[Op, ...], tuple[Op, ...], int]:
     """What comes before and after the workload, and how long attaching may take."""
-    if scheduler.builtin is not None:
+    if isinstance(scheduler.kind, Builtin):
         return (), (), 0
     if binary is None:
         raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image is needed")

@@ -77,12 +77,14 @@ def test_what_is_wrong_with_one_scheduler_is_an_error_of_its_own_cells(project: 
     assert "nowhere/scx_gone: found no such file" in done.stdout
 
 
-def test_a_task_of_the_projects_own_that_needs_test_has_its_cells_run_and_judged(project: UserProject) -> None:
+def test_a_task_of_the_projects_own_that_needs_test_has_its_cells_run_and_judged(
+    project: UserProject, without_clang: str
+) -> None:
     project.write(YAML)
     (project.path / "dodo.py").write_text(DODO + OWN_TASK, encoding="utf-8")
-    done = project.doit("mine", "offline=1")
+    done = project.doit("mine", "scheduler=gone,scx_ktstr", "offline=1", PATH=without_clang)
     assert done.returncode == 2, done.stderr
-    assert "1 cell: 1 in error (0 ran, 0 up to date)" in done.stdout
+    assert "2 cells: 2 in error (0 ran, 0 up to date)" in done.stdout
 
 
 def test_a_command_of_the_projects_own_is_listed_helped_and_run_with_its_variables(project: UserProject) -> None:

@@ -1,4 +1,4 @@
-"""Where the sources of a declared scheduler are found."""
+"""Where the sources of a declared scheduler are found, and what a plan knows of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from ktstr import resources
 from ktstr.errors import InputError
-from ktstr.planning.images import source_folder
+from ktstr.schedulers.source import source_folder
 
 
 def test_a_folder_that_is_there_is_the_source_whatever_its_name(tmp_path: Path) -> None:
