@@ -390,13 +390,13 @@ TEST(virtio_bar_can_be_reached_through_config_space)
 	config_write(machine, 1, window + 8, 0x14, 4); /* device_status */
 	config_write(machine, 1, window + 12, 1, 4);
 	config_write(machine, 1, window + 16, 3, 1);
-	CHECK(config_read(machine, 1, window + 16, 1) == 3 && machine->console.virtio.registers.status == 3);
+	CHECK(config_read(machine, 1, window + 16, 1) == 3 && machine->console.virtio.common.registers.status == 3);
 	config_write(machine, 1, window + 8, 0xfffffffc, 4);
 	config_write(machine, 1, window + 12, 4, 4);
 	config_write(machine, 1, window + 16, 0, 4);
 	config_write(machine, 1, window + 8, 0x14, 4);
 	config_write(machine, 1, window + 12, 0, 4);
 	config_write(machine, 1, window + 16, 0, 4);
-	CHECK(machine->console.virtio.registers.status == 3);
+	CHECK(machine->console.virtio.common.registers.status == 3);
 	machine_destroy(machine);
 }

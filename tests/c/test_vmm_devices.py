@@ -11,9 +11,11 @@ import pytest
 from tests.c.test_c import C_DIR, FLAGS, HERE, run
 
 DEVICES = (
-    "stream",
+    "fifo",
+    "sink",
     "serial",
     "power",
+    "i8042",
     "pci",
     "msix",
     "virtqueue",

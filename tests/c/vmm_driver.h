@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "i8042.h"
 #include "power.h"
 #include "pci.h"
 #include "serial.h"

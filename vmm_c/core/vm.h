@@ -11,6 +11,7 @@
 
 #include "bus.h"
 #include "gate.h"
+#include "i8042.h"
 #include "irq.h"
 #include "kvm.h"
 #include "loader.h"
