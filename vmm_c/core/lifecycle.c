@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The machine's life: its threads start, pause, and end. */
+#include "lifecycle.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -7,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vm.h"
+#include "run.h"
+#include "thread_times.h"
 
 /* With the gate's lock held and no stop under way: every thread is there to be signalled. */
 static void kick_locked(struct vmm *vm)
@@ -18,19 +20,19 @@ static void kick_locked(struct vmm *vm)
 
 static void *vcpu_main(void *arg)
 {
-	struct vcpu *vcpu = arg;
-	struct gate *gate = &vcpu->vm->gate;
+	struct vcpu_thread *self = arg;
+	struct gate *gate = &self->vm->gate;
 	char name[16];
 
-	snprintf(name, sizeof(name), "vcpu-%u", vcpu->index);
+	snprintf(name, sizeof(name), "vcpu-%u", self->vcpu.index);
 	pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(&gate->lock);
-	vcpu->tid = gettid();
+	self->tid = gettid();
 	pthread_mutex_unlock(&gate->lock);
-	vcpu_run(vcpu);
+	run_vcpu(self->vm, &self->vcpu);
 	pthread_mutex_lock(&gate->lock);
-	vcpu_times(vcpu, &vcpu->times);
-	vcpu->tid = 0;
+	thread_times(self->thread, self->tid, &self->times);
+	self->tid = 0;
 	pthread_mutex_unlock(&gate->lock);
 	return NULL;
 }
@@ -216,7 +218,7 @@ void vmm_stop(struct vmm *vm)
 	pthread_mutex_unlock(&vm->gate.lock);
 }
 
-void vm_end_threads(struct vmm *vm)
+void lifecycle_end(struct vmm *vm)
 {
 	if (!vm->started)
 		return;
