@@ -85,7 +85,9 @@ class VmmExit:
 
 @dataclass(frozen=True)
 class Output:
-    """What became of a stream: bytes written and dropped, and an errno value (EFBIG at its limit) or 0."""
+    """What became of a stream: bytes written and dropped, and an errno value or 0: EFBIG at its limit, EAGAIN for
+    a pipe, terminal or socket that nobody read.
+    """
 
     written: int
     dropped: int

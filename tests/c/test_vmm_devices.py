@@ -23,7 +23,7 @@ DEVICES = (
     "virtio_pci",
     "virtio_console",
 )
-UNITS = ("test_vmm_devices", "test_vmm_console", "test_vmm_transport")
+UNITS = ("test_vmm_devices", "test_vmm_console", "test_vmm_sink", "test_vmm_transport")
 CASES = [
     (unit, name)
     for unit in UNITS

@@ -226,6 +226,18 @@ static void leave_ram(void)
 	((void (*)(void))0xd0000000)();
 }
 
+/* On both ways out, without end. */
+static void flood(void)
+{
+	start_port(0);
+	for (;;) {
+		for (uint32_t i = 0; i < 256; i++)
+			out8(SERIAL, i % 64 ? 'x' : '\n');
+		exchange(TX, sizeof(buffers[0]), 0);
+		++*counter;
+	}
+}
+
 static void act(char command)
 {
 	switch (command) {
@@ -240,6 +252,9 @@ static void act(char command)
 		break;
 	case 'l':
 		leave_ram();
+		break;
+	case 'f':
+		flood();
 		break;
 	case 'c':
 		count();

@@ -185,6 +185,7 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 	rc = rc ?: add_memory(vm, config, err);
 	rc = rc ?: irq_init(&vm->irqs, vm->kvm.vm, err);
 	rc = rc ?: devices_init(&vm->devices, &vm->wires, &vm->memory, config, err);
+	rc = rc ?: vm_watch_output(vm, err);
 	rc = rc ?: add_cpus(vm, config, err);
 	if (rc)
 		return rc;
@@ -202,7 +203,7 @@ static struct vmm *allocate(struct vmm_error *err)
 	}
 	vm->kvm = (struct kvm){ .dev = -1, .vm = -1 };
 	vm->supervisor = (struct supervisor){ .epoll = -1, .end = -1, .deadline = -1 };
-	vm_connect(vm);
+	vm_connect_devices(vm);
 	if (gate_init(&vm->gate, err) || init_device_lock(vm, err)) {
 		free(vm);
 		return NULL;

@@ -31,6 +31,12 @@ static int init_console(struct devices *devices, const struct wires *wires, cons
 	return rc;
 }
 
+static void deinit_output(struct devices *devices)
+{
+	sink_deinit(&devices->console_out);
+	sink_deinit(&devices->channel_out);
+}
+
 int devices_init(struct devices *devices, const struct wires *wires, const struct memory *memory,
 		 const struct vmm_config *config, struct vmm_error *err)
 {
@@ -47,6 +53,8 @@ int devices_init(struct devices *devices, const struct wires *wires, const struc
 	rc = rc ?: init_console(devices, wires, memory, err);
 	if (rc)
 		serial_deinit(&devices->serial);
+	if (rc)
+		deinit_output(devices);
 	devices->built = rc == 0;
 	return rc;
 }
@@ -57,4 +65,5 @@ void devices_deinit(struct devices *devices)
 		return;
 	virtio_console_deinit(&devices->console);
 	serial_deinit(&devices->serial);
+	deinit_output(devices);
 }

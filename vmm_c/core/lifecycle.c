@@ -2,10 +2,12 @@
 #include "lifecycle.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -74,6 +76,37 @@ static void collect_vcpus(struct vmm *vm)
 		pthread_join(vm->vcpus[i].thread, NULL);
 }
 
+/* For a reader that is behind, in all; who does not read by then reads never. */
+#define LAST_OUTPUT_MS 250
+
+static void write_rest(struct vmm *vm, struct sink *sink, const struct timespec *deadline)
+{
+	struct pollfd reader = { .events = POLLOUT };
+	struct timespec now;
+	int64_t ms;
+
+	do {
+		lock_devices(vm);
+		reader.fd = sink_drain(sink) ? sink_poll_fd(sink) : -1;
+		unlock_devices(vm);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		ms = (deadline->tv_sec - now.tv_sec) * 1000 + (deadline->tv_nsec - now.tv_nsec) / 1000000;
+	} while (reader.fd >= 0 && ms > 0 && poll(&reader, 1, (int)ms) > 0);
+	lock_devices(vm);
+	sink_drop(sink);
+	unlock_devices(vm);
+}
+
+static void write_last_output(struct vmm *vm)
+{
+	struct timespec deadline;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += LAST_OUTPUT_MS * 1000000L; /* more than a second's is as good here */
+	write_rest(vm, &vm->devices.console_out, &deadline);
+	write_rest(vm, &vm->devices.channel_out, &deadline);
+}
+
 static void *supervisor_main(void *arg)
 {
 	struct vmm *vm = arg;
@@ -85,6 +118,7 @@ static void *supervisor_main(void *arg)
 	virtio_pci_serve(&vm->devices.console.virtio); /* the last words: their doorbell may have lost the race */
 	serial_flush(&vm->devices.serial);
 	unlock_devices(vm);
+	write_last_output(vm);
 	gate_mark_ended(&vm->gate);
 	return NULL;
 }

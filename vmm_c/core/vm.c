@@ -72,7 +72,26 @@ static void request_end(void *machine, int reset)
 	       reset ? "asked for a reset" : "turned itself off");
 }
 
-void vm_connect(struct vmm *vm)
+void vm_connect_devices(struct vmm *vm)
 {
 	vm->wires = (struct wires){ vm, connect_line, connect_msi, disconnect_msi, set_doorbell, watch, request_end };
+}
+
+static void drain(void *sink)
+{
+	sink_drain(sink);
+}
+
+static int watch_output(struct vmm *vm, struct sink *sink, struct vmm_error *err)
+{
+	int fd = sink_poll_fd(sink);
+
+	return fd < 0 ? 0 : supervisor_watch_writable(&vm->supervisor, fd, drain, sink, err);
+}
+
+int vm_watch_output(struct vmm *vm, struct vmm_error *err)
+{
+	int rc = watch_output(vm, &vm->devices.console_out, err);
+
+	return rc ? rc : watch_output(vm, &vm->devices.channel_out, err);
 }

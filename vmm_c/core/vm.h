@@ -60,7 +60,9 @@ struct vmm {
 };
 
 /* How the machine's devices reach its KVM, its supervisor and its end. */
-void vm_connect(struct vmm *vm);
+void vm_connect_devices(struct vmm *vm);
+/* Have the supervisor write what readers were not ready for; before it runs. */
+int vm_watch_output(struct vmm *vm, struct vmm_error *err);
 void vm_warn(struct vmm *vm, const struct vmm_error *err);
 /* Note why the machine ends and wake the supervisor; the first reason counts. */
 __attribute__((format(printf, 5, 6))) void vm_end(struct vmm *vm, enum vmm_reason reason, int32_t code, int32_t cpu,

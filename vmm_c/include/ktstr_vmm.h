@@ -39,7 +39,10 @@ struct vmm_config {
 	uint64_t memory_bytes; /* dealt evenly to the nodes */
 	uint32_t vendor; /* enum vmm_vendor */
 	uint32_t flags; /* of enum vmm_flag */
-	/* Where output goes: the caller's blocking fds, -1 for nowhere, and how much at most. */
+	/*
+	 * Where output goes: the caller's fds, -1 for nowhere, and how much at most. All of it reaches a regular file.
+	 * Nothing waits for who reads a pipe, terminal or socket: 256 KiB are kept for them, what is more is dropped.
+	 */
 	int console_fd;
 	int channel_fd;
 	uint64_t console_limit;
@@ -98,7 +101,10 @@ struct vmm_stat {
 	uint64_t value;
 };
 
-/* What became of output. error is an errno value: EFBIG when the limit was reached. */
+/*
+ * What became of output. error is an errno value: EFBIG when the limit was reached, EAGAIN when some was dropped
+ * as nobody read it. Dropped is also what was not read soon after the end.
+ */
 struct vmm_output {
 	uint64_t written;
 	uint64_t dropped;
