@@ -104,6 +104,71 @@ TEST(kicks_do_not_stop_a_guest)
 	vmm_destroy(vmm);
 }
 
+/* The process may have used up all signals that it may queue: each of the real-time ones has its own place. */
+TEST(kicks_need_no_room_for_queued_signals)
+{
+	const struct rlimit none = { 0, 0 };
+	struct vmm_config config = CONFIG(COUNT);
+	struct vmm *vmm;
+	struct vmm_exit end;
+	uint64_t found;
+
+	alarm(TIMEOUT_MS / 1000);
+	CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+	vmm = start(&config);
+	for (int i = 0; i < 20; i++) {
+		until_counter_passes(vmm, counter(vmm));
+		CHECK(vmm_pause(vmm, &error) == 0);
+		found = counter(vmm);
+		nap();
+		CHECK(counter(vmm) == found);
+		vmm_resume(vmm);
+	}
+	vmm_stop(vmm);
+	CHECK(vmm_wait(vmm, TIMEOUT_MS, &end) == 1 && end.reason == VMM_STOPPED);
+	vmm_destroy(vmm);
+}
+
+/* Signals that wait for a thread of this process. */
+static unsigned long pending_signals(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	unsigned long pending = 0;
+
+	for (struct dirent *entry; (entry = readdir(tasks));) {
+		char path[300], line[256];
+		unsigned long one;
+		FILE *status;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
+		status = fopen(path, "r");
+		while (status && fgets(line, sizeof(line), status))
+			if (sscanf(line, "SigPnd: %lx", &one) == 1)
+				pending |= one;
+		if (status)
+			fclose(status);
+	}
+	closedir(tasks);
+	return pending;
+}
+
+TEST(kicks_pass_over_vcpus_that_are_outside_of_the_guest)
+{
+	struct vmm_config config = CONFIG(COUNT);
+	struct vmm *vmm = start(&config);
+	unsigned long before;
+
+	until_counter_passes(vmm, 0);
+	CHECK(vmm_pause(vmm, &error) == 0);
+	before = pending_signals(); /* of the pause, when it met a vCPU on its way out */
+	for (int i = 0; i < 100; i++)
+		vmm_kick(vmm);
+	CHECK(pending_signals() == before);
+	vmm_resume(vmm);
+	until_counter_passes(vmm, counter(vmm));
+	vmm_destroy(vmm);
+}
+
 TEST(registers_are_the_guests_before_while_and_after_it_runs)
 {
 	struct vmm_config config = CONFIG(SET_RAX);
@@ -331,6 +396,7 @@ TEST(signals_stay_the_callers)
 	}
 	CHECK(atomic_load(&heard) > 0);
 	CHECK(sigaction(SIGRTMIN, NULL, &kick) == 0 && kick.sa_handler == SIG_DFL);
+	CHECK(sigaction(SIGSTKFLT, NULL, &kick) == 0 && kick.sa_handler == SIG_DFL);
 	until_counter_passes(vmm, counter(vmm));
 	vmm_destroy(vmm);
 }

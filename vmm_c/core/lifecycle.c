@@ -17,7 +17,8 @@
 static void kick_locked(struct vmm *vm)
 {
 	for (uint32_t i = 0; i < vm->threads; i++)
-		pthread_kill(vm->vcpus[i].thread, vcpu_signal());
+		if (atomic_load(&vm->vcpus[i].vcpu.in_guest))
+			pthread_kill(vm->vcpus[i].thread, vcpu_signal());
 }
 
 static void *vcpu_main(void *arg)
@@ -269,7 +270,7 @@ int vmm_pause(struct vmm *vm, struct vmm_error *err)
 
 	pthread_mutex_lock(&gate->lock);
 	gate->holds++;
-	atomic_store_explicit(&gate->closed, true, memory_order_release);
+	atomic_store(&gate->closed, true);
 	if (!gate->stopping)
 		kick_locked(vm);
 	while (gate->inside && !gate->stopping)

@@ -153,7 +153,28 @@ static void finish_exit(struct vmm *vm, struct vcpu *vcpu)
 	vcpu->run->immediate_exit = 0;
 }
 
-/* Whoever closes the gate sends a signal afterwards: a vCPU that saw it open comes back soon. */
+/*
+ * Whoever closes the gate looks for vCPUs in the guest afterwards, to kick them; here it is the other way round. So one
+ * of both sees what the other did, and a vCPU that is not seen finds the gate closed.
+ */
+static void run_guest(struct vmm *vm, struct vcpu *vcpu)
+{
+	int rc = 0, code = 0;
+	bool closed;
+
+	atomic_store(&vcpu->in_guest, true);
+	closed = atomic_load(&vm->gate.closed);
+	if (!closed) {
+		rc = ioctl(vcpu->fd, KVM_RUN, 0);
+		code = errno;
+	}
+	atomic_store(&vcpu->in_guest, false);
+	if (rc < 0)
+		serve_error(vm, vcpu, code);
+	else if (!closed)
+		serve_exit(vm, vcpu);
+}
+
 void run_vcpu(struct vmm *vm, struct vcpu *vcpu)
 {
 	struct gate *gate = &vm->gate;
@@ -162,10 +183,7 @@ void run_vcpu(struct vmm *vm, struct vcpu *vcpu)
 	if (!gate_enter(gate))
 		return;
 	do {
-		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
-			serve_error(vm, vcpu, errno);
-		else
-			serve_exit(vm, vcpu);
+		run_guest(vm, vcpu);
 		closed = atomic_load_explicit(&gate->closed, memory_order_acquire);
 		if (closed)
 			finish_exit(vm, vcpu);

@@ -20,9 +20,13 @@
 #define LVT_EXTINT 0x700U
 #define LVT_MASKED 0x10000U
 
+/*
+ * One that neither kernel nor libraries send, so that what is sent to the whole process is never taken by a vCPU. It is
+ * no real-time signal: of those the kernel queues each, and at RLIMIT_SIGPENDING drops it.
+ */
 int vcpu_signal(void)
 {
-	return SIGRTMIN;
+	return SIGSTKFLT;
 }
 
 /* While KVM_RUN runs only our signal is let in: KVM then returns EINTR and leaves it pending. */

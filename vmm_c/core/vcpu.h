@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/kvm.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ struct vcpu {
 	uint32_t apic_id; /* and KVM's id */
 	int fd;
 	struct kvm_run *run; /* shared with KVM */
+	atomic_bool in_guest; /* only then does anybody have to kick it */
 };
 
 int vcpu_create(struct vcpu *vcpu, const struct kvm *kvm, uint32_t index, uint32_t apic_id, struct vmm_error *err);
