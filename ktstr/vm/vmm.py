@@ -157,8 +157,7 @@ class Vmm:
         made.pin = kept.array("int32_t", config.pin)
         made.node_masks = kept.array("uint64_t", config.node_masks)
         made.fifo_priority = config.fifo_priority
-        if config.snapshot is not None:
-            made.snapshot_memory_fd, made.snapshot_state_fd = config.snapshot
+        made.snapshot_memory_fd, made.snapshot_state_fd = config.snapshot or (-1, -1)
         return made
 
     def _failure(self, error: Any) -> VmmError:

@@ -73,10 +73,15 @@ static int open_kvm(struct vmm *vm, const struct vmm_config *config, struct vmm_
 	return rc;
 }
 
+static bool is_clone(const struct vmm_config *config)
+{
+	return config->snapshot_memory_fd >= 0;
+}
+
 /* Is the memory file to be mapped, rather than read into memory of the machine's own? */
 static bool shares_memory(const struct vmm_config *config)
 {
-	return config->snapshot_memory_fd > 0 && !(config->flags & SNAPSHOT_MEMORY_OPTIONS) && !config->node_masks;
+	return is_clone(config) && !(config->flags & SNAPSHOT_MEMORY_OPTIONS) && !config->node_masks;
 }
 
 /* Binding comes before the first use of a page. */
@@ -99,7 +104,7 @@ static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vm
 		if (config->flags & VMM_POPULATE)
 			rc = memory_populate(range, err);
 	}
-	if (rc == 0 && config->snapshot_memory_fd > 0)
+	if (rc == 0 && is_clone(config))
 		rc = memory_file_read(&vm->memory, config->snapshot_memory_fd, err);
 	return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
 }
@@ -175,10 +180,25 @@ static int init_device_lock(struct vmm *vm, struct vmm_error *err)
 	return rc ? error_set(err, rc, "creating a mutex: %s", strerror(rc)) : 0;
 }
 
+/* The border: a configuration of zeros, which names descriptor 0 twice, is none that clones it by accident. */
+static int check_source(const struct vmm_config *config, struct vmm_error *err)
+{
+	if (is_clone(config) != (config->snapshot_state_fd >= 0))
+		return error_set(err, EINVAL, "a snapshot is two files: memory is fd %d and state fd %d",
+				 config->snapshot_memory_fd, config->snapshot_state_fd);
+	if (is_clone(config) && config->snapshot_memory_fd == config->snapshot_state_fd)
+		return error_set(err, EINVAL, "a snapshot is two files: fd %d is memory and state",
+				 config->snapshot_memory_fd);
+	if (!is_clone(config) && (!config->kernel || !config->command_line))
+		return error_set(err, EINVAL, "a machine that boots needs a kernel and a command line");
+	return 0;
+}
+
 static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
 {
-	int rc = set_topology(vm, config, err);
+	int rc = check_source(config, err);
 
+	rc = rc ?: set_topology(vm, config, err);
 	rc = rc ?: set_places(vm, config, err);
 	rc = rc ?: supervisor_init(&vm->supervisor, err);
 	rc = rc ?: open_kvm(vm, config, err);
@@ -189,7 +209,7 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 	rc = rc ?: add_cpus(vm, config, err);
 	if (rc)
 		return rc;
-	return config->snapshot_memory_fd > 0 ? snapshot_restore(vm, config->snapshot_state_fd, err) : load(vm, config, err);
+	return is_clone(config) ? snapshot_restore(vm, config->snapshot_state_fd, err) : load(vm, config, err);
 }
 
 /* The locks first: from then on vmm_destroy can undo any part. */

@@ -53,10 +53,10 @@ struct vmm_config {
 	const uint64_t *node_masks; /* host NUMA nodes (0 to 63) of each guest node's memory, 0 any */
 	uint32_t fifo_priority; /* SCHED_FIFO for vCPU threads; the supervisor gets one more */
 	/*
-	 * Go on from a snapshot rather than boot: both fds, or 0. Topology, memory, vendor and flags have to be as
-	 * the saved machine's; kernel, initrd and command_line are not read, and the guest's clocks go on from the
-	 * moment it was saved. It maps the memory file, which nobody may change then, and keeps what it writes to
-	 * itself; with huge pages, VMM_POPULATE or node_masks it reads the file into memory of its own.
+	 * Go on from a snapshot rather than boot: both fds, which may be 0, or -1 for none. Topology, memory, vendor and
+	 * flags have to be as the saved machine's; kernel, initrd and command_line are not read, and the guest's clocks
+	 * go on from the moment it was saved. It maps the memory file, which nobody may change then, and keeps what it
+	 * writes to itself; with huge pages, VMM_POPULATE or node_masks it reads the file into memory of its own.
 	 */
 	int snapshot_memory_fd;
 	int snapshot_state_fd;
