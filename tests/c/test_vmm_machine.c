@@ -3,7 +3,62 @@
  * Whole machines on this host's KVM, by the public interface alone. Their kernels are a few bytes of
  * machine code at 16 MiB, entered in 64-bit mode by the boot CPU.
  */
+#include <linux/kvm.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+
 #include "vmm_machine.h"
+
+static atomic_uint halt_polls_off;
+
+/* In place of the C library's: what the VMM asks of KVM goes by here. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == KVM_ENABLE_CAP && ((const struct kvm_enable_cap *)arg)->cap == KVM_CAP_HALT_POLL)
+		halt_polls_off += ((const struct kvm_enable_cap *)arg)->args[0] == 0;
+	return (int)syscall(SYS_ioctl, fd, request, arg);
+}
+
+static bool polls_before_it_halts(const struct vmm_config *config)
+{
+	uint32_t before = halt_polls_off;
+
+	vmm_destroy(create(config));
+	return halt_polls_off == before;
+}
+
+/* However many CPUs the host has. */
+TEST(vcpus_poll_before_they_halt_only_when_each_may_have_a_host_cpu)
+{
+	struct vmm_config config = CONFIG(HALT);
+	cpu_set_t all, one;
+	int first = 0;
+
+	config.cores = 1;
+	CHECK(polls_before_it_halts(&config));
+	CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+	config.cores = (uint32_t)CPU_COUNT(&all);
+	CHECK(polls_before_it_halts(&config));
+	config.cores++;
+	CHECK(!polls_before_it_halts(&config));
+	while (!CPU_ISSET(first, &all))
+		first++;
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+	config.cores = 2;
+	CHECK(!polls_before_it_halts(&config));
+	CHECK(sched_setaffinity(0, sizeof(all), &all) == 0);
+	config.pin = (const int32_t[]){ first, first };
+	CHECK(!polls_before_it_halts(&config));
+}
 
 TEST(a_guest_turns_itself_off)
 {

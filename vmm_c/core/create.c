@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "boot.h"
+#include "budget.h"
 #include "hash.h"
 #include "lifecycle.h"
 #include "loader.h"
@@ -58,7 +58,7 @@ static int open_kvm(struct vmm *vm, const struct vmm_config *config, struct vmm_
 		.keep_pause = config->flags & VMM_KEEP_PAUSE,
 		.keep_halt = config->flags & VMM_KEEP_HALT,
 		/* A vCPU that polls before it sleeps takes the time of one that could run. */
-		.no_halt_poll = vm->cpus > (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
+		.no_halt_poll = vm->cpus > budget_cpus(vm->pin, vm->cpus),
 	};
 	int rc = kvm_open(&vm->kvm, err);
 
