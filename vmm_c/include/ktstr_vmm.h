@@ -111,10 +111,11 @@ struct vmm_output {
 	int32_t error;
 };
 
+/* RAM of one guest NUMA node, without a gap. */
 struct vmm_piece {
 	uint64_t address; /* guest physical */
 	uint64_t bytes;
-	const void *host; /* where it is in this process, as long as the machine is */
+	const void *host; /* where it is in this process: valid until vmm_destroy, also while the guest writes to it */
 	uint32_t node;
 };
 
@@ -152,7 +153,7 @@ int vmm_times(struct vmm *vmm, uint32_t cpu, struct vmm_times *ret, struct vmm_e
  */
 int vmm_stats(struct vmm *vmm, int32_t cpu, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err);
 
-/* Guest memory: up to capacity of its pieces, and how many there are. */
+/* Guest memory: up to capacity of its pieces by rising address, and how many there are. They are always the same. */
 uint32_t vmm_pieces(const struct vmm *vmm, struct vmm_piece *ret, uint32_t capacity);
 int vmm_read(struct vmm *vmm, uint64_t address, void *ret, uint64_t bytes, struct vmm_error *err);
 int vmm_write(struct vmm *vmm, uint64_t address, const void *data, uint64_t bytes, struct vmm_error *err);
