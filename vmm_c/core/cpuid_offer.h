@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Which of KVM's answers a guest gets, and as what: all but those that cpuid.c gives itself and those that would be wrong. */
+/* Which of KVM's answers a guest gets, and as what: all but those that cpuid.c gives itself, or would be wrong. */
 #pragma once
 
 #include <linux/kvm.h>

@@ -74,7 +74,8 @@ static void end_internal_error(struct vmm *vm, struct vcpu *vcpu)
 
 	describe_place(vcpu, place, sizeof(place));
 	vm_end(vm, VMM_INTERNAL_ERROR, (int32_t)suberror, (int32_t)vcpu->index,
-	       "KVM gave up on vCPU %u: %s (suberror %u); %s", vcpu->index, name ? name : "no reason it names", suberror, place);
+	       "KVM gave up on vCPU %u: %s (suberror %u); %s", vcpu->index, name ? name : "no reason it names",
+	       suberror, place);
 }
 
 static void end_fail_entry(struct vmm *vm, struct vcpu *vcpu)

@@ -72,7 +72,8 @@ static uint16_t valid_vector(const struct virtio_common *common, uint64_t value)
 	return value < common->vectors ? (uint16_t)value : VIRTIO_NO_VECTOR;
 }
 
-static enum virtio_event enable_queue(const struct virtio_common *common, struct virtqueue *queue, struct vmm_error *err)
+static enum virtio_event enable_queue(const struct virtio_common *common, struct virtqueue *queue,
+				      struct vmm_error *err)
 {
 	if (common->registers.status & VIRTIO_STATUS_FEATURES_OK && virtqueue_enable(queue, err))
 		return VIRTIO_BROKEN;
