@@ -1,36 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The machine's life: its threads start, pause, and end. */
+#include "lifecycle.h"
+
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "vm.h"
+#include "run.h"
+#include "thread_times.h"
 
 /* With the gate's lock held and no stop under way: every thread is there to be signalled. */
 static void kick_locked(struct vmm *vm)
 {
 	for (uint32_t i = 0; i < vm->threads; i++)
-		pthread_kill(vm->vcpus[i].thread, vcpu_signal());
+		if (atomic_load(&vm->vcpus[i].vcpu.in_guest))
+			pthread_kill(vm->vcpus[i].thread, vcpu_signal());
 }
 
 static void *vcpu_main(void *arg)
 {
-	struct vcpu *vcpu = arg;
-	struct gate *gate = &vcpu->vm->gate;
+	struct vcpu_thread *self = arg;
+	struct gate *gate = &self->vm->gate;
 	char name[16];
 
-	snprintf(name, sizeof(name), "vcpu-%u", vcpu->index);
+	snprintf(name, sizeof(name), "vcpu-%u", self->vcpu.index);
 	pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(&gate->lock);
-	vcpu->tid = gettid();
+	self->tid = gettid();
 	pthread_mutex_unlock(&gate->lock);
-	vcpu_run(vcpu);
+	run_vcpu(self->vm, &self->vcpu);
 	pthread_mutex_lock(&gate->lock);
-	vcpu_times(vcpu, &vcpu->times);
-	vcpu->tid = 0;
+	thread_times(self->thread, self->tid, &self->times);
+	self->tid = 0;
 	pthread_mutex_unlock(&gate->lock);
 	return NULL;
 }
@@ -72,6 +77,37 @@ static void collect_vcpus(struct vmm *vm)
 		pthread_join(vm->vcpus[i].thread, NULL);
 }
 
+/* For a reader that is behind, in all; who does not read by then reads never. */
+#define LAST_OUTPUT_MS 250
+
+static void write_rest(struct vmm *vm, struct sink *sink, const struct timespec *deadline)
+{
+	struct pollfd reader = { .events = POLLOUT };
+	struct timespec now;
+	int64_t ms;
+
+	do {
+		lock_devices(vm);
+		reader.fd = sink_drain(sink) ? sink_poll_fd(sink) : -1;
+		unlock_devices(vm);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		ms = (deadline->tv_sec - now.tv_sec) * 1000 + (deadline->tv_nsec - now.tv_nsec) / 1000000;
+	} while (reader.fd >= 0 && ms > 0 && poll(&reader, 1, (int)ms) > 0);
+	lock_devices(vm);
+	sink_drop(sink);
+	unlock_devices(vm);
+}
+
+static void write_last_output(struct vmm *vm)
+{
+	struct timespec deadline;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_nsec += LAST_OUTPUT_MS * 1000000L; /* more than a second's is as good here */
+	write_rest(vm, &vm->devices.console_out, &deadline);
+	write_rest(vm, &vm->devices.channel_out, &deadline);
+}
+
 static void *supervisor_main(void *arg)
 {
 	struct vmm *vm = arg;
@@ -83,6 +119,7 @@ static void *supervisor_main(void *arg)
 	virtio_pci_serve(&vm->devices.console.virtio); /* the last words: their doorbell may have lost the race */
 	serial_flush(&vm->devices.serial);
 	unlock_devices(vm);
+	write_last_output(vm);
 	gate_mark_ended(&vm->gate);
 	return NULL;
 }
@@ -216,7 +253,7 @@ void vmm_stop(struct vmm *vm)
 	pthread_mutex_unlock(&vm->gate.lock);
 }
 
-void vm_end_threads(struct vmm *vm)
+void lifecycle_end(struct vmm *vm)
 {
 	if (!vm->started)
 		return;
@@ -233,7 +270,7 @@ int vmm_pause(struct vmm *vm, struct vmm_error *err)
 
 	pthread_mutex_lock(&gate->lock);
 	gate->holds++;
-	atomic_store_explicit(&gate->closed, true, memory_order_release);
+	atomic_store(&gate->closed, true);
 	if (!gate->stopping)
 		kick_locked(vm);
 	while (gate->inside && !gate->stopping)
