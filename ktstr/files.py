@@ -1,12 +1,19 @@
-"""Writing files whole or not at all, and reading JSON that anyone may have touched."""
+"""Files on disk: written whole or not at all, measured, read as JSON that anyone may have touched, and what to tell
+the user when the system refuses.
+
+This is the only module that renames a file over another (``tests/test_files.py`` looks); whole folders change
+places in the cache and in the cell store.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,48 +24,152 @@ from ktstr.errors import HostError, InputError
 SIDECAR_CAP = 64 << 20  # bytes
 RECORD_CAP = 512 << 20  # bytes: four million samples and their digits fit
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# What helps, by errno(3), where another place would help too; ``{able}`` is readable or writable.
+_FIXES = {
+    errno.EACCES: "make it {able} for this user",
+    errno.EPERM: "make it {able} for this user",
+    errno.EROFS: "mount its filesystem writable",
+    errno.ENOENT: "make the folder that is missing",
+    errno.ENOTDIR: "move away the file that is in the place of a folder",
+    errno.EEXIST: "move away what is there",
+    errno.ENOTEMPTY: "move away what is there",
+    errno.EISDIR: "move away the folder that is there",
+    errno.ENAMETOOLONG: "use shorter names",
+    errno.ELOOP: "mend its symbolic links, which lead to each other",
+    errno.EFBIG: "raise the limit on a file's size (ulimit -f)",
+    errno.EIO: "check that disk: dmesg shows its errors",
+}
+# The same, where the place does not matter.
+_FIXES_ANYWHERE = {
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or use fewer jobs",
+    errno.ENFILE: "as root: raise the limit on all open files (sysctl fs.file-max)",
+    errno.ENOMEM: "free some memory, or use fewer jobs",
+}
+
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def full_or_denied(err: OSError, path: Path, setting: str = "KTSTR_CACHE_DIR") -> HostError:
-    """What to tell the user when ``path`` cannot be written; ``setting`` moves what lies there elsewhere."""
-    if err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HostError(f"{path}: the disk is full", fix=f"free some space, or set {setting} to a larger disk")
-    reason = err.strerror or str(err)
-    return HostError(f"{path}: cannot be written: {reason}", fix=f"make it writable, or set {setting}")
+def disk_bytes(folder: Path) -> int:
+    """Bytes allocated for ``folder`` and all in it; hard links count once, symbolic links are not followed.
 
-
-def write_atomic(path: Path, data: bytes, staging: str) -> None:
-    """Write ``data`` as ``path`` by renaming ``{path}.{staging}``, which is removed on failure.
-
-    Raises HostError naming the file when the disk is full or the folder unwritable.
+    What vanishes meanwhile or may not be entered counts as nothing.
     """
-    temp = path.with_name(f"{path.name}.{staging}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _removed_on_failure(temp):
-            temp.write_bytes(data)
-            temp.replace(path)
-    except OSError as e:
-        raise HostError(f"{path}: cannot be written: {e.strerror}", fix="free space there, or make it writable") from e
+    seen: dict[tuple[int, int], int] = {}
+    # os.walk passes over folders that vanish or may not be entered; Path.rglob raises for the former.
+    inside = (f"{at}/{name}" for at, folders, files in os.walk(folder) for name in (*folders, *files))
+    for entry in itertools.chain((str(folder),), inside):
+        try:
+            stat = os.lstat(entry)
+        except OSError:
+            continue
+        seen[stat.st_dev, stat.st_ino] = stat.st_blocks * 512
+    return sum(seen.values())
+
+
+def full_or_denied(
+    err: OSError, path: Path, setting: str | None = "KTSTR_CACHE_DIR", *, verb: str = "written"
+) -> HostError:
+    """What to tell the user when ``path`` cannot be written, filled, made or removed (``verb``), and what helps.
+
+    ``setting`` is the variable that moves what lies there elsewhere, None when there is none.
+    """
+    if err.errno in FULL:
+        quota = ": this user's quota is used up" if err.errno == errno.EDQUOT else ""
+        fix = _or_elsewhere("free some space", setting, " to a larger disk")
+        return HostError(f"{path}: the disk is full{quota}", fix=fix)
+    fix = _FIXES_ANYWHERE.get(err.errno or 0) or _or_elsewhere(_advice(err, "writable"), setting, "")
+    return HostError(f"{path}: cannot be {verb}: {reason(err)}", fix=fix)
+
+
+def unreadable(err: OSError, what: Path | str) -> InputError:
+    """What to tell the user when ``what``, a file that he named or made, cannot be read, and what helps."""
+    fix = _FIXES_ANYWHERE.get(err.errno or 0) or _advice(err, "readable")
+    if err.errno == errno.ENOENT:
+        fix = "correct its name"
+    return InputError(f"{what}: cannot be read: {reason(err)}", fix=fix)
+
+
+def reason(err: OSError) -> str:
+    """The system's own words."""
+    return err.strerror or str(err)
+
+
+def _advice(err: OSError, able: str) -> str:
+    return _FIXES.get(err.errno or 0, "make it {able}").format(able=able)
+
+
+def _or_elsewhere(advice: str, setting: str | None, where: str) -> str:
+    return advice if setting is None else f"{advice}, or set {setting}{where}"
+
+
+def staging_name(run_id: str) -> str:
+    """What a file of a run is called while it is written: ``tmp.{pid}.{run_id}``."""
+    return f"tmp.{os.getpid()}.{run_id}"
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Put a finished file in place of ``target``, on the same filesystem, in one step. Raises OSError."""
+    source.replace(target)
 
 
 @contextmanager
-def _removed_on_failure(temp: Path) -> Iterator[None]:
+def staged(path: Path, staging: str | None = None, *, fsync: bool = False) -> Iterator[Path]:
+    """A place for somebody else, such as a compiler, to write what becomes ``path`` on a clean exit.
+
+    The name is ``{path}.{staging}``, else one that no other process or container uses. The folder is made. On an
+    exception nothing is left and ``path`` is as before. ``fsync``: a power cut after the exit does not undo it
+    either. Raises OSError.
+    """
+    temp = path.with_name(f"{path.name}.{staging or staging_name(secrets.token_hex(4))}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield
+        yield temp
+        if fsync:
+            _flush(temp)
+        replace_file(temp, path)
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
 
 
-def staging_name(run_id: str) -> str:
-    """What a file is called while it is written: ``tmp.{pid}.{run_id}``."""
-    return f"tmp.{os.getpid()}.{run_id}"
+def write_atomic(
+    path: Path, data: bytes, staging: str | None = None, *, fsync: bool = False, setting: str | None = None
+) -> None:
+    """Write ``data`` as ``path``, as ``staged`` does.
+
+    Raises HostError naming the file, as ``full_or_denied`` has it, when it cannot be written.
+    """
+    try:
+        with staged(path, staging, fsync=fsync) as temp:
+            temp.write_bytes(data)
+    except OSError as err:
+        raise full_or_denied(err, path, setting) from err
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write ``data`` as ``path``, whole, and never over anything that is there or appears meanwhile.
+
+    Raises FileExistsError with the path when something is there; other OSErrors when it cannot be written.
+    """
+    temp = path.with_name(f".{path.name}.{staging_name(secrets.token_hex(4))}")
+    try:
+        temp.write_bytes(data)
+        os.link(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _finite(text: str) -> float:
@@ -87,7 +198,7 @@ def _read(path: Path, cap: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(cap + 1)
     except OSError as e:
-        raise InputError(f"{path}: cannot be read: {e.strerror}") from e
+        raise unreadable(e, path) from e
     if len(data) > cap:
         raise InputError(f"{path}: found more than {cap} bytes, expected at most that")
     return data

@@ -6,7 +6,6 @@ again without a boot. A cell never fails as a task: what the environment cannot 
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,7 +49,7 @@ class Cells:
     def __init__(self, plan: Plan, ledger: Ledger, remembered: Remembered, maxfail: int | None = None) -> None:
         self._plan, self._ledger, self._remembered, self._maxfail = plan, ledger, remembered, maxfail
         self._store = CellStore(plan.request.project.cells)
-        self._artifacts = ArtifactStore(plan.archive.cache, Cache(plan.request.project.unstored))
+        self._artifacts = ArtifactStore(plan.archive.cache, Cache(plan.request.project.unstored, plan.request.cancel))
 
     def stands(self, cell: CellPlan) -> bool:
         """Whether an earlier run left nothing to do for this cell; its outcome goes to the ledger if so.
@@ -141,13 +140,11 @@ class Cells:
             if not held:
                 return None
             request.progress.cell_started(cell.name)
-            workdir = self._store.begin(cell.input_digest)
-            try:
-                return self._keep(cell, workdir, self._run(cell, workdir))
-            except OSError as err:
-                raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
-            finally:
-                shutil.rmtree(workdir, ignore_errors=True)
+            with self._store.working(cell.input_digest) as workdir:
+                try:
+                    return self._keep(cell, workdir, self._run(cell, workdir))
+                except OSError as err:
+                    raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
 
     def _run(self, cell: CellPlan, workdir: Path) -> CellResult:
         from ktstr.cells.run import Runner  # the guest's words are parsed by the C header: not for a no-op

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ktstr.errors import HostError, InputError
+from ktstr.errors import InputError
+from ktstr.files import full_or_denied, write_new
 from ktstr.resources import template
 
 DODO = "from ktstr.tasks.graph import *  # noqa: F403\n"
@@ -32,22 +33,12 @@ def init(folder: Path) -> tuple[Path, ...]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            _write_new(path, text)
+            write_new(path, text.encode())
         return (*texts, *_ignore_results(folder))
     except FileExistsError as err:
         raise InputError(f"{err.filename2 or err.filename}: found it there, expected none") from None
     except OSError as err:
-        raise HostError(f"{folder}: cannot be written: {err.strerror}", fix="ktstr init DIR, elsewhere") from None
-
-
-def _write_new(path: Path, text: str) -> None:
-    """All of it or nothing, and never over a file that appeared meanwhile."""
-    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    try:
-        temp.write_text(text, encoding="utf-8")
-        os.link(temp, path)
-    finally:
-        temp.unlink(missing_ok=True)
+        raise full_or_denied(err, folder, None) from None
 
 
 def _ignore_results(folder: Path) -> tuple[Path, ...]:

@@ -31,10 +31,12 @@ class Options:
 
 
 def _site(invocation: Invocation, options: Options) -> KernelOrg:
+    from ktstr.host.download import Net
     from ktstr.kernels.kernel_org import KernelOrg
 
     base = invocation.environ.get("KTSTR_KERNEL_ORG")
-    return KernelOrg(base, invocation.environ, options.offline, LIST_CONNECT_S, LIST_STALL_S)
+    net = Net(invocation.environ, options.offline, LIST_CONNECT_S, LIST_STALL_S, invocation.cancel)
+    return KernelOrg(base, net)
 
 
 def run(invocation: Invocation, options: Options) -> Report:

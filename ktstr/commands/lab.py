@@ -50,8 +50,8 @@ def run(invocation: Invocation, options: Options) -> Report:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
 
-    cache = Cache(cache_root(invocation.environ))
-    apt = Apt(cache.apt, options.fetching.offline, invocation.environ)
+    cache = Cache(cache_root(invocation.environ), invocation.cancel)
+    apt = Apt(cache.apt, options.fetching.offline, invocation.environ, invocation.cancel)
     done = run_in_lab(
         ["sh", "-c", options.command],
         checkout=invocation.project.stand,

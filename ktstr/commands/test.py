@@ -95,7 +95,7 @@ def _write_junit(invocation: Invocation, target: str, cells: Sequence[summary.Ce
     from ktstr.results.summary import junit
 
     try:
-        write_atomic(invocation.project.stand / target, junit(cells).encode(), f"tmp.{os.getpid()}")
+        write_atomic(invocation.project.stand / target, junit(cells).encode())
     except HostError as err:
         invocation.ledger.fail(f"junit={target}", err)
 

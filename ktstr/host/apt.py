@@ -7,20 +7,19 @@ Release signature and the Packages hashes; the SHA-256 of each .deb is checked a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError, KtstrError
-from ktstr.files import full_or_denied
+from ktstr.files import full_or_denied, write_atomic
 from ktstr.host.apt_sources import (
     ALIASES,
     CODENAMES,
@@ -31,6 +30,7 @@ from ktstr.host.apt_sources import (
     parse_one_line,
     stanzas,
 )
+from ktstr.host.command import run
 from ktstr.host.deb import DebPackage, verify
 from ktstr.host.flock import locked
 
@@ -38,6 +38,7 @@ ARCH = "amd64"
 KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp")
 HELPER = "/usr/lib/apt/apt-helper"
 LOCK_S = 300.0
+_EXPERIMENTAL = ("experimental", "rc-buggy")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
 _SUITE_NAME = re.compile(r"[a-z][a-z0-9-]*(/updates)?")
 _URI_LINE = re.compile(r"'([^']+)' ([^_ ]+)_([^_ ]+)_([^_ ]+)\.deb (\d+) SHA256:([0-9a-f]{64})")
@@ -70,7 +71,15 @@ class Gone(HostError):
 
 
 def suites_for(suite: str) -> tuple[str, ...]:
-    """The suites a root for ``suite`` needs: backports and security updates build on their base."""
+    """The suites a root for ``suite`` needs, itself first: those that are no whole distribution lean on another.
+
+    Backports and updates build on their release, backports-sloppy on backports too, and experimental (whose codename
+    is rc-buggy) on sid: it has only what is newer there (wiki.debian.org/DebianExperimental).
+    """
+    if suite in _EXPERIMENTAL:
+        return (suite, "sid")
+    if suite.endswith("-sloppy"):
+        return (suite, *suites_for(suite.removesuffix("-sloppy")))
     base = re.sub(r"(-backports|-security|-updates|-proposed-updates|/updates)$", "", suite)
     return (suite,) if base == suite else (suite, base)
 
@@ -110,12 +119,14 @@ def _explain(what: str, output: str) -> KtstrError:
 class Apt:
     """The machine's apt, and the folder for its private roots (made when first needed).
 
-    ``offline`` forbids the network: whatever would be fetched is a HostError that names it.
+    ``offline`` forbids the network: whatever would be fetched is a HostError that names it. ``cancel`` ends what
+    runs or waits, and refuses to begin anything once it is set: every method raises Cancelled then.
     """
 
     root: Path
     offline: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
     def sources(self) -> tuple[Source, ...]:
         """Every enabled source of the machine. Raises HostError when apt is not installed."""
@@ -162,7 +173,7 @@ class Apt:
                 f"offline=1: the package lists of {suite} would be fetched", fix="run once without offline=1"
             )
         root = self._prepare(suite)
-        with locked(root / "lock", timeout_s=LOCK_S):
+        with locked(root / "lock", timeout_s=LOCK_S, cancel=self.cancel):
             try:
                 self._run(suite, "apt-get", "update", what=f"package lists of suite {suite}")
             except Gone:
@@ -256,10 +267,13 @@ class Apt:
             for sub in ("state/lists/partial", "cache/archives/partial"):
                 (root / sub).mkdir(parents=True, exist_ok=True)
             (root / "status").touch()
-            _replace(root / "ktstr.sources", "\n".join(entries))
-            _replace(root / "apt.conf", _CONF.format(root=root, arch=ARCH, suite=suite))
         except OSError as err:
             raise full_or_denied(err, root) from err
+        for name, text in (
+            ("ktstr.sources", "\n".join(entries)),
+            ("apt.conf", _CONF.format(root=root, arch=ARCH, suite=suite)),
+        ):
+            write_atomic(root / name, text.encode(), setting="KTSTR_CACHE_DIR")
         return root
 
     def _machine(self, *command: str) -> str:
@@ -278,29 +292,25 @@ class Apt:
                 fix="use a Debian 12 or 13 machine or container",
             )
         environ = {**self.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode:
-            raise _explain(what, done.stderr + done.stdout)
-        return done.stdout
+        ended = run(command, environ, self.cancel)
+        if ended.status:
+            raise _explain(what, ended.errors + ended.output)
+        return ended.output
 
 
 def gone(apt: Apt, packages: Sequence[DebPackage], name: str, err: Gone) -> HostError:
     """The error for pinned files that the archive dropped: says what the suites serve now."""
     served = []
     for package in packages:
-        with contextlib.suppress(KtstrError):
+        try:
             apt.update(package.suite)
             now = apt.resolve(package.suite, package.name)
-            if now.version != package.version:
-                served.append(f"{package.name}: {package.suite} now serves {now.version}, pinned is {package.version}")
+        except Cancelled:
+            raise
+        except KtstrError:
+            continue
+        if now.version != package.version:
+            served.append(f"{package.name}: {package.suite} now serves {now.version}, pinned is {package.version}")
         if served:
             break
     return HostError("; ".join([err.message, *served]), fix=f"pin the new version: lock_update={name}")
@@ -330,12 +340,6 @@ def _stanza(source: Source, suite: str) -> str:
         paths = dict.fromkeys([*source.signed_by.split(), *(path for path in KEYRINGS if Path(path).is_file())])
         lines += [f"Signed-By: {' '.join(paths)}"] if paths else []
     return "\n".join(lines) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
-    temp.write_text(text, encoding="utf-8")
-    temp.replace(path)
 
 
 def _unknown_suite(suite: str) -> InputError:

@@ -15,9 +15,10 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.host.flock import locked
@@ -56,9 +57,13 @@ def check_key(key: str) -> str:
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache below ``root``. Folders are made on the first store; ``kind`` is ``kernels`` or ``tools``."""
+    """The cache below ``root``. Folders are made on the first store; ``kind`` is ``kernels`` or ``tools``.
+
+    ``cancel`` ends waits for its locks, and refuses them once it is set: nothing new is begun.
+    """
 
     root: Path
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
     def entry(self, kind: str, key: str) -> Path:
         """Where the entry is or will be."""
@@ -72,17 +77,18 @@ class Cache:
         return self.root / ".locks" / f"{kind}-{check_key(key)}.lock"
 
     def writing(self, kind: str, key: str, timeout_s: float = WRITE_S) -> AbstractContextManager[None]:
-        """Hold the exclusive lock on an entry. HostError names the holders on timeout."""
-        return locked(self.lock_file(kind, key), exclusive=True, timeout_s=timeout_s)
+        """Hold the exclusive lock on an entry. HostError names the holders on timeout; Cancelled as ``locked``."""
+        return locked(self.lock_file(kind, key), exclusive=True, timeout_s=timeout_s, cancel=self.cancel)
 
     def reading(self, kind: str, key: str, timeout_s: float = READ_S) -> AbstractContextManager[None]:
         """Hold the shared lock on an entry: nobody replaces or removes it. HostError names the holders on timeout.
 
         In a cache this user cannot write no lock can be made, and none is needed to keep himself from replacing it.
+        Cancelled as ``locked``.
         """
         if not _writable(self.lock_file(kind, key)):
             return nullcontext()
-        return locked(self.lock_file(kind, key), exclusive=False, timeout_s=timeout_s)
+        return locked(self.lock_file(kind, key), exclusive=False, timeout_s=timeout_s, cancel=self.cancel)
 
     @contextmanager
     def storing(self, kind: str, key: str) -> Iterator[Path]:
@@ -149,23 +155,6 @@ def _syncfs(fd: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syncfs(fd) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def size_of(folder: Path) -> int:
-    """Bytes that a folder takes on disk; what is linked twice is counted once, what vanishes meanwhile not at all."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    # os.walk passes over folders that vanish or may not be entered; Path.rglob raises for the former.
-    inside = (Path(at, name) for at, folders, files in os.walk(folder) for name in (*folders, *files))
-    for path in itertools.chain([folder], inside):
-        try:
-            stat = path.lstat()
-        except OSError:
-            continue
-        if (stat.st_dev, stat.st_ino) not in seen:
-            seen.add((stat.st_dev, stat.st_ino))
-            total += stat.st_blocks * 512
-    return total
 
 
 def _swap(temp: Path, final: Path) -> None:

@@ -4,11 +4,11 @@ read is absent, never a guess. The node's name and ``/proc/version`` are left ou
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+from ktstr import cpulist
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,14 @@ def _meminfo(root: Path) -> dict[str, int]:
     return found
 
 
-def _list(text: str | None) -> list[int] | None:
-    """A kernel CPU list (``0-3,8``); None when it is none."""
-    if text is None:
+def _list(text: str | None) -> tuple[int, ...] | None:
+    """A kernel CPU list (``0-3,8``), empty for an empty one; None when it is none."""
+    if not text:
+        return None if text is None else ()
+    try:
+        return cpulist.parse(text, cpulist.MAX_HOST_CPUS)
+    except ValueError:
         return None
-    cpus: list[int] = []
-    for part in filter(None, text.split(",")):
-        match = _RANGE.fullmatch(part)
-        if match is None:
-            return None
-        cpus += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return cpus
 
 
 def _nodes(root: Path) -> int | None:
@@ -103,7 +100,7 @@ def _tunables(root: Path) -> dict[str, str] | None:
     return {name: text for name, text in texts.items() if text is not None}
 
 
-def _governors(root: Path, cpus: list[int]) -> dict[int, str]:
+def _governors(root: Path, cpus: Sequence[int]) -> dict[int, str]:
     path = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
     texts = {cpu: _text(root / path.format(cpu)) for cpu in cpus}
     return {cpu: text for cpu, text in texts.items() if text}
@@ -127,7 +124,7 @@ def capture(root: Path = Path("/"), uname: os.uname_result | None = None) -> Hos
         sched_tunables=_tunables(root),
         online_cpus=len(online) if online else None,
         numa_nodes=_nodes(root),
-        cpufreq_governor=_governors(root, online or []),
+        cpufreq_governor=_governors(root, online or ()),
         kernel_name=name.sysname,
         kernel_release=name.release,
         arch=name.machine,

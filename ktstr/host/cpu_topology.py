@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr import cpulist
+
 UNKNOWN_DISTANCE = 255  # of a node whose distance nobody knows: it is taken last
 LOCAL, REMOTE = 10, 20  # ACPI SLIT's customary values, where sysfs has no distances
-_LIST = re.compile(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*")
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,11 @@ def _text(path: Path) -> str:
 
 
 def _cpu_list(path: Path) -> tuple[int, ...]:
-    text = _text(path)
-    if not _LIST.fullmatch(text):
+    """The CPUs or nodes that a file lists; none when it cannot be read as a list."""
+    try:
+        return cpulist.parse(_text(path), cpulist.MAX_HOST_CPUS)
+    except ValueError:
         return ()
-    found: set[int] = set()
-    for item in text.split(","):
-        first, _, last = item.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(found))
 
 
 def _llc_id(folder: Path) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import file_sha256, full_or_denied
+from ktstr.host.command import run
 
 
 @dataclass(frozen=True)
@@ -48,25 +49,21 @@ def verify(package: DebPackage, file: Path) -> None:
         )
 
 
-def unpack(file: Path, folder: Path) -> None:
-    """Unpack a .deb's files into ``folder`` (made when missing). Raises HostError when dpkg-deb cannot."""
+def unpack(file: Path, folder: Path, cancel: Cancel | None = None) -> None:
+    """Unpack a .deb's files into ``folder`` (made when missing).
+
+    Raises HostError when dpkg-deb cannot; Cancelled when ``cancel`` is set, which leaves what was unpacked by then.
+    """
     if shutil.which("dpkg-deb") is None:
         raise HostError("dpkg-deb is not installed: packages cannot be unpacked", fix="apt-get install dpkg")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise full_or_denied(err, folder) from err
-    done = subprocess.run(
-        ["dpkg-deb", "-x", str(file), str(folder)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env={**os.environ, "LC_ALL": "C"},
-        check=False,
-    )
-    if done.returncode == 0:
+    ended = run(("dpkg-deb", "-x", str(file), str(folder)), {**os.environ, "LC_ALL": "C"}, cancel or Cancel())
+    if ended.status == 0:
         return
-    if "No space left" in done.stderr or "quota exceeded" in done.stderr:
+    if "No space left" in ended.errors or "quota exceeded" in ended.errors:
         raise full_or_denied(OSError(errno.ENOSPC, "No space left on device"), folder)
-    words = done.stderr.strip().splitlines()
+    words = ended.errors.strip().splitlines()
     raise HostError(f"{file.name}: cannot be unpacked: {words[-1] if words else 'dpkg-deb failed'}", fix="try again")

@@ -10,16 +10,17 @@ import ipaddress
 import json
 import re
 import ssl
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
-from ktstr.files import file_sha256, full_or_denied
+from ktstr.files import file_sha256, full_or_denied, replace_file
+from ktstr.host.abandon import abandonable
 
 if TYPE_CHECKING:
     import requests  # imported when first used: it is slow to load, and most commands fetch nothing
@@ -28,6 +29,7 @@ ATTEMPTS = 5
 BACKOFF_S = 0.5  # before the second attempt; doubled before each further one
 CHUNK = 1 << 18
 OnBytes = Callable[[int, int | None], None]
+T = TypeVar("T")
 _HEADERS = {"User-Agent": "ktstr", "Accept-Encoding": "identity"}
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
@@ -47,16 +49,22 @@ class _TryAgain(Exception):
 
 
 @dataclass(frozen=True)
-class _Net:
-    """How the web is reached. ``stall_s``: how long a server may send nothing."""
+class Net:
+    """How the web is reached, and whether.
+
+    ``environ`` has proxies and certificates; ``connect_s`` is how long a server may take to answer, ``stall_s``
+    how long it may send nothing. ``cancel`` ends every wait within a second, and refuses new requests.
+    """
 
     environ: Mapping[str, str]
-    connect_s: float
-    stall_s: float
+    offline: bool = False
+    connect_s: float = 10.0
+    stall_s: float = 60.0
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
 
-def _refuse_offline(url: str, offline: bool) -> None:
-    if offline:
+def _refuse_offline(url: str, net: Net) -> None:
+    if net.offline:
         raise HostError(f"{url}: would be fetched, and offline=1 forbids it", fix="offline=0, once")
 
 
@@ -64,28 +72,24 @@ def download(
     url: str,
     target: Path,
     sha256: str | None,
+    net: Net,
     *,
-    environ: Mapping[str, str],
-    offline: bool = False,
     limit_bytes: int,
     on_bytes: OnBytes | None = None,
-    connect_s: float = 10.0,
-    stall_s: float = 60.0,
     attempts: int = ATTEMPTS,
 ) -> str:
     """Fetch ``url`` to ``target`` and give its SHA-256; what is there before is replaced in one step.
 
     ``target.part`` keeps what came of a transfer that broke off; the next attempt, or the next call, goes on behind
     it unless the file changed. ``sha256`` is what it must be, None to learn it. ``on_bytes`` is told of bytes done
-    and in all. Raises Missing, Tampered, and HostError for an unreachable or unwilling server, a file above
+    and in all. Raises Missing, Tampered, Cancelled, and HostError for an unreachable or unwilling server, a file above
     ``limit_bytes`` or a full disk.
     """
-    _refuse_offline(url, offline)
-    net = _Net(environ, connect_s, stall_s)
+    _refuse_offline(url, net)
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _patiently(attempts, url, lambda: _transfer(url, part, limit_bytes, on_bytes, net))
+        _patiently(attempts, url, lambda: _transfer(url, part, limit_bytes, on_bytes, net), net.cancel)
         found = file_sha256(part)
         if sha256 is not None and found != sha256:
             _forget(part)
@@ -93,83 +97,64 @@ def download(
                 f"{url}: SHA-256 is {found}, expected {sha256}",
                 fix="try again; if it stays so, do not trust that server",
             )
-        part.replace(target)
+        replace_file(part, target)
         _forget(part)
         return found
     except OSError as err:
         raise full_or_denied(err, target) from err
 
 
-def fetch_bytes(
-    url: str,
-    limit_bytes: int,
-    *,
-    environ: Mapping[str, str],
-    offline: bool = False,
-    connect_s: float = 10.0,
-    stall_s: float = 60.0,
-) -> bytes:
+def fetch_bytes(url: str, limit_bytes: int, net: Net) -> bytes:
     """A small file, whole. Raises as ``download`` does."""
-    _refuse_offline(url, offline)
-    net, body = _Net(environ, connect_s, stall_s), bytearray()
+    _refuse_offline(url, net)
 
-    def get() -> None:
-        body.clear()
+    def get() -> bytes:
+        body = bytearray()
         with closing(_request("GET", url, {}, net)) as answer:
             _check(url, answer)
-            for chunk in _chunks(answer, decode=True):
+            for chunk in _chunks(answer, net, decode=True):
                 body.extend(chunk)
                 _within(url, len(body), limit_bytes)
             _whole(len(body), None if "Content-Encoding" in answer.headers else _length(answer))
+        return bytes(body)
 
-    _patiently(3, url, get)
-    return bytes(body)
+    return _patiently(3, url, get, net.cancel)
 
 
-def head(
-    url: str,
-    *,
-    environ: Mapping[str, str],
-    offline: bool = False,
-    connect_s: float = 10.0,
-    stall_s: float = 60.0,
-) -> bool:
+def head(url: str, net: Net) -> bool:
     """Whether the server has a file there; a web page is no file. Raises HostError when it does not tell."""
-    _refuse_offline(url, offline)
-    net = _Net(environ, connect_s, stall_s)
-    found: list[bool] = []
+    _refuse_offline(url, net)
 
-    def ask() -> None:
+    def ask() -> bool:
         with closing(_request("HEAD", url, {}, net)) as answer:
             try:
                 _check_status(url, answer)
-                found[:] = [not _is_page(answer)]
+                return not _is_page(answer)
             except Missing:
-                found[:] = [False]
+                return False
 
-    _patiently(3, url, ask)
-    return found[0]
+    return _patiently(3, url, ask, net.cancel)
 
 
-def _patiently(attempts: int, url: str, attempt: Callable[[], None]) -> None:
-    for left in range(attempts - 1, -1, -1):
+def _patiently(attempts: int, url: str, attempt: Callable[[], T], cancel: Cancel) -> T:
+    """Try, and after each failure that may pass try again, later each time."""
+    for number in range(1, attempts + 1):
         try:
-            attempt()
+            return abandonable(attempt, cancel)
         except _TryAgain as err:
-            if left == 0:
+            if number == attempts:
                 raise HostError(f"{url}: {err}", fix="check the network and proxy, and try again") from None
-            time.sleep(BACKOFF_S * 2 ** (attempts - 1 - left))
-        else:
-            return
+            cancel.wait(BACKOFF_S * 2 ** (number - 1))
+    raise AssertionError("one attempt at least")
 
 
-def _request(method: str, url: str, headers: Mapping[str, str], net: _Net) -> requests.Response:
+def _request(method: str, url: str, headers: Mapping[str, str], net: Net) -> requests.Response:
     import requests
 
     session = requests.Session()
     session.trust_env = False  # it would read this process's environment, not ours
     try:
-        return session.request(
+        answer = session.request(
             method,
             url,
             headers={**_HEADERS, **headers},
@@ -185,6 +170,10 @@ def _request(method: str, url: str, headers: Mapping[str, str], net: _Net) -> re
         raise HostError(f"{url}: cannot be asked: {err}", fix="check the address and proxy") from None
     except OSError as err:  # as all other errors of requests are
         raise _unreachable(url, err) from None
+    if net.cancel.is_set():
+        answer.close()
+    net.cancel.check()
+    return answer
 
 
 def _unreachable(url: str, err: OSError) -> HostError | _TryAgain:
@@ -279,12 +268,14 @@ def _within(url: str, size: int, limit: int) -> None:
         raise HostError(f"{url}: more than {limit} bytes, the most that is expected", fix="check the address")
 
 
-def _chunks(answer: requests.Response, *, decode: bool = False) -> Iterator[bytes]:
+def _chunks(answer: requests.Response, net: Net, *, decode: bool = False) -> Iterator[bytes]:
     """The body; of a file never decoded: some servers call a .tar.gz a tar in the encoding gzip."""
     from urllib3.exceptions import HTTPError
 
     try:
-        yield from answer.raw.stream(CHUNK, decode_content=decode)
+        for chunk in answer.raw.stream(CHUNK, decode_content=decode):
+            net.cancel.check()
+            yield chunk
     except (OSError, HTTPError) as err:
         raise _TryAgain(f"the connection broke off: {_words(_root(err))}") from None
 
@@ -294,20 +285,21 @@ def _whole(done: int, total: int | None) -> None:
         raise _TryAgain(f"the connection broke off after {done} of {total} bytes")
 
 
-def _transfer(url: str, part: Path, limit: int, on_bytes: OnBytes | None, net: _Net) -> None:
+def _transfer(url: str, part: Path, limit: int, on_bytes: OnBytes | None, net: Net) -> None:
     """One attempt: go on behind ``part`` when it is of this file, else begin anew."""
-    had, tag = _resumable(url, part)
-    headers = {"Range": f"bytes={had}-", "If-Range": tag} if had else {}
+    had = _resumable(url, part)
+    headers = {"Range": f"bytes={had.size}-", "If-Range": had.tag} if had.size else {}
     with closing(_request("GET", url, headers, net)) as answer:
         if answer.status_code == 416:
             _forget(part)  # it is shorter now, or was whole: begin anew
             raise _TryAgain("the part here does not fit the file there")
         _check(url, answer)
-        done, total = _extent(answer, had, part)
+        extent = _extent(answer, had.size, part)
+        done, total = extent.begin, extent.total
         _within(url, total or 0, limit)
         with part.open("ab" if done else "wb") as file:
             _note(url, part, answer.headers.get("ETag", ""))  # after the old part is emptied: it is not of this tag
-            for chunk in _chunks(answer):
+            for chunk in _chunks(answer, net):
                 done += len(chunk)
                 if done > limit:
                     _forget(part)
@@ -318,18 +310,26 @@ def _transfer(url: str, part: Path, limit: int, on_bytes: OnBytes | None, net: _
         _whole(done, total)
 
 
-def _extent(answer: requests.Response, had: int, part: Path) -> tuple[int, int | None]:
-    """Where the body begins in the file, and how long the file is; None when not told."""
+@dataclass(frozen=True)
+class _Extent:
+    """Where an answer's body begins in the file, and how long the file is; None when not known. In bytes."""
+
+    begin: int
+    total: int | None
+
+
+def _extent(answer: requests.Response, had: int, part: Path) -> _Extent:
+    """What the answer to a request from byte ``had`` on holds. A part that does not fit it is removed."""
     length = _length(answer)
     if answer.status_code != 206:
-        return 0, length
-    told = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    if not had or told is None or int(told[1]) != had:
+        return _Extent(0, length)
+    span = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if not had or span is None or int(span[1]) != had:
         _forget(part)
         raise _TryAgain("it answered with another range than was asked for")
-    if told[2] != "*":
-        return had, int(told[2])
-    return had, None if length is None else had + length
+    if span[2] != "*":
+        return _Extent(had, int(span[2]))
+    return _Extent(had, None if length is None else had + length)
 
 
 def _note_path(part: Path) -> Path:
@@ -342,14 +342,22 @@ def _note(url: str, part: Path, tag: str) -> None:
     _note_path(part).write_text(json.dumps({"url": url, "etag": strong}), encoding="utf-8")
 
 
-def _resumable(url: str, part: Path) -> tuple[int, str]:
+@dataclass(frozen=True)
+class _Part:
+    """What an earlier transfer left: its size in bytes, 0 for nothing to go on with, and its strong validator."""
+
+    size: int
+    tag: str
+
+
+def _resumable(url: str, part: Path) -> _Part:
     try:
-        told = json.loads(_note_path(part).read_text(encoding="utf-8"))
-        if told["url"] == url and _STRONG_TAG.fullmatch(told["etag"]):
-            return part.stat().st_size, told["etag"]
+        note = json.loads(_note_path(part).read_text(encoding="utf-8"))
+        if note["url"] == url and _STRONG_TAG.fullmatch(note["etag"]):
+            return _Part(part.stat().st_size, note["etag"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return 0, ""
+    return _Part(0, "")
 
 
 def _forget(part: Path) -> None:

@@ -243,10 +243,17 @@ def find_library(name: str, folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def needed_libraries(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Path], dict[str, Path]]:
+@dataclass(frozen=True)
+class Libraries:
+    """What a program needs, by library name. ``found``: its file; ``missing``: the file that needs it."""
+
+    found: dict[str, Path]
+    missing: dict[str, Path]
+
+
+def needed_libraries(path: Path, folders: Sequence[Path]) -> Libraries:
     """The transitive DT_NEEDED closure of the ELF file ``path``, sought in its RUNPATH and then ``folders``.
 
-    Gives (found, missing): library name to its file, and library name to the file that needs it.
     The interpreter counts as needed. Raises BadElf when ``path`` itself is no x86-64 ELF file.
     """
     found: dict[str, Path] = {}
@@ -265,4 +272,4 @@ def needed_libraries(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Pat
             else:
                 found[name] = library
                 todo.append(library)
-    return found, missing
+    return Libraries(found, missing)

@@ -10,28 +10,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
+from ktstr.files import full_or_denied
+from ktstr.host.mounts import mount_of, read_mounts
 
 POLL_S = 0.1
 CMDLINE_MAX = 100
 REMOTE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "afs"})
-_OCTAL = re.compile(r"\\([0-3][0-7]{2})")
-
-
-@dataclass(frozen=True)
-class Mount:
-    """One line of ``/proc/self/mountinfo``: device as ``major:minor`` in decimal, mount point, type."""
-
-    device: tuple[int, int]
-    point: str
-    fstype: str
 
 
 @dataclass(frozen=True)
@@ -43,30 +35,6 @@ class Holder:
 
     def __str__(self) -> str:
         return f"pid={self.pid} cmd={self.cmdline}"
-
-
-def parse_mountinfo(text: str) -> tuple[Mount, ...]:
-    """Read ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)); lines of another shape are left out."""
-    mounts = []
-    for line in text.splitlines():
-        before, dash, after = line.partition(" - ")
-        fields, kind = before.split(" "), after.split(" ")
-        major, colon, minor = fields[2].partition(":") if len(fields) > 5 else ("", "", "")
-        if dash and colon and major.isdecimal() and minor.isdecimal():
-            point = _OCTAL.sub(lambda m: chr(int(m.group(1), 8)), fields[4])
-            mounts.append(Mount((int(major), int(minor)), point, kind[0]))
-    return tuple(mounts)
-
-
-def mount_of(path: Path, mounts: tuple[Mount, ...]) -> Mount | None:
-    """The mount that holds ``path``: the longest mount point above it, the latest of equals."""
-    real = os.path.realpath(path)
-    best: Mount | None = None
-    for mount in mounts:
-        inside = real == mount.point or real.startswith(mount.point.rstrip("/") + "/")
-        if inside and (best is None or len(mount.point) >= len(best.point)):
-            best = mount
-    return best
 
 
 def parse_flock_pids(text: str, device: tuple[int, int], inode: int) -> tuple[int, ...]:
@@ -95,16 +63,9 @@ def _cmdline(pid: int) -> str:
     return text if len(text) <= CMDLINE_MAX else text[:CMDLINE_MAX] + "…"
 
 
-def _mounts() -> tuple[Mount, ...]:
-    try:
-        return parse_mountinfo(Path("/proc/self/mountinfo").read_text(errors="replace"))
-    except OSError:
-        return ()
-
-
 def holders(path: Path) -> tuple[Holder, ...]:
     """Who holds a flock on ``path`` now; empty when nobody does or it cannot be known."""
-    mount = mount_of(path, _mounts())
+    mount = mount_of(path, read_mounts())
     try:
         inode = path.stat().st_ino
         text = Path("/proc/locks").read_text(errors="replace")
@@ -117,7 +78,7 @@ def holders(path: Path) -> tuple[Holder, ...]:
 
 def refuse_remote(path: Path) -> None:
     """Raise HostError when ``path`` (or the folder it will be in) is on a remote or FUSE filesystem."""
-    mount = mount_of(path, _mounts())
+    mount = mount_of(path, read_mounts())
     kind = "" if mount is None else mount.fstype
     if kind in REMOTE_FILESYSTEMS or kind == "fuse" or kind.startswith("fuse."):
         raise HostError(
@@ -130,13 +91,11 @@ def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as e:
-        raise HostError(
-            f"lock {path}: cannot be opened: {e.strerror}", fix=f"make {path.parent} writable, with space left"
-        ) from e
+    except OSError as err:
+        raise full_or_denied(err, path, None, verb="opened") from err
 
 
-def _is_current(fd: int, path: Path) -> bool:
+def is_current(fd: int, path: Path) -> bool:
     """Whether ``path`` still names the file behind ``fd``: someone may have removed the folder."""
     try:
         return os.path.samestat(os.fstat(fd), path.stat())
@@ -144,12 +103,15 @@ def _is_current(fd: int, path: Path) -> bool:
         return False
 
 
-def _attempt(path: Path, operation: int) -> int | None:
-    """One try: a descriptor that holds the lock on the file now at ``path``, or None."""
+def try_lock(path: Path, operation: int) -> int | None:
+    """One try: a descriptor that holds the lock on the file now at ``path``, made when missing; or None.
+
+    ``operation`` is LOCK_EX or LOCK_SH. Raises HostError when the file cannot be opened or locked.
+    """
     fd = _open(path)
     try:
         fcntl.flock(fd, operation | fcntl.LOCK_NB)
-        if _is_current(fd, path):
+        if is_current(fd, path):
             return fd
     except OSError as e:
         if e.errno not in (errno.EWOULDBLOCK, errno.EINTR):
@@ -170,20 +132,24 @@ def _timeout_error(path: Path, exclusive: bool, timeout_s: float) -> HostError:
 
 
 @contextmanager
-def locked(path: Path, exclusive: bool = True, timeout_s: float = 30.0) -> Iterator[None]:
+def locked(path: Path, exclusive: bool = True, timeout_s: float = 30.0, cancel: Cancel | None = None) -> Iterator[None]:
     """Hold a flock on ``path`` (made when missing, with its folder) for the length of the block.
 
     Polls every 100 ms for at most ``timeout_s`` seconds; 0 tries once. The file stays. Raises
-    HostError naming the holders on timeout, and for a remote filesystem or an unwritable folder.
+    HostError naming the holders on timeout, and for a remote filesystem or an unwritable folder; Cancelled
+    when ``cancel`` is set before the lock is held, also for one that is free.
     """
+    cancel = cancel or Cancel()
+    cancel.check()
     refuse_remote(path)
     operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     deadline = time.monotonic() + timeout_s
-    while (fd := _attempt(path, operation)) is None:
+    while (fd := try_lock(path, operation)) is None:
         left = deadline - time.monotonic()
         if left <= 0:
             raise _timeout_error(path, exclusive, timeout_s)
-        time.sleep(min(POLL_S, left))
+        cancel.wait(min(POLL_S, left))
+        cancel.check()
     try:
         yield
     finally:

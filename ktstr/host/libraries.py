@@ -35,11 +35,12 @@ def needed_files(program: Path, folders: Sequence[Path], what: str) -> Needed:
     """
     own = read_program(program, what)
     try:
-        found, missing = needed_libraries(program, [*folders, *system_folders()])
+        libraries = needed_libraries(program, [*folders, *system_folders()])
     except BadElf as err:
         raise InputError(f"{what} {program}: what it needs cannot be told: {err}") from None
     except OSError as err:
         raise InputError(f"{what} {program}: {err.filename}: {err.strerror}") from None
+    found, missing = dict(libraries.found), dict(libraries.missing)
     loaders = {}
     if own.interpreter is not None:
         loaders[own.interpreter] = _loader(own.interpreter, f"{what} {program}", found)

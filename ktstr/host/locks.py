@@ -59,11 +59,11 @@ def to_json(rows: dict[str, list[LockRow]], *, compact: bool = False) -> str:
 
 def _json_row(section: str, row: LockRow) -> dict[str, Any]:
     numbered = section in ("llcs", "cpus")
-    told: dict[str, Any] = {_KEYS[section]: int(row.name) if numbered else row.name}
+    fields: dict[str, Any] = {_KEYS[section]: int(row.name) if numbered else row.name}
     if numbered:
-        told["numa_node"] = row.node
+        fields["numa_node"] = row.node
     held = [{"pid": holder.pid, "cmdline": holder.cmdline} for holder in row.holders]
-    return told | {"lockfile": str(row.lockfile), "holders": held}
+    return fields | {"lockfile": str(row.lockfile), "holders": held}
 
 
 def to_text(rows: dict[str, list[LockRow]]) -> str:

@@ -2,6 +2,10 @@
 
 A run that must not be disturbed takes its LLCs exclusively; builds and ordinary runs share LLCs. A lock
 ends with the process that holds it.
+
+Whoever needs tokens of this process's pool (``ktstr.cells.tokens``) too takes them first, and CPUs of the host while
+it holds them: one order for guests and kernel builds. A build that held CPUs and waited for tokens stood against an
+undisturbed run that held the tokens and waited for all CPUs, each until its timeout.
 """
 
 from __future__ import annotations
@@ -9,13 +13,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
+from ktstr.files import full_or_denied
 from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus, read_topology
 from ktstr.host.flock import Holder, holders, refuse_remote
+
+RETRY_S = 0.2
 
 
 class Busy(HostError):
@@ -41,6 +50,33 @@ class Reservation:
 
     def __exit__(self, *exc: object) -> None:
         self.release()
+
+
+def waiting(
+    take: Callable[[], Reservation],
+    timeout_s: float,
+    cancel: Cancel,
+    waits: Callable[[str], None] = lambda _: None,
+) -> Reservation:
+    """What ``take`` reserves (``share`` or ``exclude``), waiting while others have it.
+
+    ``waits`` is told once who has it, if there is a wait. Raises Busy naming the holders after ``timeout_s``,
+    Cancelled, and what ``take`` raises besides Busy.
+    """
+    cancel.check()
+    deadline = time.monotonic() + timeout_s
+    noticed = False
+    while True:
+        try:
+            return take()
+        except Busy as err:
+            if time.monotonic() >= deadline:
+                raise
+            if not noticed:
+                waits(err.message)
+                noticed = True
+        cancel.wait(RETRY_S)
+        cancel.check()
 
 
 def lock_dir(environ: Mapping[str, str]) -> Path:
@@ -94,9 +130,9 @@ def share(
         if _count(taken, allowed) >= target:
             break
         path = llc_lock(folder, llc.index)
-        more, busy = _take([path], fcntl.LOCK_SH)
-        if busy is None:
-            fds += more
+        locks = _take([path], fcntl.LOCK_SH)
+        if locks.busy is None:
+            fds += locks.fds
             taken.append(llc)
         else:
             blocked.append(path)
@@ -131,17 +167,25 @@ def exclude(
     blocked: list[Path] = []
     for first in range(0, len(fitting) - llcs_needed + 1, max(1, llcs_needed)):
         slot = fitting[first : first + llcs_needed]
-        fds, busy = _take([llc_lock(folder, llc.index) for llc in slot], fcntl.LOCK_EX)
-        if busy is None:
+        locks = _take([llc_lock(folder, llc.index) for llc in slot], fcntl.LOCK_EX)
+        if locks.busy is None:
             cpus = [cpu for llc in slot for cpu in llc.cpus if cpu in allowed]
             nodes = sorted({llc.node for llc in slot if llc.node is not None})
-            return Reservation(tuple(cpus), tuple(llc.index for llc in slot), tuple(nodes), fds)
-        blocked.append(busy)
+            return Reservation(tuple(cpus), tuple(llc.index for llc in slot), tuple(nodes), locks.fds)
+        blocked.append(locks.busy)
     raise _busy("all LLC slots busy", blocked)
 
 
-def _take(paths: Sequence[Path], operation: int) -> tuple[list[int], Path | None]:
-    """Lock all or none, without waiting: the descriptors, or the first path that somebody else holds."""
+@dataclass(frozen=True)
+class _Locks:
+    """The descriptors that hold locks; or none, and the first path that somebody else holds."""
+
+    fds: list[int]
+    busy: Path | None = None
+
+
+def _take(paths: Sequence[Path], operation: int) -> _Locks:
+    """Lock all or none, without waiting."""
     fds: list[int] = []
     for path in paths:
         fd = _open(path)
@@ -152,9 +196,9 @@ def _take(paths: Sequence[Path], operation: int) -> tuple[list[int], Path | None
             for one in fds:
                 os.close(one)
             if err.errno == errno.EWOULDBLOCK:
-                return [], path
+                return _Locks([], path)
             raise HostError(f"lock {path}: flock failed: {err.strerror}") from err
-    return fds, None
+    return _Locks(fds)
 
 
 def _open(path: Path) -> int:
@@ -178,7 +222,7 @@ def _open(path: Path) -> int:
 
 
 def _unopened(path: Path, err: OSError) -> HostError:
-    return HostError(f"lock {path}: cannot be opened: {err.strerror}", fix="set KTSTR_LOCK_DIR to a writable folder")
+    return full_or_denied(err, path, "KTSTR_LOCK_DIR", verb="opened")
 
 
 def _busy(what: str, paths: Iterable[Path]) -> Busy:

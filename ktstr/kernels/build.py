@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt, Gone, gone
 from ktstr.host.cache import Cache
@@ -68,17 +67,25 @@ def _make(resolution: Resolution, cache: Cache, apt: Apt) -> None:
         source: dict[str, object]
         if isinstance(spec, DebSpec):
             assert resolution.pin is not None, "a distribution kernel is always pinned"
-            image, config = _fetch(spec, resolution.pin, folder / "scratch", apt)
+            prebuilt = _fetch(spec, resolution.pin, folder / "scratch", apt)
             packages = {package.name: package.sha256 for package in resolution.pin.packages}
             source = {"type": "deb", "suite": spec.suite, "flavour": spec.flavour}
             source |= {"package_version": resolution.version, "packages": packages}
         else:
-            image, config = load_image(spec.path), None
+            prebuilt = _Prebuilt(load_image(spec.path), None)
             source = {"type": "image", "path": str(spec.path)}
-        write_entry(folder, resolution.key, resolution.identity, source, image, config)
+        write_entry(folder, resolution.key, resolution.identity, source, prebuilt.image, prebuilt.config)
 
 
-def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> tuple[KernelImage, str | None]:
+@dataclass(frozen=True)
+class _Prebuilt:
+    """A kernel that somebody else built; ``config`` is None where nothing beside it says it."""
+
+    image: KernelImage
+    config: str | None
+
+
+def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> _Prebuilt:
     """Download and unpack the pinned packages, take image and config, and leave nothing behind."""
     try:
         files = apt.download(pin.packages, scratch / "debs")
@@ -86,7 +93,7 @@ def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> tuple[KernelImag
         raise gone(apt, pin.packages, str(spec), err) from None
     root = scratch / "root"
     for file in files.values():
-        unpack(file, root)
+        unpack(file, root, apt.cancel)
     found = _one(root, _IMAGES)
     if found is None:
         raise HostError(f"kernel {spec}: its packages hold no kernel image", fix=f"lock_update={spec}")
@@ -97,7 +104,7 @@ def _fetch(spec: DebSpec, pin: Pin, scratch: Path, apt: Apt) -> tuple[KernelImag
     config = _one(root, _CONFIGS)
     text = None if config is None else config.read_text(encoding="utf-8", errors="replace")
     shutil.rmtree(scratch)
-    return image, text
+    return _Prebuilt(image, text)
 
 
 def _one(root: Path, patterns: tuple[str, ...]) -> Path | None:
@@ -118,7 +125,6 @@ class BuildOptions:
     on_progress: Callable[[Steps], None] | None = None
     force: bool = False
     clean: bool = False
-    cancel: Cancel | None = None
 
 
 def lookup_built(recipe: Recipe, cache: Cache) -> KernelEntry | None:
@@ -178,6 +184,7 @@ def _build(
         if recipe.origin.tree is None:  # kernel_clean leaves the sources alone meanwhile
             held.enter_context(shared.reading(SOURCES, source_key(recipe.origin)))
         built = _compile(recipe, shared, place, options)
+        shared.cancel.check()
         if not already_held:
             held.enter_context(cache.writing(KIND, recipe.key))
         folder = held.enter_context(cache.storing(KIND, recipe.key))
@@ -198,7 +205,7 @@ def _compile(recipe: Recipe, shared: Cache, place: Path, options: BuildOptions) 
     )
     if recipe.origin.tree is not None:
         _check_unchanged(recipe.origin)
-        write_compile_commands(source, out, recipe.toolchain, log)
+        write_compile_commands(source, out, recipe.toolchain, log, shared.cancel)
     return built
 
 
@@ -210,7 +217,7 @@ def _compile_options(recipe: Recipe, shared: Cache, log: Path, options: BuildOpt
         on_progress=options.on_progress,
         expected=_expected_steps(recipe, shared),
         clean=options.clean,
-        cancel=options.cancel,
+        cancel=shared.cancel,
     )
 
 
@@ -220,11 +227,11 @@ def _expected_steps(recipe: Recipe, cache: Cache) -> int | None:
     folder = cache.root / KIND
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
-            told = read_entry(path).told
+            facts = read_entry(path).facts
         except Corrupt:
             continue
-        if told["kconfig"] is not None and told["kconfig"]["base"] == recipe.kconfig.base and told["steps"]:
-            newest = max(newest or ("", 0), (told["built_at"], told["steps"]))
+        if facts["kconfig"] is not None and facts["kconfig"]["base"] == recipe.kconfig.base and facts["steps"]:
+            newest = max(newest or ("", 0), (facts["built_at"], facts["steps"]))
     return None if newest is None else newest[1]
 
 
@@ -257,10 +264,10 @@ def _store(recipe: Recipe, built: Built, folder: Path) -> None:
         toolchain={**recipe.toolchain.versions, "digest": recipe.toolchain.digest},
         steps=built.steps,
     )
-    write_entry(folder, recipe.key, recipe.identity, _told_source(recipe.origin), image, built.config, made)
+    write_entry(folder, recipe.key, recipe.identity, _source_facts(recipe.origin), image, built.config, made)
 
 
-def _told_source(origin: Origin) -> dict[str, object]:
+def _source_facts(origin: Origin) -> dict[str, object]:
     """The ``source`` of ``metadata.json``."""
     pin, spec = origin.pin, origin.spec
     if isinstance(pin, TarballPin):

@@ -83,9 +83,9 @@ def write_entry(
 ) -> None:
     """Fill an entry's folder. ``config`` is the package's or build's, used before the image's own. Raises OSError."""
     config = image.config if config is None else config
-    made, facts = made or Made(), config_facts(config)
+    made, by_config = made or Made(), config_facts(config)
     contents = {"vmlinux": image.vmlinux, "btf": image.btf, "config": None if config is None else config.encode()}
-    told: dict[str, object] = {
+    facts: dict[str, object] = {
         "version": VERSION,
         "key": key,
         "identity": identity,
@@ -94,8 +94,8 @@ def write_entry(
         "release": image.release,
         "kernel_version": made.kernel_version,
         "sched_ext": has_sched_ext(config, image.btf),
-        "hz": facts.hz,
-        "preempt": facts.preempt,
+        "hz": by_config.hz,
+        "preempt": by_config.preempt,
         "kconfig": None if made.kconfig is None else dict(made.kconfig),
         "toolchain": None if made.toolchain is None else dict(made.toolchain),
         "config_hash": None if config is None else hashlib.sha256(config.encode()).hexdigest(),
@@ -105,8 +105,8 @@ def write_entry(
     for name, data in contents.items():
         if data is not None:
             (folder / _FILES[name]).write_bytes(data)
-        told[name] = None if data is None else {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (folder / METADATA).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        facts[name] = None if data is None else {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / METADATA).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -183,12 +183,12 @@ _SHAPE: Mapping[str, Callable[[object], bool]] = {
 }
 
 
-def _check_shape(told: Mapping[str, Any], path: Path) -> None:
+def _check_shape(facts: Mapping[str, Any], path: Path) -> None:
     """The border: whoever reads an entry further on, and ``kernel_list json=1``, relies on these shapes."""
-    if told.get("version") != VERSION:
-        found = json.dumps(told.get("version"))[:20]
+    if facts.get("version") != VERSION:
+        found = json.dumps(facts.get("version"))[:20]
         raise Corrupt("schema_drift", f"{path}: found version {found}, expected {VERSION}")
-    wrong = [name for name, check in _SHAPE.items() if name not in told or not check(told[name])]
+    wrong = [name for name, check in _SHAPE.items() if name not in facts or not check(facts[name])]
     if wrong:
         raise Corrupt("schema_drift", f"{path}: not as version {VERSION} has it: {', '.join(wrong)}")
 
@@ -199,28 +199,28 @@ def read_entry(folder: Path) -> KernelEntry:
     Reads metadata and file sizes only: an entry of another size than recorded is corrupt.
     """
     path = folder / METADATA
-    told = _load(path)
-    _check_shape(told, path)
+    facts = _load(path)
+    _check_shape(facts, path)
     for name, file in _FILES.items():
-        if told[name] is not None:
+        if facts[name] is not None:
             try:
                 size = (folder / file).stat().st_size
             except OSError as err:
                 raise Corrupt("image_missing", f"{folder / file}: {err.strerror}") from None
-            if size != told[name]["size"]:
-                raise Corrupt("image_missing", f"{folder / file}: {size} bytes, recorded {told[name]['size']}")
+            if size != facts[name]["size"]:
+                raise Corrupt("image_missing", f"{folder / file}: {size} bytes, recorded {facts[name]['size']}")
     entry = KernelEntry(
-        key=told["key"],
-        identity=told["identity"],
-        version=told["release"],
+        key=facts["key"],
+        identity=facts["identity"],
+        version=facts["release"],
         vmlinux=folder / _FILES["vmlinux"],
         metadata=path,
-        digest=told["vmlinux"]["sha256"],
-        btf=None if told["btf"] is None else folder / _FILES["btf"],
-        sched_ext=told["sched_ext"],
-        hz=told["hz"],
-        preempt=told["preempt"],
-        told=told,
+        digest=facts["vmlinux"]["sha256"],
+        btf=None if facts["btf"] is None else folder / _FILES["btf"],
+        sched_ext=facts["sched_ext"],
+        hz=facts["hz"],
+        preempt=facts["preempt"],
+        facts=facts,
     )
     return entry
 

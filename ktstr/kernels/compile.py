@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktstr.cancel import Cancel
@@ -40,7 +40,7 @@ class CompileOptions:
     on_progress: Callable[[Steps], None] | None = None
     expected: int | None = None
     clean: bool = False
-    cancel: Cancel | None = None
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
 
 def compile_kernel(
@@ -86,8 +86,8 @@ def _clean(make: Make, in_place: bool) -> None:
 def _configure(make: Make, kconfig: Kconfig) -> bool:
     """Write ``.config`` unless it is the one that is wanted; True when this build begins from nothing."""
     stamp, config = make.out / STAMP, make.out / ".config"
-    said = f"{kconfig.digest} {make.toolchain.digest}"
-    if _stands(stamp, said, make.source) and _holds(config, kconfig, make):
+    wanted = f"{kconfig.digest} {make.toolchain.digest}"
+    if _stands(stamp, wanted, make.source) and _holds(config, kconfig, make):
         return False
     fresh, before = not stamp.exists(), _read_with_time(config)
     stamp.write_text("", encoding="utf-8")  # whoever is killed from here on leaves a configuration half made
@@ -98,7 +98,7 @@ def _configure(make: Make, kconfig: Kconfig) -> bool:
     verify(config.read_text(encoding="utf-8"), kconfig, make.source, make.toolchain.pahole)
     if before is not None and config.read_bytes() == before[0]:
         os.utime(config, ns=(before[1], before[1]))  # as if it had not been written: nothing to make again
-    stamp.write_text(said, encoding="utf-8")
+    stamp.write_text(wanted, encoding="utf-8")
     return fresh
 
 
@@ -119,11 +119,11 @@ def _read_with_time(path: Path) -> tuple[bytes, int] | None:
         return None
 
 
-def _stands(stamp: Path, said: str, source: Path) -> bool:
+def _stands(stamp: Path, wanted: str, source: Path) -> bool:
     """Whether the stamp says the same, and no Kconfig file of the tree was written after it."""
     try:
         written = stamp.stat().st_mtime_ns
-        if stamp.read_text(encoding="utf-8") != said:
+        if stamp.read_text(encoding="utf-8") != wanted:
             return False
     except (FileNotFoundError, UnicodeDecodeError):
         return False
@@ -135,10 +135,12 @@ def _stands(stamp: Path, said: str, source: Path) -> bool:
     )
 
 
-def write_compile_commands(source: Path, out: Path, toolchain: KernelToolchain, log: Path) -> str | None:
+def write_compile_commands(
+    source: Path, out: Path, toolchain: KernelToolchain, log: Path, cancel: Cancel
+) -> str | None:
     """``compile_commands.json`` beside the objects of a local tree, for editors. Gives why it could not be made."""
     try:
-        Make(source, out, toolchain, log).run(["compile_commands.json"])
+        Make(source, out, toolchain, log, cancel=cancel).run(["compile_commands.json"])
     except BuildFailed as err:
         return str(err)
     return None

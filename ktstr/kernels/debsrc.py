@@ -67,10 +67,10 @@ def fetch_source(pin: Pin, apt: Apt, folder: Path, *, name: str = "", on_bytes: 
         (file,) = apt.download(pin.packages, scratch).values()
     except Gone as err:
         raise gone(apt, pin.packages, name or pin.packages[0].name, err) from None
-    unpack(file, scratch / "root")
+    unpack(file, scratch / "root", apt.cancel)
     file.unlink()
     archive = _tarball(scratch / "root", pin.packages[0])
-    extract(archive, folder, on_bytes=on_bytes)
+    extract(archive, folder, on_bytes=on_bytes, cancel=apt.cancel)
     shutil.rmtree(scratch)
 
 
@@ -118,9 +118,11 @@ def _installed(sources: tuple[Source, ...]) -> str:
     """The oldest release that the machine's Debian sources name; else the one it says it is."""
     named = {suite.split("-")[0].split("/")[0] for source in sources for suite in source.suites}
     text = _RELEASE.read_text(encoding="utf-8", errors="replace") if _RELEASE.is_file() else ""
-    said = re.search(r'^VERSION_CODENAME="?([a-z]+)', text, re.MULTILINE)
+    running = re.search(r'^VERSION_CODENAME="?([a-z]+)', text, re.MULTILINE)
     known = [name for name in CODENAMES if name in named]
-    return known[0] if known else said.group(1) if said and said.group(1) in CODENAMES else "sid"
+    if running is not None and running.group(1) in CODENAMES:
+        known.append(running.group(1))
+    return known[0] if known else "sid"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ def discover(cache: Cache, stand: Path) -> Found:
     """The newest cached kernel that was configured as ktstr would configure it today, else ``./linux``, ``../linux``,
     else the distribution's. Prebuilt kernels in the cache are passed over: nobody asked for those here."""
     for row in read_cache(cache):
-        if row.entry is not None and kconfig_status(row.entry.told, load_kconfig) == MATCHES:
+        if row.entry is not None and kconfig_status(row.entry.facts, load_kconfig) == MATCHES:
             return Found(row.key, "the newest in the cache with today's configuration")
     for name in _TREES:
         path = stand / name

@@ -13,7 +13,7 @@ class KernelEntry:
     """One cache entry. ``metadata`` is the target of the kernel's task; ``vmlinux`` is what boots.
 
     ``version`` is the release as the kernel prints it; ``digest`` the SHA-256 of vmlinux; ``identity`` that of
-    what it was made from. ``hz`` and ``preempt`` are as ``config_facts`` gives them; ``told`` is all of
+    what it was made from. ``hz`` and ``preempt`` are as ``config_facts`` gives them; ``facts`` are all of
     ``metadata.json``.
     """
 
@@ -27,4 +27,4 @@ class KernelEntry:
     sched_ext: bool
     hz: int | None
     preempt: str | None
-    told: Mapping[str, Any]
+    facts: Mapping[str, Any]

@@ -60,10 +60,11 @@ def fetched(origin: Origin, cache: Cache) -> Path | None:
     tree = marker.with_name(TREE)
     try:
         with marker.open("rb") as file:
-            told = json.loads(file.read(MAX_MARKER))
+            facts = json.loads(file.read(MAX_MARKER))
     except (OSError, ValueError, RecursionError):
         return None
-    whole = isinstance(told, dict) and (told.get("version"), told.get("identity")) == (VERSION, origin.identity)
+    expected = (VERSION, origin.identity)
+    whole = isinstance(facts, dict) and (facts.get("version"), facts.get("identity")) == expected
     return tree if whole and (tree / "Makefile").is_file() else None
 
 
@@ -94,7 +95,7 @@ def _fill(origin: Origin, tree: Path, cache: Cache, apt: Apt, site: KernelOrg, o
     if isinstance(pin, GitPin):
         assert isinstance(spec, GitSpec), "only git specs are pinned to a commit"
         received = _step(on_progress, "download")
-        fetch_commit(spec.url, spec.ref, pin.commit, tree, offline=apt.offline, on_bytes=received)
+        fetch_commit(spec.url, spec.ref, pin.commit, tree, site.net, on_bytes=received)
     elif isinstance(pin, TarballPin):
         _tarball(pin, tree, cache, site, on_progress)
     elif isinstance(pin, Pin):
@@ -113,24 +114,15 @@ def _tarball(pin: TarballPin, tree: Path, cache: Cache, site: KernelOrg, on_prog
     archive = download_path(pin.url, cache)
     with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
         _download(pin, archive, site, on_progress)
-        extract(archive, tree, on_bytes=_step(on_progress, "extract"))
+        extract(archive, tree, on_bytes=_step(on_progress, "extract"), cancel=cache.cancel)
         archive.unlink()
 
 
 def _download(pin: TarballPin, archive: Path, site: KernelOrg, on_progress: OnProgress | None) -> None:
     if not archive.is_file() or file_sha256(archive) != pin.sha256:
         try:
-            download(
-                pin.url,
-                archive,
-                pin.sha256,
-                environ=site.environ,
-                offline=site.offline,
-                limit_bytes=MAX_TARBALL,
-                on_bytes=_step(on_progress, "download"),
-                connect_s=site.connect_s,
-                stall_s=site.stall_s,
-            )
+            on_bytes = _step(on_progress, "download")
+            download(pin.url, archive, pin.sha256, site.net, limit_bytes=MAX_TARBALL, on_bytes=on_bytes)
         except Missing:
             version = parse_version(pin.version)
             raise site.not_found(version) if version else AssertionError(pin) from None
@@ -141,5 +133,5 @@ def _step(on_progress: OnProgress | None, name: str) -> OnBytes | None:
 
 
 def _write_marker(origin: Origin, path: Path) -> None:
-    told = {"version": VERSION, "identity": origin.identity, "spec": str(origin.spec), "stem": origin.stem}
-    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    facts = {"version": VERSION, "identity": origin.identity, "spec": str(origin.spec), "stem": origin.stem}
+    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -18,8 +19,11 @@ import pygit2
 from pygit2.enums import CheckoutStrategy
 from pygit2.remotes import TransferProgress
 
+from ktstr.cancel import Cancel
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError, KtstrError
+from ktstr.host.abandon import abandonable
+from ktstr.host.download import Net
 
 CONNECT_MS, ANSWER_MS = 30_000, 120_000
 MAX_FETCHED = 8 << 30  # bytes: the kernel's whole history is about 6 GB
@@ -39,51 +43,56 @@ def is_local(url: str) -> bool:
     return not _REMOTE.match(url)
 
 
-def remote_commit(url: str, ref: str, *, offline: bool = False) -> str:
+def remote_commit(url: str, ref: str, net: Net) -> str:
     """The commit, 40 hex digits, that ``ref`` of the repository at ``url`` points to now.
 
     A branch, a tag (what it points to in the end), ``HEAD``, a full ``refs/...`` name or 40 hex digits, which are
     the commit itself and ask nobody. Raises InputError for a ref or repository that does not exist, a short
-    hash, or a name that is a branch and a tag; HostError when the server cannot be asked, or ``offline``.
+    hash, or a name that is a branch and a tag; HostError when the server cannot be asked, or may not by ``net``.
     """
     if _COMMIT.fullmatch(ref):
         return ref.lower()
     where = f"kernel git+{_shown(url)}#{ref}"
-    _may_ask(url, offline, where)
-    with _said(url, where), tempfile.TemporaryDirectory(prefix="ktstr-git-") as scratch:
+    _may_ask(url, net, where)
+    with _translated(url, where), _temporary("ktstr-git-") as scratch:
         repository = _scratch(Path(scratch))
-        refs = _refs(repository, _place(url))
+        refs = abandonable(lambda: _refs(repository, _place(url)), net.cancel)
     return _choose(refs, ref, where)
 
 
-def fetch_commit(
-    url: str, ref: str, commit: str, folder: Path, *, offline: bool = False, on_bytes: OnBytes | None = None
-) -> None:
+def fetch_commit(url: str, ref: str, commit: str, folder: Path, net: Net, *, on_bytes: OnBytes | None = None) -> None:
     """Write the files of ``commit`` into ``folder``, which is made; no ``.git`` is left in it.
 
     ``ref`` is fetched where the server does not give out commits by their hash. Submodules stay empty folders.
-    Raises InputError when the repository has no such commit; HostError when the server cannot be asked, the
-    ref moved away from the commit, or ``offline``. The folder is then the caller's to remove.
+    Raises InputError when the repository has no such commit; HostError when the server cannot be asked or may not
+    by ``net``, or the ref moved away from the commit; Cancelled. The folder is then the caller's to remove.
     """
     where = f"kernel git+{_shown(url)}#{ref}"
-    _may_ask(url, offline, where)
+    _may_ask(url, net, where)
     folder.mkdir(parents=True, exist_ok=True)
-    with _said(url, where):
+    with _translated(url, where):
         if is_local(url):
             _check_out(pygit2.Repository(_place(url)), commit, folder, where)
             return
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-git-", dir=folder.parent) as scratch:
-            repository = _fetch(Path(scratch), url, ref, commit, _Progress(on_bytes))
+        with _temporary(f".{folder.name}-git-", folder.parent) as scratch:
+            progress = _Progress(on_bytes, net.cancel)
+            repository = abandonable(lambda: _fetch(Path(scratch), url, ref, commit, progress), net.cancel)
             _check_out(repository, commit, folder, where)
 
 
-def _may_ask(url: str, offline: bool, where: str) -> None:
+def _temporary(prefix: str, folder: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    """A folder for a repository that is not kept; a fetch that was left behind may still write into it."""
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
+
+
+def _may_ask(url: str, net: Net, where: str) -> None:
+    net.cancel.check()
     if not is_local(url) and not url.startswith(_SERVED):
         raise InputError(
             f"{where}: found an address that needs a login or is no git server's",
             fix="expected https://, http://, git://, file:// or a path; clone it here to use ssh: kernel=PATH",
         )
-    if offline and not is_local(url):
+    if net.offline and not is_local(url):
         raise HostError(f"offline=1: {where}: its server would be asked", fix="run once without offline=1")
 
 
@@ -128,11 +137,12 @@ def _refs(repository: pygit2.Repository, url: str) -> dict[str, str]:
 def _fetch(scratch: Path, url: str, ref: str, commit: str, progress: _Progress) -> pygit2.Repository:
     """A repository with ``commit``, when the server has it."""
     wishes = _wishes(_refs(_scratch(scratch / "0"), url), ref, commit)
-    for number, (wish, depth) in enumerate(wishes, 1):
+    for number, wish in enumerate(wishes, 1):
+        progress.cancel.check()
         repository = _scratch(scratch / str(number))  # a shallow one is not deepened: its tip would count as had
         try:
             remote = repository.remotes.create_anonymous(url)
-            remote.fetch([wish], callbacks=progress, proxy=True, depth=depth)
+            remote.fetch([wish.refspec], callbacks=progress, proxy=True, depth=wish.depth)
         except pygit2.GitError as err:
             if number == len(wishes) or _is_network(str(err)):
                 raise
@@ -141,8 +151,16 @@ def _fetch(scratch: Path, url: str, ref: str, commit: str, progress: _Progress) 
     return repository
 
 
-def _wishes(refs: dict[str, str], ref: str, commit: str) -> list[tuple[str, int]]:
-    """What to ask for, and how deep (0 is all), until one has the commit.
+@dataclass(frozen=True)
+class _Wish:
+    """What to ask a server for; ``depth`` 0 is with all history."""
+
+    refspec: str
+    depth: int
+
+
+def _wishes(refs: dict[str, str], ref: str, commit: str) -> list[_Wish]:
+    """What to ask for, one after the other, until one has the commit.
 
     Alone, as what the ref points to now, else by its hash, which not every server gives out (and libgit2 then
     refuses by itself). At last with all history: of the ref, which has moved on, or of every branch.
@@ -150,19 +168,20 @@ def _wishes(refs: dict[str, str], ref: str, commit: str) -> list[tuple[str, int]
     names = [name for name in _spellings(ref) if name in refs]
     tips = [name for name in names if refs.get(name + "^{}", refs[name]) == commit]
     if tips:
-        return [(f"+{tips[0]}:refs/ktstr/0", 1)]
+        return [_Wish(f"+{tips[0]}:refs/ktstr/0", 1)]
     wide = [f"+{name}:refs/ktstr/0" for name in names] or ["+refs/heads/*:refs/ktstr/*"]
-    return [(f"+{commit}:refs/ktstr/0", 1), *((wish, 0) for wish in wide)]
+    return [_Wish(f"+{commit}:refs/ktstr/0", 1), *(_Wish(refspec, 0) for refspec in wide)]
 
 
 class _Progress(pygit2.RemoteCallbacks):
-    """Reports received bytes, and ends a fetch that has no end."""
+    """Reports received bytes, and ends a fetch that has no end or is not wanted any more."""
 
-    def __init__(self, on_bytes: OnBytes | None) -> None:
+    def __init__(self, on_bytes: OnBytes | None, cancel: Cancel) -> None:
         super().__init__()
-        self._on_bytes = on_bytes
+        self._on_bytes, self.cancel = on_bytes, cancel
 
     def transfer_progress(self, stats: TransferProgress) -> None:
+        self.cancel.check()
         if stats.received_bytes > MAX_FETCHED:
             raise HostError(
                 f"the git server sent more than {MAX_FETCHED} bytes, expected the history of a kernel",
@@ -228,7 +247,7 @@ _KINDS: tuple[tuple[str, type[KtstrError], str, str], ...] = (
 
 
 @contextmanager
-def _said(url: str, where: str) -> Iterator[None]:
+def _translated(url: str, where: str) -> Iterator[None]:
     """Turn libgit2's errors into ours."""
     try:
         yield

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import InputError
+from ktstr.files import unreadable
 from ktstr.host.elf import ET_DYN, ET_EXEC, PT_LOAD, BadElf, Elf, parse
 
 FILE_CAP = 2 << 30
@@ -204,7 +205,7 @@ def load_image(path: Path) -> KernelImage:
             raise InputError(f"kernel {path}: is no kernel: {what}, {_EXPECTED}")
         return read_image(path.read_bytes())
     except OSError as err:
-        raise InputError(f"kernel {path}: cannot be read: {err.strerror}") from None
+        raise unreadable(err, f"kernel {path}") from None
     except BadImage as err:
         raise InputError(f"kernel {path}: is no kernel: {err}, {_EXPECTED}") from None
 

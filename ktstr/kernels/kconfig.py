@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, get_args
 from ktstr import resources
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError
+from ktstr.files import unreadable
 
 Base: TypeAlias = Literal["minimal", "full", "tree"]
 BASES: tuple[Base, ...] = get_args(Base)
@@ -185,7 +186,7 @@ def _fragment(word: str, folder: Path) -> Fragment:
             raw = file.read(MAX_FRAGMENT + 1)
         text = raw.decode("utf-8")
     except OSError as err:
-        raise InputError(f"kconfig={word}: {path}: cannot be read: {err.strerror}") from None
+        raise unreadable(err, f"kconfig={word}: {path}") from None
     except UnicodeDecodeError:
         raise InputError(f"kconfig={word}: {path}: not text, expected a configuration fragment") from None
     if len(raw) > MAX_FRAGMENT:
@@ -237,8 +238,8 @@ def _blame(request: Request, final: Mapping[str, str], tree: Path, pahole: str |
     conditions = depends(tree, request.symbol)
     if conditions is None:
         return "" if known else "this kernel has no such option"
-    said = f"depends on {' && '.join(conditions)}" if conditions else f"this kernel made it {_value(request, final)}"
-    return said + _unmet(" ".join(conditions), final)
+    why = f"depends on {' && '.join(conditions)}" if conditions else f"this kernel made it {_value(request, final)}"
+    return why + _unmet(" ".join(conditions), final)
 
 
 def _value(request: Request, final: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ktstr.errors import HostError, InputError
-from ktstr.host.download import Missing, fetch_bytes, head
+from ktstr.host.download import Missing, Net, fetch_bytes, head
 from ktstr.kernels.releases import MAX_BYTES, Release, newest_of_series, parse_releases
 from ktstr.kernels.version import Version, parse_version
 
@@ -28,14 +28,11 @@ class KernelOrg:
     """The site: kernel.org, or with ``base`` a mirror.
 
     A mirror has ``/releases.json``, ``/pub/linux/kernel/v6.x/`` and ``/torvalds/t/`` below its address. Answers are
-    asked for once, and kept when they are good. Seconds: to connect, and to wait for the next byte.
+    asked for once, and kept when they are good.
     """
 
     base: str | None
-    environ: Mapping[str, str]
-    offline: bool = False
-    connect_s: float = 10.0
-    stall_s: float = 60.0
+    net: Net
     _known: list[tuple[Release, ...]] = field(default_factory=list, compare=False, repr=False)
     _sums: dict[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -57,14 +54,7 @@ class KernelOrg:
         return self._known[0]
 
     def _bytes(self, url: str, limit: int) -> bytes:
-        return fetch_bytes(
-            url,
-            limit,
-            environ=self.environ,
-            offline=self.offline,
-            connect_s=self.connect_s,
-            stall_s=self.stall_s,
-        )
+        return fetch_bytes(url, limit, self.net)
 
     def _folder(self, version: Version) -> str:
         return self._url(CDN, "/pub/linux/kernel") + f"/v{version.major}.x"
@@ -91,7 +81,7 @@ class KernelOrg:
         if found is not None:
             return found
         url = self.tarball(version)
-        if head(url, environ=self.environ, offline=self.offline, connect_s=self.connect_s, stall_s=self.stall_s):
+        if head(url, self.net):
             raise HostError(
                 f"{url}: found no SHA-256 of it in sha256sums.asc beside it", fix="name another version, or try later"
             )
@@ -150,7 +140,7 @@ class KernelOrg:
 
 def official_url(version: Version) -> str:
     """Where kernel.org itself has a release's tarball: what a lock file that others use may name."""
-    return KernelOrg(None, {}).tarball(version)
+    return KernelOrg(None, Net({})).tarball(version)
 
 
 def _is_web_address(text: str) -> bool:

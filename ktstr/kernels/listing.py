@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ktstr.errors import KtstrError
-from ktstr.host.cache import Cache, size_of
+from ktstr.files import disk_bytes
+from ktstr.host.cache import Cache
 from ktstr.kernels.cache import KIND, Corrupt, read_entry
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.kconfig import Kconfig, load_kconfig
@@ -38,7 +39,7 @@ class Row:
         """The release asked for, else the one the kernel prints."""
         if self.entry is None:
             return None
-        asked = self.entry.told["kernel_version"]
+        asked = self.entry.facts["kernel_version"]
         return str(asked) if asked is not None else self.entry.version
 
 
@@ -65,7 +66,7 @@ def _visible(folder: Path) -> list[Path]:
 
 def _built_at(row: Row) -> tuple[str, str]:
     assert row.entry is not None
-    return str(row.entry.told["built_at"]), row.key
+    return str(row.entry.facts["built_at"]), row.key
 
 
 def _row(path: Path) -> Row | None:
@@ -77,8 +78,8 @@ def _row(path: Path) -> Row | None:
     except Corrupt as err:
         if not os.path.lexists(path):
             return None
-        return Row(path.name, path, None, size_of(path), str(err).partition(": ")[2], err.kind)
-    return Row(path.name, path, entry, size_of(path))
+        return Row(path.name, path, None, disk_bytes(path), str(err).partition(": ")[2], err.kind)
+    return Row(path.name, path, entry, disk_bytes(path))
 
 
 def leftovers(cache: Cache) -> tuple[Leftover, ...]:
@@ -89,15 +90,15 @@ def leftovers(cache: Cache) -> tuple[Leftover, ...]:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             temporary = path.name.startswith(".")
             if temporary or kind != KIND:
-                found.append(Leftover(path, size_of(path), temporary))
+                found.append(Leftover(path, disk_bytes(path), temporary))
     return tuple(found)
 
 
 def kconfig_status(
-    told: Mapping[str, Any], load: Callable[[Sequence[str], Path], Kconfig] = load_kconfig
+    facts: Mapping[str, Any], load: Callable[[Sequence[str], Path], Kconfig] = load_kconfig
 ) -> KconfigStatus:
     """Whether an entry's configuration is what its words mean today; ``untracked`` where nobody can say."""
-    kconfig = told["kconfig"]
+    kconfig = facts["kconfig"]
     if kconfig is None or kconfig.get("base") not in ("minimal", "full"):
         return "untracked"
     fragments = kconfig.get("fragments")
@@ -140,21 +141,21 @@ def to_json(
 
 def _json_row(row: Row, active: frozenset[str] | None) -> dict[str, Any]:
     if row.entry is None:
-        told: dict[str, Any] = {"error": row.error, "error_kind": row.error_kind}
-        return {"key": row.key, "path": str(row.path), **told, "size_bytes": row.size_bytes}
-    said = row.entry.told
+        error: dict[str, Any] = {"error": row.error, "error_kind": row.error_kind}
+        return {"key": row.key, "path": str(row.path), **error, "size_bytes": row.size_bytes}
+    facts = row.entry.facts
     return {
         "key": row.key,
         "path": str(row.path),
         "version": row.version,
         "release": row.entry.version,
-        "source": said["source"],
-        "arch": said["arch"],
-        "built_at": said["built_at"],
-        "kconfig": said["kconfig"],
-        "kconfig_status": kconfig_status(said),
-        "config_hash": said["config_hash"],
-        "toolchain": said["toolchain"],
+        "source": facts["source"],
+        "arch": facts["arch"],
+        "built_at": facts["built_at"],
+        "kconfig": facts["kconfig"],
+        "kconfig_status": kconfig_status(facts),
+        "config_hash": facts["config_hash"],
+        "toolchain": facts["toolchain"],
         "hz": row.entry.hz,
         "preempt": row.entry.preempt,
         "sched_ext": row.entry.sched_ext,
@@ -200,19 +201,18 @@ def to_text(
 
 def _marks(row: Row, active: frozenset[str] | None) -> list[str]:
     assert row.entry is not None
-    status = kconfig_status(row.entry.told)
+    status = kconfig_status(row.entry.facts)
     return [f"{status} kconfig"] * (status != MATCHES) + ["EOL"] * (is_eol(row.version, active) is True)
 
 
 def _text_row(row: Row, active: frozenset[str] | None) -> str:
     if row.entry is None:
         return f"{row.key:<48} (corrupt: {row.error_kind}: {row.error})"
-    said = row.entry.told
+    facts = row.entry.facts
     marks = "".join(f" ({mark})" for mark in _marks(row, active))
-    version, kind = row.version or "-", said["source"].get("type", "-")
-    return (
-        f"{row.key:<48} {version:<12} {kind:<8} {said['arch']:<7} {said['built_at']} {_size(row.size_bytes):>9}{marks}"
-    )
+    version, kind = row.version or "-", facts["source"].get("type", "-")
+    size = _size(row.size_bytes)
+    return f"{row.key:<48} {version:<12} {kind:<8} {facts['arch']:<7} {facts['built_at']} {size:>9}{marks}"
 
 
 def _size(count: int) -> str:

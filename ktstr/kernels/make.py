@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
-from ktstr.host import tether
+from ktstr.host.command import read, start
 from ktstr.kernels.toolchain import KernelToolchain
 from ktstr.progress import Steps
 
@@ -31,7 +29,6 @@ _CAUSE = re.compile(
 )
 _ECHO = re.compile(r"make(\[\d+\])?: \*\*\* (\[.*\] Error \d+|Deleting file .*|Waiting for unfinished jobs\.+)")
 _ASKED = re.compile(r"Console input/output is redirected|Restart config")
-MAX_FILE = 8 << 30  # bytes of one file that a build writes; vmlinux.o with KASAN and DWARF is below 2 GiB
 # The same sources give the same kernel, whoever builds them and when (Documentation/kbuild/reproducible-builds.rst).
 _FIXED = {
     "KBUILD_BUILD_TIMESTAMP": "1970-01-01 00:00:00 UTC",
@@ -47,6 +44,14 @@ class BuildFailed(HostError):
 
 
 @dataclass(frozen=True)
+class _Ended:
+    """How make ended: its exit status, and the files it made."""
+
+    status: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Make:
     """How make is called for one build: in ``source``, with objects in ``out``, output appended to ``log``."""
 
@@ -55,7 +60,7 @@ class Make:
     toolchain: KernelToolchain
     log: Path
     cpus: tuple[int, ...] = ()
-    cancel: Cancel | None = None
+    cancel: Cancel = field(default_factory=Cancel, compare=False, repr=False)
 
     def run(
         self,
@@ -73,12 +78,12 @@ class Make:
             with self.log.open("ab") as log:
                 log.write(f"$ make {' '.join(command[len(self._command(jobs)) :])}\n".encode())
                 begin = log.tell()
-                code, steps = self._follow(command, log, expected, on_progress)
+                ended = self._follow(command, log, expected, on_progress)
         except OSError as err:
             raise full_or_denied(err, self.log) from err
-        if code != 0:
+        if ended.status != 0:
             raise self._failure(targets, begin)
-        return steps
+        return ended.steps
 
     def _command(self, jobs: int) -> list[str]:
         make = shutil.which("make", path=self.toolchain.path)
@@ -103,37 +108,18 @@ class Make:
         log: IO[bytes],
         expected: int | None,
         on_progress: Callable[[Steps], None] | None,
-    ) -> tuple[int, int]:
+    ) -> _Ended:
         counter = _Counter(expected, on_progress, self.out)
-        # The thread that starts make waits for it: make dies with this process, and so with make its own children.
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), str(MAX_FILE), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self._environment(),
-            start_new_session=True,
-        )
-        assert process.stdout is not None
+        self.cancel.check()
+        process = start(command, self._environment(), subprocess.STDOUT)
         if self.cpus:
             os.sched_setaffinity(process.pid, self.cpus)
-        try:
-            with selectors.DefaultSelector() as ready:
-                ready.register(process.stdout, selectors.EVENT_READ)
-                while True:
-                    if self.cancel is not None and self.cancel.is_set():
-                        raise HostError("interrupted")
-                    if not ready.select(0.2):
-                        continue
-                    data = os.read(process.stdout.fileno(), 1 << 16)
-                    if not data:
-                        break
-                    log.write(data)
-                    counter.feed(data)
-            log.flush()
-            return process.wait(), counter.done
-        finally:
-            _end(process)
+        with closing(read(process, self.cancel)) as chunks:
+            for data in chunks:
+                log.write(data)
+                counter.feed(data)
+        log.flush()
+        return _Ended(process.wait(), counter.done)
 
     def _failure(self, targets: Sequence[str], begin: int) -> BuildFailed:
         text = self.log.read_bytes()[begin:].decode("utf-8", "replace")
@@ -173,19 +159,3 @@ class _Counter:
         if self._expected is None or self.done < 20:
             return None
         return max(0.0, (self._expected - self.done) * (time.monotonic() - self._began) / self.done)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End make and all it started: they are one process group."""
-    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-    if process.stdout is not None:
-        process.stdout.close()
-    process.wait()

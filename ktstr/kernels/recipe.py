@@ -21,13 +21,13 @@ _OF_THE_TOOLS = re.compile(r"CONFIG_(\w+_VERSION|\w+_VERSION_TEXT|CC_CAN_LINK\w*
 def config_digest(text: str) -> str:
     """SHA-256 over what a ``.config`` says: its options in order of name, without comments and tool versions."""
     lines = (line.strip() for line in text.splitlines())
-    said = sorted(
+    options = sorted(
         line
         for line in lines
         if (line.startswith("CONFIG_") and not _OF_THE_TOOLS.match(line))
         or (line.startswith("# CONFIG_") and line.endswith(" is not set"))
     )
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()
+    return hashlib.sha256("\n".join(options).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

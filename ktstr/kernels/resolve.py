@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError
-from ktstr.files import file_sha256
+from ktstr.files import file_sha256, unreadable
 from ktstr.host.apt import ARCH, Apt
 from ktstr.host.cache import Cache
 from ktstr.host.download import Missing, download
@@ -92,7 +92,7 @@ def _resolve_image(spec: ImageSpec, cache: Cache) -> Resolution:
             load_image(spec.path)
         digest = file_sha256(spec.path)
     except OSError as err:
-        raise InputError(f"kernel {spec.path}: cannot be read: {err.strerror}") from None
+        raise unreadable(err, f"kernel {spec.path}") from None
     key = f"image-{digest[:12]}"
     if lookup_entry(cache, key, digest) is None:
         load_image(spec.path)  # refuse now what is no kernel, before anything runs
@@ -195,7 +195,7 @@ def _pin(spec: Spec, cache: Cache, apt: Apt, site: KernelOrg) -> AnyPin:
     if isinstance(spec, GitSpec):
         from ktstr.kernels.git import remote_commit
 
-        return GitPin(remote_commit(spec.url, spec.ref, offline=apt.offline))
+        return GitPin(remote_commit(spec.url, spec.ref, site.net))
     if isinstance(spec, DebSourceSpec):
         from ktstr.kernels.debsrc import pin_source
 
@@ -228,10 +228,7 @@ def _first_sight(version: Version, cache: Cache, site: KernelOrg) -> str:
     archive = download_path(url, cache)
     try:
         with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
-            digest = download(
-                url, archive, None, environ=site.environ, offline=site.offline,
-                limit_bytes=MAX_CANDIDATE, connect_s=site.connect_s, stall_s=site.stall_s,
-            )  # fmt: skip
+            digest = download(url, archive, None, site.net, limit_bytes=MAX_CANDIDATE)
             _check_gzip(archive, url)
             return digest
     except Missing:

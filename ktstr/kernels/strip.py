@@ -25,8 +25,8 @@ def strip_vmlinux(source: Path, target: Path) -> None:
     except FileNotFoundError:
         raise HostError("objcopy is not installed", fix="apt-get install binutils") from None
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-1:] or ["no output"]
-        raise HostError(f"{target}: objcopy of {source} failed: {said[0]}", fix="free some disk space")
+        words = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        raise HostError(f"{target}: objcopy of {source} failed: {words[0]}", fix="free some disk space")
     with opened(source) as before, opened(target) as after:
         _check(source, before, after)
 

@@ -23,6 +23,7 @@ from typing import Protocol
 
 import zstandard
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 
 CHUNK = 1 << 20
@@ -78,8 +79,8 @@ class _Xz:
 class _Counted(io.RawIOBase):
     """What the archive unpacks to. ``allowed`` is the byte up to which it may be read now."""
 
-    def __init__(self, raw: _Reads, limit: int) -> None:
-        self._raw, self._limit = raw, limit
+    def __init__(self, raw: _Reads, limit: int, cancel: Cancel) -> None:
+        self._raw, self._limit, self._cancel = raw, limit, cancel
         self.read_bytes, self.allowed, self.tail = 0, HEADERS + CHUNK, b""
 
     def allow(self, size: int) -> None:
@@ -87,6 +88,7 @@ class _Counted(io.RawIOBase):
         self.allowed = min(self.read_bytes + size + HEADERS, self._limit)
 
     def read(self, size: int = CHUNK, /) -> bytes:
+        self._cancel.check()
         data = bytes(self._raw.read(size))
         self.read_bytes += len(data)
         self.tail = (self.tail + data)[-tarfile.BLOCKSIZE :]
@@ -96,7 +98,7 @@ class _Counted(io.RawIOBase):
         return data
 
 
-class _Told(io.FileIO):
+class _Compressed(io.FileIO):
     """The compressed file; reports how much of it was read."""
 
     def __init__(self, path: Path, on_bytes: OnBytes | None) -> None:
@@ -110,36 +112,44 @@ class _Told(io.FileIO):
         return data
 
 
-def _unpacked(told: _Told) -> _Reads:
-    start = told.read(512)
-    told.seek(0)
+def _unpacked(file: _Compressed) -> _Reads:
+    start = file.read(512)
+    file.seek(0)
     kind = next((name for magic, name in _MAGIC if start.startswith(magic)), None)
     if kind == "xz":
-        return _Xz(told)
+        return _Xz(file)
     if kind == "gzip":
-        return gzip.GzipFile(fileobj=told, mode="rb")
+        return gzip.GzipFile(fileobj=file, mode="rb")
     if kind == "zstd":
         zstd = zstandard.ZstdDecompressor(max_window_size=DICTIONARY)
-        return zstd.stream_reader(told, read_across_frames=True)
+        return zstd.stream_reader(file, read_across_frames=True)
     if kind == "bzip2":
-        return bz2.BZ2File(told, "rb")
+        return bz2.BZ2File(file, "rb")
     if start[257:262] == b"ustar":
-        return told
+        return file
     web = start.lstrip()[:1] == b"<"
     raise ValueError("found " + ("a web page" if web else f"bytes {start[:8].hex()}") + ", expected a tar archive")
 
 
-def extract(archive: Path, folder: Path, *, limits: Limits | None = None, on_bytes: OnBytes | None = None) -> None:
+def extract(
+    archive: Path,
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    on_bytes: OnBytes | None = None,
+    cancel: Cancel | None = None,
+) -> None:
     """Extract what is below the archive's single top folder into ``folder``, which is made.
 
     tar, plain or compressed by xz, gzip, zstd or bzip2. Modes become 0755 or 0644, times in the
     future become now (make would warn). Raises HostError naming the member for one that is no
     file, folder or symbolic link inside the tree, and for a broken or too large archive; what
-    was written until then is the caller's to remove. Raises OSError when ``folder`` cannot be written.
+    was written until then is the caller's to remove. Raises OSError when ``folder`` cannot be written, Cancelled
+    when ``cancel`` is set meanwhile.
     """
     limits = limits or Limits()
-    with _Told(archive, on_bytes) as told, _broken(archive):
-        source = _Counted(_unpacked(told), limits.total_bytes)
+    with _Compressed(archive, on_bytes) as compressed, _broken(archive):
+        source = _Counted(_unpacked(compressed), limits.total_bytes, cancel or Cancel())
         with tarfile.open(fileobj=source, mode="r|", bufsize=CHUNK) as tar:
             _Tree(folder, limits).fill(tar, source)
         while source.read():  # to the end: the compressed file's own checksum is there

@@ -46,7 +46,7 @@ class KernelToolchain:
     @property
     def digest(self) -> str:
         """SHA-256 over what decides the code: compiler, linker, pahole. ccache changes nothing and is left out."""
-        lines = sorted(f"{tool} {said}" for tool, said in self.versions.items())
+        lines = sorted(f"{tool} {version}" for tool, version in self.versions.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -56,9 +56,10 @@ def find_toolchain(environ: Mapping[str, str], cc: str | None = None, llvm: str 
     Raises HostError that lists everything missing at once, with the command that installs it.
     """
     path = environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-    compiler, linker, packages = _compilers(cc, llvm)
+    chosen = _compilers(cc, llvm)
+    compiler = chosen.compiler
     missing = {tool: package for tool, package in _TOOLS.items() if shutil.which(tool, path=path) is None}
-    missing |= {tool: package for tool, package in packages.items() if shutil.which(tool, path=path) is None}
+    missing |= {tool: package for tool, package in chosen.packages.items() if shutil.which(tool, path=path) is None}
     if compiler not in missing:
         missing |= {name: package for name, package in _HEADERS.items() if not _has_header(compiler, name, path)}
     if missing:
@@ -68,31 +69,37 @@ def find_toolchain(environ: Mapping[str, str], cc: str | None = None, llvm: str 
         )
     versions = {
         "cc": _first_line(compiler, path),
-        "ld": _first_line(linker, path),
+        "ld": _first_line(chosen.linker, path),
         "pahole": _pahole(path),
     }
     return KernelToolchain(_make_args(cc, llvm, path), versions, path)
 
 
-def _compilers(cc: str | None, llvm: str | None) -> tuple[str, str, dict[str, str]]:
-    """Compiler, linker, and the packages that have them (Documentation/kbuild/llvm.rst)."""
+@dataclass(frozen=True)
+class _Compilers:
+    """What compiles and links; ``packages``: tool to the Debian package that has it."""
+
+    compiler: str
+    linker: str
+    packages: Mapping[str, str]
+
+
+def _compilers(cc: str | None, llvm: str | None) -> _Compilers:
+    """The tools that make uses for these (Documentation/kbuild/llvm.rst)."""
     if not llvm or llvm == "0":
         compiler = cc or "gcc"
-        return compiler, "ld", {compiler: compiler, "gcc": "gcc", "ld": "binutils"}
+        return _Compilers(compiler, "ld", {compiler: compiler, "gcc": "gcc", "ld": "binutils"})
     prefix, suffix = (llvm, "") if llvm.endswith("/") else ("", llvm if llvm.startswith("-") else "")
     compiler, linker = cc or f"{prefix}clang{suffix}", f"{prefix}ld.lld{suffix}"
-    return (
-        compiler,
-        linker,
-        {compiler: f"clang{suffix}", linker: f"lld{suffix}", f"{prefix}llvm-ar{suffix}": f"llvm{suffix}"},
-    )
+    packages = {compiler: f"clang{suffix}", linker: f"lld{suffix}", f"{prefix}llvm-ar{suffix}": f"llvm{suffix}"}
+    return _Compilers(compiler, linker, packages)
 
 
 def _make_args(cc: str | None, llvm: str | None, path: str) -> tuple[str, ...]:
     args = [f"LLVM={llvm}"] if llvm and llvm != "0" else []
     cached = shutil.which("ccache", path=path) is not None
     if cc is not None or cached:
-        compiler, _, _ = _compilers(cc, llvm)
+        compiler = _compilers(cc, llvm).compiler
         args.append(f"CC=ccache {compiler}" if cached else f"CC={compiler}")
     return tuple(args)
 
@@ -126,10 +133,10 @@ def _first_line(tool: str, path: str) -> str:
 
 
 def _pahole(path: str) -> str:
-    said = _first_line("pahole", path)
-    found = re.fullmatch(r"v?(\d+)\.(\d+).*", said)
+    version = _first_line("pahole", path)
+    found = re.fullmatch(r"v?(\d+)\.(\d+).*", version)
     if found is None or (int(found[1]), int(found[2])) < MIN_PAHOLE:
         raise HostError(
-            f"pahole is {said!r}, expected at least v1.16, the first that writes BTF", fix="apt-get install dwarves"
+            f"pahole is {version!r}, expected at least v1.16, the first that writes BTF", fix="apt-get install dwarves"
         )
-    return said
+    return version

@@ -17,6 +17,7 @@ import pygit2
 from pygit2.enums import FileMode, FileStatus, RepositoryOpenFlag
 
 from ktstr.errors import HostError, InputError
+from ktstr.files import reason
 from ktstr.kernels.origin import Origin, TreeState
 from ktstr.kernels.spec import TreeSpec
 
@@ -80,7 +81,7 @@ def inspect_tree(path: Path) -> TreeState:
         raise HostError(f"kernel {path}: its git repository cannot be read: {err}", fix=f"git -C {path} fsck") from None
     except OSError as err:
         where = err.filename or path
-        raise HostError(f"kernel {path}: {where} cannot be read: {err.strerror}", fix="make it readable") from None
+        raise HostError(f"kernel {path}: {where} cannot be read: {reason(err)}", fix="make it readable") from None
 
 
 def tree_origin(spec: TreeSpec) -> Origin:

@@ -61,11 +61,11 @@ def lookup(pinned: Pin, cache: Cache) -> LabKernel | None:
     """The kernel when it is in the cache and whole; no network."""
     folder = cache.entry("tools", pinned.digest)
     try:
-        told = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        if told["format"] != FORMAT or told["name"] != NAME or not _is_whole(folder, told["files"]):
+        facts = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT or facts["name"] != NAME or not _is_whole(folder, facts["files"]):
             return None
-        modules = tuple(folder / str(name) for name in told["modules"])
-        version = str(told["version"])
+        modules = tuple(folder / str(name) for name in facts["modules"])
+        version = str(facts["version"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return LabKernel(folder / "vmlinux", modules, version, pinned.digest, folder / METADATA)
@@ -96,13 +96,13 @@ def _make(pinned: Pin, cache: Cache, apt: Apt) -> None:
         except Gone as err:
             raise gone(apt, pinned.packages, NAME, err) from None
         for file in files.values():
-            unpack(file, root)
+            unpack(file, root, apt.cancel)
         (out / "vmlinux").write_bytes(_vmlinux(root))
         ordered = load_order(MODULES, module_files(root))
         shutil.rmtree(root)
         for name, data in ordered.items():
             (out / f"{name}.ko").write_bytes(data)
-        told = {
+        facts = {
             "format": FORMAT,
             "name": NAME,
             "version": pinned.version,
@@ -110,7 +110,7 @@ def _make(pinned: Pin, cache: Cache, apt: Apt) -> None:
             "modules": [f"{name}.ko" for name in ordered],
             "files": {path.name: path.stat().st_size for path in sorted(out.iterdir())},
         }
-        (out / METADATA).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (out / METADATA).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _vmlinux(root: Path) -> bytes:

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from ktstr.errors import HostError, InputError
+from ktstr.cancel import Cancel, Cancelled
+from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import full_or_denied
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
@@ -75,7 +77,7 @@ def run_in_lab(
     timeout_s: float,
     writable: Path | None = None,
     sink: Callable[[bytes], None] = lambda _: None,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:
     """Run ``command`` as root in the lab, in the folder ``checkout``; ``sink`` gets its output as it comes.
@@ -83,14 +85,14 @@ def run_in_lab(
     ``environ`` is its whole environment (see ``environ.passed_on``); ``writable`` a folder of the host that
     it can write to, at the same path, files of up to 256 MiB. Blocks; the lab ends with this thread.
     Raises InputError for a command or folder that cannot be, and in a lab; HostError when the lab does not
-    come up, panics twice, takes longer than ``timeout_s`` or is cancelled.
+    come up, panics twice or takes longer than ``timeout_s``; Cancelled.
     """
     if in_lab(os.environ):
         raise InputError("lab: this is the lab already", fix="run the command itself")
     request = Request(tuple(command), _folder(checkout), environ, None if writable is None else _folder(writable))
     with _scratch() as work:
         lab = prepare(cache, apt, lock, work)
-        return run(lab, request, work, timeout_s, sink, cancel or threading.Event(), memory_mib)
+        return run(lab, request, work, timeout_s, sink, cancel or Cancel(), memory_mib)
 
 
 def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
@@ -103,7 +105,7 @@ def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
 
 
 def run(
-    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event,
+    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: Cancel,
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:  # fmt: skip
     """Run a request with files in the folder ``work``. As ``run_in_lab``."""
@@ -111,10 +113,11 @@ def run(
     files = LabFiles(work, lab.tool.data_dir, lab.kernel.vmlinux, request.shared)
     files.initrd.write_bytes(initramfs(lab.init, lab.kernel, request))
     for _ in range(ATTEMPTS):
-        ended, output = _attempt(lab, files, timeout_s, sink, cancel, memory_mib)
+        cancel.check()
+        ended = _attempt(lab, files, timeout_s, sink, cancel, memory_mib)
         status = _status(files)
         if status is not None:
-            return LabResult(status, output, panics[0] if panics else None)
+            return LabResult(status, files.output.read_bytes(), panics[0] if panics else None)
         if (panic := _panic(files)) is None:
             raise _broken(ended, files, timeout_s)
         panics.append(panic)
@@ -123,8 +126,8 @@ def run(
 
 
 def _attempt(
-    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event, memory_mib: int
-) -> tuple[Ended, bytes]:
+    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: Cancel, memory_mib: int
+) -> Ended:
     for path in (files.output, files.status, files.console):
         path.write_bytes(b"")
     limits = Limits(
@@ -134,8 +137,7 @@ def _attempt(
     )
     argv = (*lab.tool.argv_prefix, *qemu_args(files, memory_mib))
     with following(files.output, sink):
-        ended = supervise(argv, lab.tool.env, files.emulator, limits, cancel)
-    return ended, files.output.read_bytes()
+        return supervise(argv, lab.tool.env, files.emulator, limits, cast(threading.Event, cancel))
 
 
 def _panic(files: LabFiles) -> str | None:
@@ -145,24 +147,24 @@ def _panic(files: LabFiles) -> str | None:
 
 def _status(files: LabFiles) -> int | None:
     """The command's status; None when the lab did not come so far. Raises HostError with the lab's own error."""
-    told = _tail(files.status)
-    if told.startswith("error "):
-        raise HostError(f"lab: {told.removeprefix('error ').strip()}", fix="run the command again")
-    match = _STATUS.fullmatch(told)
+    text = _tail(files.status)
+    if text.startswith("error "):
+        raise HostError(f"lab: {text.removeprefix('error ').strip()}", fix="run the command again")
+    match = _STATUS.fullmatch(text)
     if match is None:
         return None
     return int(match.group(2)) + (128 if match.group(1) == "signal" else 0)
 
 
-def _broken(ended: Ended, files: LabFiles, timeout_s: float) -> HostError:
+def _broken(ended: Ended, files: LabFiles, timeout_s: float) -> KtstrError:
     if ended.stopped == "timeout":
         return HostError(f"lab: the command was still running after {timeout_s:.0f} s", fix="allow it more time")
     if ended.stopped == "flood":
         return HostError(f"lab: the command wrote more than {_OUTPUT_CAP >> 20} MiB", fix="write less")
     if ended.stopped == "cancelled":
-        return HostError("lab: cancelled")
-    said = " / ".join((_tail(files.console) or _tail(files.emulator)).strip().splitlines()[-3:])
-    return HostError(f"lab: ended without a word (emulator: {ended.status}): {said}", fix="run the command again")
+        return Cancelled()
+    last = " / ".join((_tail(files.console) or _tail(files.emulator)).strip().splitlines()[-3:])
+    return HostError(f"lab: ended without a word (emulator: {ended.status}): {last}", fix="run the command again")
 
 
 def _tail(path: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from ktstr.errors import InputError
-from ktstr.files import full_or_denied
+from ktstr.files import full_or_denied, unreadable, write_atomic
 from ktstr.host.deb import DebPackage
 
 VERSION = 1
@@ -196,7 +195,7 @@ def read_lock(path: Path) -> Lock:
     except FileNotFoundError:
         return Lock()
     except OSError as err:
-        raise InputError(f"{path}: cannot be read: {err.strerror}") from err
+        raise unreadable(err, path) from err
     if len(raw) > MAX_BYTES:
         raise _fail(path, "size", len(raw), f"at most {MAX_BYTES} bytes")
     try:
@@ -228,18 +227,10 @@ def lock_text(lock: Lock) -> str:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write the lock file in one step; an unchanged one is left alone. Raises HostError when it cannot."""
-    text = lock_text(lock)
-    temp = path.with_name(f".{path.name}.{os.getpid()}")
+    data = lock_text(lock).encode()
     try:
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
+        if path.is_file() and path.read_bytes() == data:
             return
-        try:
-            with temp.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temp.replace(path)
-        finally:
-            temp.unlink(missing_ok=True)
-    except (OSError, UnicodeDecodeError) as err:
-        raise full_or_denied(err if isinstance(err, OSError) else OSError(str(err)), path) from err
+    except OSError as err:
+        raise full_or_denied(err, path, None) from err
+    write_atomic(path, data, fsync=True)

@@ -6,14 +6,13 @@ Nothing is built here; each becomes a step of the graph, with the file that prov
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr import resources
 from ktstr.config.model import SchedulerDecl
 from ktstr.errors import KtstrError
-from ktstr.files import full_or_denied
+from ktstr.files import write_atomic
 from ktstr.planning.kernels import Archive, Kernel
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
@@ -44,18 +43,6 @@ class Agent:
 
 def _sha(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    temp = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temp.write_bytes(data)
-        temp.replace(path)
-    except OSError as err:
-        raise full_or_denied(err, path) from err
-    finally:
-        temp.unlink(missing_ok=True)
 
 
 class Images:
@@ -125,4 +112,4 @@ def _pack(agent: Agent, artifact: Artifact | None, path: Path) -> None:
     if artifact is not None:
         data += guest_image.scheduler_part(artifact.binary, artifact.folders)
         artifact.verify()
-    _write(path, data)
+    write_atomic(path, data, setting="KTSTR_CACHE_DIR")

@@ -11,7 +11,9 @@ from ktstr.config.model import Config, KernelDecl
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.host.reserve import lock_dir, share
+from ktstr.host.cpu_topology import allowed_cpus
+from ktstr.host.download import Net
+from ktstr.host.reserve import lock_dir, share, waiting
 from ktstr.kernels import build, labels
 from ktstr.kernels.build import BuildOptions, build_kernel, ensure, lookup_built, metadata_path
 from ktstr.kernels.cache import KIND, lookup_entry
@@ -31,6 +33,7 @@ from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 
 BUILD_MIB = 2048
+CPUS_WAIT_S = 7200.0  # for runs that have the host to themselves
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Kernels:
         self._request, self._config, self._pins, self._steps = request, config, pins, steps
         self._cache, self._apt = archive.cache, archive.apt
         environ = request.environ
-        self._site = KernelOrg(environ.get("KTSTR_KERNEL_ORG"), environ, request.options.fetching.offline)
+        net = Net(environ, request.options.fetching.offline, cancel=request.cancel)
+        self._site = KernelOrg(environ.get("KTSTR_KERNEL_ORG"), net)
         self._kernels: dict[str, Kernel] = {}
 
     def __getitem__(self, name: str) -> Kernel:
@@ -217,7 +221,7 @@ class Kernels:
 
     def _unstored(self) -> Cache:
         """Where kernels of trees with uncommitted changes live: with the results, not in the cache."""
-        return Cache(self._request.project.unstored)
+        return Cache(self._request.project.unstored, self._request.cancel)
 
     def _lookup(self, recipe: Recipe, cache: Cache) -> object:
         """What was built already, unless it is to be built again."""
@@ -245,20 +249,19 @@ class Kernels:
         )
 
     def _build(self, label: str, recipe: Recipe, cache: Cache) -> None:
-        """Build on CPUs that no undisturbed run has for itself, while no cell of this run needs them."""
-        request = self._request
-        with share(request.options.building.cpu_cap, lock_dir(request.environ)) as reserved:
-            cpus = reserved.cpus
-            with request.tokens.hold(len(cpus), BUILD_MIB, request.cancel) as held:
-                if not held:
-                    return
-                options = BuildOptions(
-                    cpus,
-                    request.progress.building(label),
-                    request.rebuild.force,
-                    request.rebuild.clean,
-                    request.cancel,
-                )
+        """Build on CPUs that no undisturbed run has for itself, while no cell of this run needs them.
+
+        Tokens first, then CPUs, as ``ktstr.host.reserve`` has it.
+        """
+        request, rebuild = self._request, self._request.rebuild
+        cap, folder = request.options.building.cpu_cap, lock_dir(request.environ)
+        with request.tokens.hold(cap or len(allowed_cpus()), BUILD_MIB, request.cancel) as held:
+            if not held:
+                return
+            step = request.progress.step
+            with waiting(lambda: share(cap, folder), CPUS_WAIT_S, request.cancel, step) as reserved:
+                on_progress = request.progress.building(label)
+                options = BuildOptions(reserved.cpus, on_progress, rebuild.force, rebuild.clean)
                 build_kernel(recipe, cache, self._cache, options)
 
 

@@ -81,8 +81,8 @@ class _Ground:
 def _ground(request: Request) -> _Ground:
     config = load_config(request.project)
     fetching = request.options.fetching
-    cache = Cache(cache_root(request.environ))
-    archive = Archive(cache, Apt(cache.apt, fetching.offline, request.environ))
+    cache = Cache(cache_root(request.environ), request.cancel)
+    archive = Archive(cache, Apt(cache.apt, fetching.offline, request.environ, request.cancel))
     pins, steps = project_pins(request.project, fetching.lock_update), Steps()
     return _Ground(config, archive, pins, steps, Kernels(request, config, archive, pins, steps))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError
+from ktstr.files import disk_bytes
 from ktstr.host.apt import KEYRINGS
 from ktstr.host.cache import cache_root
 from ktstr.host.flock import refuse_remote
@@ -190,19 +191,6 @@ def cache_size(cache: Path) -> Finding:
         return Finding("cache size", None, "empty")
     sizes = [f"{path.name} {disk_bytes(path) / (1 << 20):.0f} MiB" for path in classes]
     return Finding("cache size", None, ", ".join(sizes) or "empty")
-
-
-def disk_bytes(path: Path) -> int:
-    """Bytes allocated for ``path`` and all in it; hard links count once, links are not followed."""
-    seen: dict[tuple[int, int], int] = {}
-    for parent, _, files in os.walk(path):
-        for entry in (parent, *(os.path.join(parent, name) for name in files)):  # noqa: PTH118 - many files
-            try:
-                stat = os.lstat(entry)
-            except OSError:
-                continue
-            seen[stat.st_dev, stat.st_ino] = stat.st_blocks * 512
-    return sum(seen.values())
 
 
 def _existing(path: Path) -> Path:

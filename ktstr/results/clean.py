@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ktstr.errors import HostError
+from ktstr.files import full_or_denied
 from ktstr.results.view import EPOCH
 
 OWN = (".cells", ".state", ".locks", ".unstored")
@@ -31,5 +31,5 @@ def remove_results(root: Path) -> list[Path]:
         if root.is_dir() and not any(root.iterdir()):
             root.rmdir()
     except OSError as err:
-        raise HostError(f"{err.filename or root}: cannot be removed: {err.strerror}", fix="make it writable") from err
+        raise full_or_denied(err, Path(err.filename or root), None, verb="removed") from err
     return removed

@@ -1,4 +1,5 @@
-"""The commit of the project a cell was measured for: 7 hex digits, ``-dirty`` when tracked files differ."""
+"""The commit of the project a cell was measured for: 7 hex digits, ``-dirty`` unless tracked files are known to be
+the commit's."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def project_commit(start: Path, environ: Mapping[str, str]) -> str | None:
     """The commit of the repository around ``start``; None without one, or before its first commit.
 
     KTSTR_PROJECT_COMMIT overrides it (InputError when it cannot be part of a directory's name). Untracked
-    files and submodules do not make a tree dirty, nor does one whose state cannot be read.
+    files and submodules do not make a tree dirty. One whose state cannot be read (a damaged index, a missing
+    object, a file this user may not read) is dirty: what cannot be compared with the commit is not called it.
     """
     override = environ.get("KTSTR_PROJECT_COMMIT")
     if override:
@@ -44,7 +46,7 @@ def _probe(start: Path) -> str | None:
 
 
 def _dirty(repository: Repository) -> bool:
-    """Whether HEAD and index, or index and tracked files, differ."""
+    """Whether HEAD and index, or index and tracked files, differ or cannot be compared."""
     import pygit2
     from pygit2.enums import DiffOption
 
@@ -54,5 +56,5 @@ def _dirty(repository: Repository) -> bool:
         staged = repository.diff("HEAD", cached=True, flags=DiffOption.IGNORE_SUBMODULES)
         tree = repository.diff(flags=DiffOption.IGNORE_SUBMODULES)
         return any(len(diff) for diff in (staged, tree) if isinstance(diff, pygit2.Diff))
-    except (pygit2.GitError, KeyError, OSError):
-        return False
+    except (pygit2.GitError, KeyError, ValueError, TypeError, OSError):  # a TypeError is pygit2's for a missing tree
+        return True

@@ -69,7 +69,7 @@ def write_rows(path: Path, rows: Mapping[str, Row]) -> None:
     """Write the file in one step. A disk that cannot take it costs only time."""
     body = json.dumps(rows, separators=(",", ":")).encode()
     with suppress(HostError):
-        write_atomic(path, _sum(body) + b"\n" + body, f"tmp.{os.getpid()}")
+        write_atomic(path, _sum(body) + b"\n" + body)
 
 
 def untouched(row: Row, record: str, published: str, stamp_ns: int | None) -> bool:

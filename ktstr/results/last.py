@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,4 +26,4 @@ def remember_verdicts(state: Path, verdicts: Mapping[str, str]) -> None:
     """Add these to the verdicts there."""
     last = {**last_verdicts(state), **verdicts}
     with suppress(HostError):
-        write_atomic(state / FILE, json.dumps(last, indent=1, sort_keys=True).encode(), f"tmp.{os.getpid()}")
+        write_atomic(state / FILE, json.dumps(last, indent=1, sort_keys=True).encode())

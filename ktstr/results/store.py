@@ -1,22 +1,29 @@
-"""The cell store: ``target/ktstr/.cells/<input digest>/``, one folder per measured cell.
+"""The cell store: ``target/ktstr/.cells/``, one folder per measured cell, named by the first 16 digits of its digest.
 
 A folder appears whole or not at all: a run works in a folder of its own beside it, its record is
 written last, and one rename puts it in place. Whatever is there can be judged again without a boot.
+
+The name is short so that paths fit a line. The record has the whole digest: a folder with another one of the same
+beginning is no result, and is replaced.
+
+A run's folder is covered by a lease of its name. It is made after the lease and removed before it, so what has a
+lapsed lease, or none, is what a killed run left.
 """
 
 from __future__ import annotations
 
 import errno
-import itertools
 import json
-import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ktstr.errors import HostError, InputError
-from ktstr.files import RECORD_CAP, read_json, write_atomic
+from ktstr.errors import InputError
+from ktstr.files import RECORD_CAP, full_or_denied, read_json, write_atomic
+from ktstr.host.lease import is_old, lapsed, leased
 from ktstr.record.cell import CellRecord
 from ktstr.record.codec import DecodeError, decode, encode
 from ktstr.record.machine import VERDICT_EXITS
@@ -24,6 +31,9 @@ from ktstr.record.machine import VERDICT_EXITS
 VERSION = 1
 RECORD = "record.json"
 ERRORS = ".errors"
+SETTING = "KTSTR_RUNS_ROOT"  # where the store is
+NAME_DIGITS = 16
+LEASE = ".lease"
 _DIGEST = re.compile(r"[0-9a-f]{16,128}")
 REAL_TIME = frozenset({"tcg", "kvm"})
 
@@ -57,30 +67,45 @@ def reusable(record: CellRecord, outcome: str, accel: str) -> bool:
 
 
 class CellStore:
-    """The store under ``root`` (``target/ktstr/.cells``). Any number of processes may use it at once."""
+    """The store under ``root`` (``target/ktstr/.cells``). Any number of processes may use it at once, in any number
+    of containers."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def folder(self, digest: str) -> Path:
         """Where the cell of ``digest`` is, or would be."""
-        if not _DIGEST.fullmatch(digest):
-            raise ValueError(f"{digest!r} is no digest")
-        return self._root / digest
+        return self._root / folder_name(digest)
 
     def read(self, digest: str) -> CellRecord | None:
-        """The stored record; None when there is none. Raises InputError when it cannot be read as one."""
+        """The stored record; None when there is none, or one of another digest that begins alike.
+
+        Raises InputError when it cannot be read as one, or was filed under a name that is not its own.
+        """
         path = self.folder(digest) / RECORD
         if not path.is_file():
             return None
         record = load_record(path)
-        if record.input_digest != digest:
+        if record.input_digest == digest:
+            return record
+        if record.input_digest[:NAME_DIGITS] != path.parent.name:
             raise InputError(f"{path}: found the record of {record.input_digest}, expected {digest}")
-        return record
+        return None
 
-    def begin(self, digest: str) -> Path:
-        """A new, empty folder for one run of this cell, on the store's filesystem."""
-        return self._fresh(f".run-{self.folder(digest).name[:16]}")
+    @contextmanager
+    def working(self, digest: str) -> Iterator[Path]:
+        """A new, empty folder for one run of this cell, on the store's filesystem; what is still there afterwards goes.
+
+        Raises HostError when it cannot be made.
+        """
+        path = self._root / f".run-{folder_name(digest)}.{secrets.token_hex(8)}"
+        self._make_root()
+        with leased(path.with_name(path.name + LEASE)):
+            try:
+                _make(path)
+                yield path
+            finally:
+                shutil.rmtree(path, ignore_errors=True)
 
     def commit(self, digest: str, workdir: Path, record: CellRecord) -> Path:
         """Put ``workdir`` in the store with its record, in place of what was there. Gives the folder.
@@ -88,7 +113,7 @@ class CellStore:
         What an earlier run without a result left under ``.errors/`` goes.
         Raises HostError when the disk is full; the store then still has what it had.
         """
-        write_atomic(workdir / RECORD, dump_record(record), f"tmp.{os.getpid()}")
+        write_atomic(workdir / RECORD, dump_record(record), setting=SETTING)
         folder = self._put(workdir, self.folder(digest))
         shutil.rmtree(self._root / ERRORS / folder.name, ignore_errors=True)
         return folder
@@ -96,58 +121,62 @@ class CellStore:
     def set_aside(self, digest: str, workdir: Path) -> Path:
         """Keep the files of a run that is no result (console, log) where the user can look: ``.errors/``."""
         (self._root / ERRORS).mkdir(parents=True, exist_ok=True)
-        return self._put(workdir, self._root / ERRORS / self.folder(digest).name)
+        return self._put(workdir, self._root / ERRORS / folder_name(digest))
 
     def sweep(self) -> None:
-        """Remove what killed runs left behind. Folders of live processes stay."""
-        for path in self._root.glob(".*-*.*.*"):
-            pid = path.name.rsplit(".", 2)[-2]
-            if path.name.startswith((".run-", ".old-")) and pid.isdecimal() and not _alive(int(pid)):
+        """Remove what killed runs left behind. What somebody works in stays, wherever he runs."""
+        for path in self._root.glob(f".run-*{LEASE}"):
+            with lapsed(path) as gone:
+                if gone:
+                    shutil.rmtree(path.with_name(path.name.removesuffix(LEASE)), ignore_errors=True)
+                    path.unlink(missing_ok=True)
+        for path in (path for path in self._root.glob(".run-*") if path.suffix != LEASE):
+            if _abandoned(path):  # by a ktstr that had no leases
                 shutil.rmtree(path, ignore_errors=True)
+        for path in self._root.glob(".old-*"):  # nobody's, from the moment it has that name
+            shutil.rmtree(path, ignore_errors=True)
 
-    def _fresh(self, stem: str) -> Path:
+    def _make_root(self) -> None:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            for name in _names(stem):
-                path = self._root / name
-                try:
-                    path.mkdir()
-                except FileExistsError:
-                    continue
-                return path
-        except OSError as e:
-            raise HostError(f"{self._root}: cannot be written: {e.strerror}", fix="make it writable") from e
-        raise AssertionError("unreachable")
+        except OSError as err:
+            raise full_or_denied(err, self._root, SETTING) from err
 
     def _put(self, source: Path, target: Path) -> Path:
         """Rename a folder over another. Of two writers the later one wins, and both see a whole folder."""
-        old: Path | None = None
         while True:
             try:
                 source.rename(target)
-                break
-            except OSError as e:
-                if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise HostError(f"{target}: cannot be written: {e.strerror}", fix="make it writable") from e
-            old = self._fresh(f".old-{target.name[:16]}")
+                return target
+            except OSError as err:
+                if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise full_or_denied(err, target, SETTING) from err
+            old = self._root / f".old-{target.name}.{secrets.token_hex(8)}"
             try:
                 target.rename(old)
             except FileNotFoundError:
                 continue  # another writer moved it away first
             finally:
                 shutil.rmtree(old, ignore_errors=True)
-        return target
 
 
-def _names(stem: str) -> Iterator[str]:
-    return (f"{stem}.{os.getpid()}.{n}" for n in itertools.count())
+def folder_name(digest: str) -> str:
+    """What the folder of this digest is called. Raises ValueError for what is no digest."""
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{digest!r} is no digest")
+    return digest[:NAME_DIGITS]
 
 
-def _alive(pid: int) -> bool:
+def _make(path: Path) -> None:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
+        path.mkdir()
+    except OSError as err:
+        raise full_or_denied(err, path, SETTING) from err
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether no lease covers a folder, and nobody changed it for long."""
+    try:
+        return not path.with_name(path.name + LEASE).exists() and is_old(path.stat().st_mtime)
     except OSError:
-        return True
-    return True
+        return False

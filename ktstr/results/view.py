@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ktstr.errors import HostError
-from ktstr.files import staging_name, write_atomic
+from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.host.flock import locked
 from ktstr.record.sidecar import Sidecar
 from ktstr.results.sidecar import CellIdentity, dump, file_name, is_sidecar
 
 EPOCH = ".ktstr_run_epoch"
 LOCK_TIMEOUT_S = 30.0
+SETTING, VERBATIM = "KTSTR_RUNS_ROOT", "KTSTR_SIDECAR_DIR"  # what moves run directories elsewhere
 _SUBDIR = re.compile(r"(kvm|icount|tcg)-s[0-9]{1,20}(-[0-9a-f]{8})?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -120,10 +120,10 @@ def _pre_clear(folder: Path, session: Epoch, keep: frozenset[str]) -> None:
         pass
     for path in list(_stale(folder, session.began_ns, keep)):
         path.unlink(missing_ok=True)
-    write_atomic(mark, session.token.encode(), staging_name("epoch"))
+    write_atomic(mark, session.token.encode(), setting=SETTING)
 
 
-def _write(path: str, sidecar: Publishable, now_ns: int) -> None:
+def _write(path: str, sidecar: Publishable, now_ns: int, setting: str) -> None:
     """Write what is missing or different; what is the same is only marked as this session's.
 
     The mark is the time: the kernel's own stamp may lie some milliseconds before a session's beginning.
@@ -134,7 +134,7 @@ def _write(path: str, sidecar: Publishable, now_ns: int) -> None:
     whole = sidecar.build() if isinstance(sidecar, Standing) else sidecar
     data = dump(whole)
     if not _holds(Path(path), data):
-        write_atomic(Path(path), data, staging_name(whole.run_id))
+        write_atomic(Path(path), data, staging_name(whole.run_id), setting=setting)
     os.utime(path, ns=(now_ns, now_ns))
 
 
@@ -145,10 +145,10 @@ def _holds(path: Path, data: bytes) -> bool:
         return False
 
 
-def _write_all(folder: Path, sidecars: Sequence[Publishable], paths: Sequence[str]) -> list[Path]:
+def _write_all(folder: Path, sidecars: Sequence[Publishable], paths: Sequence[str], setting: str) -> list[Path]:
     now = time.time_ns()
     for path, sidecar in zip(paths, sidecars, strict=True):
-        _write(path, sidecar, now)
+        _write(path, sidecar, now, setting)
     if (mark := folder / EPOCH).exists():
         os.utime(mark, ns=(now, now))
     return [Path(path) for path in paths]
@@ -178,14 +178,14 @@ def publish(root: Path, leaf: str, sidecars: Sequence[Publishable], session: Epo
             folder.mkdir(parents=True, exist_ok=True)
             paths = _paths(folder, sidecars)
             _pre_clear(folder, session, frozenset(paths))
-            return _write_all(folder, sidecars, paths)
-        except OSError as e:
-            raise HostError(f"{folder}: cannot be filled: {e.strerror}", fix="make it writable") from e
+            return _write_all(folder, sidecars, paths, SETTING)
+        except OSError as err:
+            raise full_or_denied(err, folder, SETTING, verb="filled") from err
 
 
 def publish_verbatim(folder: Path, sidecars: Sequence[Publishable]) -> list[Path]:
     """Fill the directory KTSTR_SIDECAR_DIR names: no lock, and nothing is removed."""
     try:
-        return _write_all(folder, sidecars, _paths(folder, sidecars))
-    except OSError as e:
-        raise HostError(f"{folder}: cannot be filled: {e.strerror}", fix="make it writable") from e
+        return _write_all(folder, sidecars, _paths(folder, sidecars), VERBATIM)
+    except OSError as err:
+        raise full_or_denied(err, folder, VERBATIM, verb="filled") from err

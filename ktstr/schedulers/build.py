@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import HostError, InputError, KtstrError
+from ktstr.files import replace_file
 from ktstr.schedulers.includes import prerequisites
 from ktstr.schedulers.inputs import BPF_FLAGS, CC_FLAGS, LINK_FLAGS, SCHEMA, Inputs
 from ktstr.schedulers.toolchain import Toolchain
@@ -230,5 +231,5 @@ def _publish(steps: _Steps, outdir: Path, inputs: Inputs, btf_digest: str, warni
     outdir.mkdir(exist_ok=True)
     (outdir / METADATA).unlink(missing_ok=True)
     for path in (steps.bpf_object, steps.binary, metadata):
-        path.replace(outdir / path.name)
+        replace_file(path, outdir / path.name)
     return SchedulerBinary(outdir / steps.name, digest, inputs.digest, outdir / METADATA)

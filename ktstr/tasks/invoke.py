@@ -17,7 +17,7 @@ from ktstr.config.project import Project
 from ktstr.errors import EXIT_ENVIRONMENT, InputError
 from ktstr.files import full_or_denied
 from ktstr.host.flock import refuse_remote
-from ktstr.host.limits import usable_cpus
+from ktstr.host.limits import usable
 from ktstr.progress import Progress
 from ktstr.results.ledger import ExitRules, Ledger
 from ktstr.results.store import CellStore
@@ -168,7 +168,7 @@ def _jobs(planned: Planned | None) -> int:
     """How many threads run tasks; 0 for this one alone."""
     if planned is None or len(planned.plan.cells) < 2:
         return 0
-    return planned.plan.request.options.running.jobs or usable_cpus()
+    return planned.plan.request.options.running.jobs or usable().cpus
 
 
 def _finish(invocation: Invocation, asked: Asked, planned: Planned | None, texts: Sequence[str]) -> None:

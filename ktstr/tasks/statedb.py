@@ -6,11 +6,14 @@ not depend on it, so here a damaged file counts as empty and a write is a rename
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from doit.dependency import JsonDB  # type: ignore[import-untyped]
+
+from ktstr.errors import HostError
+from ktstr.files import write_atomic
 
 
 class StateDB(JsonDB):  # type: ignore[misc]
@@ -27,9 +30,7 @@ class StateDB(JsonDB):  # type: ignore[misc]
 
     def dump(self) -> None:
         """Replace the file; a disk that cannot take it costs only the cache."""
-        temp = Path(f"{self.name}.tmp.{os.getpid()}")
-        try:
-            temp.write_text(self.codec.encode(self._db), encoding="utf-8")
-            temp.replace(self.name)
-        except OSError:
-            temp.unlink(missing_ok=True)
+        path = Path(self.name)
+        if path.parent.is_dir():  # else somebody removed all results meanwhile
+            with suppress(HostError):
+                write_atomic(path, self.codec.encode(self._db).encode())

@@ -129,7 +129,7 @@ def _make(recipe: Recipe, pinned: Pin, cache: Cache, apt: Apt) -> None:
         _fill(recipe, scratch / "root", out)
         shutil.rmtree(scratch)
         files = {str(p.relative_to(out)): p.stat().st_size for p in sorted(out.rglob("*")) if p.is_file()}
-        told = {
+        facts = {
             "format": FORMAT,
             "name": recipe.name,
             "version": pinned.version,
@@ -137,7 +137,7 @@ def _make(recipe: Recipe, pinned: Pin, cache: Cache, apt: Apt) -> None:
             "packages": {package.name: package.version for package in pinned.packages},
             "files": files,
         }
-        (out / METADATA).write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (out / METADATA).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _fill(recipe: Recipe, root: Path, out: Path) -> None:
@@ -174,15 +174,16 @@ def _libraries(root: Path, recipe: Recipe) -> dict[str, Path]:
     every: dict[str, Path] = {}
     for program in recipe.programs:
         try:
-            found, missing = needed_libraries(root / program, folders)
+            needed = needed_libraries(root / program, folders)
         except (BadElf, OSError) as err:
             raise HostError(f"tool {recipe.name}: {program}: {err}", fix=f"lock_update={recipe.name}") from None
-        if missing:
+        if needed.missing:
+            names = ", ".join(sorted(needed.missing))
             raise HostError(
-                f"tool {recipe.name}: {program} needs {', '.join(sorted(missing))}, which none of its packages has",
+                f"tool {recipe.name}: {program} needs {names}, which none of its packages has",
                 fix=f"lock_update={recipe.name}",
             )
-        every.update(found)
+        every.update(needed.found)
     return every
 
 
@@ -191,7 +192,7 @@ def _unpack_all(apt: Apt, packages: Sequence[DebPackage], debs: Path, root: Path
     owners: dict[Path, str] = {}
     for name, file in apt.download(packages, debs).items():
         single = root.with_name(f"one-{name}")
-        unpack(file, single)
+        unpack(file, single, apt.cancel)
         file.unlink()
         for path in single.rglob("*"):
             if path.is_file() or path.is_symlink():

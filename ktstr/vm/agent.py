@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ktstr.errors import Changed, HostError, InputError
-from ktstr.files import file_sha256, full_or_denied
+from ktstr.files import file_sha256, full_or_denied, staged
 
 FLAGS = (
     "-std=c11",
@@ -84,30 +84,22 @@ def build(c_dir: Path, cc: str, out: Path, planned: str | None = None) -> None:
     the compiler's own words, HostError when ``out`` cannot be written, Changed when the inputs are not the planned
     ones any more.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise full_or_denied(err, out.parent) from err
-    temp = out.with_name(f".{out.name}.tmp.{os.getpid()}")
     files = [str(path) for path in sources(c_dir) if path.suffix == ".c"]
     prefix = f"-ffile-prefix-map={c_dir}=."
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if "No space left on device" in done.stderr:
-            raise full_or_denied(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out.parent)
-        if planned is not None and inputs_digest(c_dir, toolchain_identity(cc)) != planned:
-            raise Changed(f"the guest agent's sources in {c_dir}, or the compiler {cc},")
-        if done.returncode:
-            tail = "\n".join(done.stderr.splitlines()[-20:])
-            raise InputError(f"the guest agent does not compile:\n{tail}", fix=f"look at {c_dir / 'guest'}")
-        temp.replace(out)
+        with staged(out) as temp:
+            done = subprocess.run(
+                [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if "No space left on device" in done.stderr:
+                raise full_or_denied(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out.parent)
+            if planned is not None and inputs_digest(c_dir, toolchain_identity(cc)) != planned:
+                raise Changed(f"the guest agent's sources in {c_dir}, or the compiler {cc},")
+            if done.returncode:
+                tail = "\n".join(done.stderr.splitlines()[-20:])
+                raise InputError(f"the guest agent does not compile:\n{tail}", fix=f"look at {c_dir / 'guest'}")
     except OSError as err:
         raise full_or_denied(err, out) from err
-    finally:
-        temp.unlink(missing_ok=True)

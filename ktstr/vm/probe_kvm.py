@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import IO
 
 from ktstr import resources
-from ktstr.errors import InputError, KtstrError
+from ktstr.errors import HostError, InputError, KtstrError
+from ktstr.files import write_atomic
 
 DEVICE = Path("/dev/kvm")
 KVM_GET_API_VERSION = 0xAE00  # _IO(KVMIO, 0x00), include/uapi/linux/kvm.h
@@ -229,15 +230,9 @@ def recall(place: Path, key: str) -> Kvm | None:
 
 def remember(place: Path, key: str, found: Kvm, until: float | None) -> None:
     """Store a verdict, to be forgotten at ``until`` (Unix time). A cache that cannot be written stays as it is."""
-    temp = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        with suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            temp.write_text(json.dumps({"key": key, "until": until, "kvm": asdict(found)}) + "\n", encoding="utf-8")
-            temp.replace(place)
-    finally:
-        with suppress(OSError):
-            temp.unlink(missing_ok=True)
+    text = json.dumps({"key": key, "until": until, "kvm": asdict(found)}) + "\n"
+    with suppress(HostError):
+        write_atomic(place, text.encode())
 
 
 def _key(extension: Path, environ: Mapping[str, str]) -> str:

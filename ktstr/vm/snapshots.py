@@ -18,7 +18,8 @@ from functools import cache
 from pathlib import Path
 
 from ktstr.errors import HostError
-from ktstr.host.cache import Cache, size_of
+from ktstr.files import disk_bytes
+from ktstr.host.cache import Cache
 
 KIND = "snapshots"
 MAX_BYTES = 4 << 30  # of disk for all of them; the oldest go first
@@ -104,9 +105,9 @@ class Snapshots:
         """Remove the oldest until all fit; those in use stay."""
         folders = [path for path in (self.cache.root / KIND).iterdir() if not path.name.startswith(".")]
         oldest = sorted((path for path in folders if path.name != keep), key=_used, reverse=True)
-        total = size_of(self.cache.entry(KIND, keep))
+        total = disk_bytes(self.cache.entry(KIND, keep))
         for path in oldest:
-            total += size_of(path)
+            total += disk_bytes(path)
             if total > MAX_BYTES:
                 self._remove(path)
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ktstr import resources
 from ktstr.errors import HostError, InputError
-from ktstr.files import file_sha256, full_or_denied
+from ktstr.files import file_sha256, full_or_denied, replace_file
 from ktstr.host.cache import Cache, cache_root
 from ktstr.vm import agent
 
@@ -91,7 +91,7 @@ def build(c_dir: Path, cc: str, out: Path) -> None:
                 list(pool.map(_run, commands))
             made = work / FILE
             _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)])
-            made.replace(out)
+            replace_file(made, out)
     except OSError as err:
         raise full_or_denied(err, out.parent) from err
 

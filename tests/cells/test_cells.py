@@ -25,7 +25,8 @@ def test_a_store_that_cannot_be_written_makes_the_cell_an_error(tmp_path: Path) 
     outcome = ledger.outcomes[NAME]
     assert (outcome.verdict, outcome.ran, outcome.sidecar) == ("error", False, None)
     assert outcome.error is not None and outcome.error.exit_code == 3
-    assert outcome.reasons == (f"{store}: cannot be written: File exists\n  fix: make it writable",)
+    fix = "move away what is there, or set KTSTR_RUNS_ROOT"
+    assert outcome.reasons == (f"{store}: cannot be written: File exists\n  fix: {fix}",)
     assert said.getvalue() == f"[1/1] error        {NAME}\n"
     assert (ledger.failures, ledger.failed_cells(), ledger.exit_code(ExitRules())) == ({}, 1, 3)
 

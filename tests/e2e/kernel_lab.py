@@ -47,7 +47,7 @@ class Lab:
     def local(self) -> list[str]:
         """Keys of the trees' kernels in the cache."""
         rows = read_cache(Cache(self.cache))
-        return [row.key for row in rows if row.entry and row.entry.told["source"]["type"] == "local"]
+        return [row.key for row in rows if row.entry and row.entry.facts["source"]["type"] == "local"]
 
     def edit(self, text: str = "int part0_changed;\n") -> None:
         (self.tree / "kernel/part0.c").write_text(text)

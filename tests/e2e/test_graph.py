@@ -19,6 +19,7 @@ import pytest
 
 from ktstr.commands.declare.registry import builtin_commands
 from ktstr.commands.declare.variables import environment_name, variables_of
+from ktstr.results.store import folder_name
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
 pytestmark = pytest.mark.e2e
@@ -185,7 +186,7 @@ def test_a_commit_in_the_project_reruns_none_and_names_the_new_run_directory(pro
 def test_removing_one_result_reruns_one(project: UserProject) -> None:
     _, report = project.test()
     digest = project.sidecar(report["cells"][2])["input_digest"]
-    shutil.rmtree(project.path / "target/ktstr/.cells" / digest)
+    shutil.rmtree(project.path / "target/ktstr/.cells" / folder_name(digest))
     code, report = project.test()
     assert (code, _ran(report)) == (0, [NAMES[2]])
 
@@ -194,7 +195,7 @@ def test_removing_one_result_reruns_one(project: UserProject) -> None:
 def test_a_damaged_result_is_measured_again(project: UserProject, damage: str) -> None:
     _, report = project.test()
     digest = project.sidecar(report["cells"][0])["input_digest"]
-    record = project.path / "target/ktstr/.cells" / digest / "record.json"
+    record = project.path / "target/ktstr/.cells" / folder_name(digest) / "record.json"
     record.write_text(damage)
     assert "run: " in project.doit("test", "dry_run=1", "test=alpha", "preset=one").stdout
     if damage == "{":  # one boot is enough: the three differ in reading only

@@ -58,7 +58,7 @@ def check_valid_entries(lab: Lab) -> None:
     """What is listed as valid has exactly the bytes that its metadata says."""
     for row in read_cache(Cache(lab.cache)):
         if row.entry is not None:
-            told = row.entry.told
+            told = row.entry.facts
             for name, file in (("vmlinux", "vmlinux"), ("btf", "vmlinux.btf"), ("config", "config")):
                 if told[name] is not None:
                     data = (row.path / file).read_bytes()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ktstr.config.topology import PRESETS, Topology
+from ktstr.results.store import folder_name
 from tests.e2e.conftest import UserProject, make_project
 
 pytestmark = pytest.mark.e2e
@@ -100,7 +101,7 @@ def boot(project: UserProject, presets: tuple[str, ...]) -> dict[str, dict[str, 
     found = {}
     for cell in cells:
         digest = project.sidecar(cell)["input_digest"]
-        record = project.path / "target" / "ktstr" / ".cells" / digest / "record.json"
+        record = project.path / "target" / "ktstr" / ".cells" / folder_name(digest) / "record.json"
         found[cell["name"].split("/")[1]] = json.loads(record.read_text(encoding="utf-8"))["record"]["guest"]
     assert sorted(found) == sorted(presets)
     return found

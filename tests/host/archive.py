@@ -71,8 +71,8 @@ class Archive:
         subprocess.run(["dpkg-deb", "--root-owner-group", "-Zgzip", "-b", str(tree), str(pool)], check=True, stdout=-3)
         return pool
 
-    def serve(self, suite: str, *debs: Path) -> None:
-        """Write the suite's lists so that it holds exactly ``debs``."""
+    def serve(self, suite: str, *debs: Path, more: str = "") -> None:
+        """Write the suite's lists so that it holds exactly ``debs``; ``more`` are lines of its Release file."""
         stanzas = []
         for deb in debs:
             shown = subprocess.run(["dpkg-deb", "-f", str(deb)], check=True, capture_output=True, text=True).stdout
@@ -88,7 +88,7 @@ class Archive:
         self.edition += 1
         release = dist / "Release"
         release.write_text(
-            f"Origin: Debian\nSuite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n"
+            f"Origin: Debian\nSuite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n{more}"
             f"Date: Thu, 01 Jan 2026 00:00:{self.edition:02} UTC\n"
             f"SHA256:\n {hashlib.sha256(text).hexdigest()} {len(text)} main/binary-amd64/Packages\n"
         )

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt, Gone, gone, suites_for
 from ktstr.host.deb import DebPackage
 from tests.host.archive import Archive
+from tests.host.waits import cancelled_soon, held_elsewhere, silent_server
 
 
 @pytest.fixture
@@ -163,3 +167,49 @@ def test_the_systems_apt_state_is_left_alone(machine: Apt, tmp_path: Path) -> No
     before = sorted(path.name for path in lists.iterdir())
     machine.closure("forky", ["hello-tool"])
     assert sorted(path.name for path in lists.iterdir()) == before
+
+
+def test_an_update_from_a_mirror_that_says_nothing_is_ended_at_once(archive: Archive, tmp_path: Path) -> None:
+    with silent_server() as port:
+        source = f"deb [trusted=yes] http://127.0.0.1:{port}/debian forky main\n"
+        cancel = Cancel()
+        machine = replace(archive.machine(tmp_path / "apt", source=source), cancel=cancel)
+        with cancelled_soon(cancel, 2.0):
+            machine.update("forky")
+        running = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+        assert running == []
+
+
+def test_a_cancelled_wait_for_the_lists_begins_nothing_more(archive: Archive, tmp_path: Path) -> None:
+    archive.serve("forky", archive.deb("a", "1", {}))
+    cancel = Cancel()
+    machine = replace(archive.machine(tmp_path / "apt"), cancel=cancel)
+    with held_elsewhere(tmp_path / "apt/forky/lock"), cancelled_soon(cancel, 1.0):
+        machine.resolve("forky", "a")
+    package = DebPackage("a", "1", "amd64", "forky", "pool/a_1_amd64.deb", 1, "0" * 64)
+    for begin in (lambda: machine.update("forky"), lambda: machine.download([package], tmp_path / "out")):
+        with pytest.raises(Cancelled):
+            begin()
+    assert archive.requests == []
+
+
+def test_experimental_leans_on_sid_and_sloppy_backports_on_backports() -> None:
+    assert suites_for("experimental") == ("experimental", "sid")
+    assert suites_for("rc-buggy") == ("rc-buggy", "sid")
+    assert suites_for("trixie-backports-sloppy") == ("trixie-backports-sloppy", "trixie-backports", "trixie")
+    assert suites_for("sid") == ("sid",)
+
+
+def test_a_package_of_experimental_gets_what_it_depends_on_from_sid(archive: Archive, tmp_path: Path) -> None:
+    older = [archive.deb(name, version, {}) for name, version in (("hello-tool", "1.0"), ("libhello1", "2"))]
+    archive.serve("sid", *older, archive.deb("linux-base", "4", {}))
+    newer = archive.deb("hello-tool", "1.1~exp1", {}, depends="libhello1 (>= 2), linux-base")
+    archive.serve("experimental", newer, more="NotAutomatic: yes\n")
+    machine = archive.machine(tmp_path / "apt")
+    found = machine.closure("experimental", ["hello-tool"])
+    assert {package.name: package.version for package in found} == {
+        "hello-tool": "1.1~exp1",
+        "libhello1": "2",
+        "linux-base": "4",
+    }
+    assert machine.resolve("experimental", "hello-tool").version == "1.1~exp1"

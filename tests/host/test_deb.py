@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.host.deb import DebPackage, unpack, verify
@@ -49,3 +50,12 @@ def test_a_write_error_says_full_or_denied(code: int, words: str) -> None:
 
     error = full_or_denied(OSError(code, os.strerror(code)), Path("/c"))
     assert words in error.message and error.fix is not None and "KTSTR_CACHE_DIR" in error.fix
+
+
+def test_once_cancelled_nothing_is_unpacked(archive: Archive, tmp_path: Path) -> None:
+    deb = archive.deb("a", "1", {"usr/bin/a": b"content"})
+    cancel = Cancel()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        unpack(deb, tmp_path / "out", cancel)
+    assert not (tmp_path / "out/usr").exists()

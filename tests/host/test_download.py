@@ -9,14 +9,16 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.host import download as module
-from ktstr.host.download import Missing, Tampered, download, fetch_bytes, head
+from ktstr.host.download import Missing, Net, Tampered, download, fetch_bytes, head
+from tests.host.waits import cancelled_soon, silent_server
 from tests.host.web import Web, web_server
 
 BODY = random.Random(1).randbytes(3 << 20)
@@ -38,8 +40,9 @@ def web() -> Iterator[Web]:
 
 
 def get(web: Web, target: Path, sha256: str | None = SUM, **more: object) -> str:
-    options: dict[str, object] = {"environ": {}, "limit_bytes": 1 << 30, "stall_s": 5.0, **more}
-    return download(f"{web.url}/f", target, sha256, **options)  # type: ignore[arg-type]
+    how = {"environ": {}, "stall_s": 5.0} | {k: more.pop(k) for k in list(more) if k in Net.__dataclass_fields__}
+    net = Net(**how)  # type: ignore[arg-type]
+    return download(f"{web.url}/f", target, sha256, net, **{"limit_bytes": 1 << 30, **more})  # type: ignore[arg-type]
 
 
 def names(folder: Path) -> list[str]:
@@ -85,7 +88,7 @@ def test_a_server_that_never_answers_is_a_host_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/f"
         with pytest.raises(HostError, match="cannot be reached"):
-            download(url, tmp_path / "t", None, environ={}, limit_bytes=9, stall_s=0.2, attempts=2)
+            download(url, tmp_path / "t", None, Net({}, stall_s=0.2), limit_bytes=9, attempts=2)
 
 
 def test_a_slow_transfer_is_no_stalled_one(web: Web, tmp_path: Path) -> None:
@@ -238,16 +241,16 @@ def test_an_archive_called_an_encoding_is_stored_as_it_is(web: Web, tmp_path: Pa
     web.files["/f"], web.fields["/f"] = packed, {"Content-Encoding": "x-gzip", "Content-Type": "application/x-tar"}
     assert get(web, tmp_path / "t", hashlib.sha256(packed).hexdigest()) == hashlib.sha256(packed).hexdigest()
     assert (tmp_path / "t").read_bytes() == packed
-    assert fetch_bytes(f"{web.url}/f", 9000, environ={}) == BODY[:9000]
+    assert fetch_bytes(f"{web.url}/f", 9000, Net({})) == BODY[:9000]
 
 
 def test_redirects_are_followed_but_not_for_ever(web: Web, tmp_path: Path) -> None:
     web.files["/old"], web.faults["/old"] = b"", [f"to {web.url}/f"]
-    assert download(f"{web.url}/old", tmp_path / "t", SUM, environ={}, limit_bytes=1 << 30) == SUM
+    assert download(f"{web.url}/old", tmp_path / "t", SUM, Net({}), limit_bytes=1 << 30) == SUM
     web.seen.clear()
     web.faults["/old"] = [f"to {web.url}/old"] * 200
     with pytest.raises(HostError, match="redirected without end: Exceeded 30 redirects"):
-        download(f"{web.url}/old", tmp_path / "u", SUM, environ={}, limit_bytes=1 << 30)
+        download(f"{web.url}/old", tmp_path / "u", SUM, Net({}), limit_bytes=1 << 30)
     assert len(web.seen) == 31
 
 
@@ -257,7 +260,7 @@ def test_what_is_no_web_address_is_refused_at_once(web: Web, tmp_path: Path, pla
     with pytest.raises(HostError, match="cannot be asked"):
         get(web, tmp_path / "t")
     with pytest.raises(HostError, match="cannot be asked"):
-        download(place, tmp_path / "t", None, environ={}, limit_bytes=9)
+        download(place, tmp_path / "t", None, Net({}), limit_bytes=9)
     assert len(web.seen) == 1
 
 
@@ -301,17 +304,17 @@ def test_a_redirect_from_tls_to_plain_text_is_refused(secure: Web, web: Web, tmp
     with pytest.raises(HostError, match=rf"redirected to {web.url}/f, expected TLS all the way"):
         get(secure, tmp_path / "t", environ=environ)
     with pytest.raises(HostError, match="expected TLS"):
-        head(f"{secure.url}/f", environ=environ)
+        head(f"{secure.url}/f", Net(environ))
     with pytest.raises(HostError, match=rf"redirected to {web.url}/back"):
-        fetch_bytes(f"{secure.url}/f", 1 << 30, environ=environ)
+        fetch_bytes(f"{secure.url}/f", 1 << 30, Net(environ))
     assert names(tmp_path) == []
 
 
 def test_offline_names_what_would_be_fetched_and_asks_nobody(web: Web, tmp_path: Path) -> None:
     with pytest.raises(HostError, match=rf"{web.url}/f: would be fetched, and offline=1"):
         get(web, tmp_path / "t", offline=True)
-    for ask in (lambda: fetch_bytes("http://127.0.0.1:1/x", 9, environ={}, offline=True),
-                lambda: head("http://127.0.0.1:1/x", environ={}, offline=True)):  # fmt: skip
+    for ask in (lambda: fetch_bytes("http://127.0.0.1:1/x", 9, Net({}, offline=True)),
+                lambda: head("http://127.0.0.1:1/x", Net({}, offline=True))):  # fmt: skip
         with pytest.raises(HostError, match="offline=1"):
             ask()
     assert web.seen == []
@@ -332,7 +335,7 @@ def test_a_disk_that_fills_up_is_said_to_be_full(web: Web, tmp_path: Path) -> No
 def test_proxies_of_the_given_environment_are_used_but_for_no_proxy(web: Web, tmp_path: Path) -> None:
     web.files["http://kernel.example/f"] = BODY  # a proxy is asked for whole addresses
     proxy = {"http_proxy": web.url}
-    assert download("http://kernel.example/f", tmp_path / "t", SUM, environ=proxy, limit_bytes=1 << 30) == SUM
+    assert download("http://kernel.example/f", tmp_path / "t", SUM, Net(proxy), limit_bytes=1 << 30) == SUM
     around = {**proxy, "no_proxy": "127.0.0.1"}
     assert get(web, tmp_path / "u", environ=around) == SUM
     assert [path for _, path, _ in web.seen] == ["http://kernel.example/f", "/f"]
@@ -349,7 +352,7 @@ def test_proxies_of_the_given_environment_are_used_but_for_no_proxy(web: Web, tm
 )
 def test_no_proxy_lists_other_hosts(web: Web, no_proxy: str, asked: str) -> None:
     web.files[asked] = BODY
-    assert fetch_bytes(asked, 1 << 30, environ={"HTTP_PROXY": web.url, "NO_PROXY": no_proxy}) == BODY
+    assert fetch_bytes(asked, 1 << 30, Net({"HTTP_PROXY": web.url, "NO_PROXY": no_proxy})) == BODY
 
 
 @pytest.mark.parametrize(
@@ -365,7 +368,7 @@ def test_no_proxy_lists_other_hosts(web: Web, no_proxy: str, asked: str) -> None
 )
 def test_no_proxy_lists_this_host(web: Web, no_proxy: str, url: str) -> None:
     with pytest.raises(HostError, match="cannot be reached"):  # no such host, or nobody listens there
-        fetch_bytes(url, 99, environ={"http_proxy": web.url, "no_proxy": no_proxy})
+        fetch_bytes(url, 99, Net({"http_proxy": web.url, "no_proxy": no_proxy}))
     assert web.seen == []
 
 
@@ -388,27 +391,27 @@ def test_the_processes_own_proxies_are_not_read(web: Web, tmp_path: Path, monkey
 def test_bytes_of_a_small_file_are_whole_or_an_error(web: Web) -> None:
     url = f"{web.url}/f"
     web.faults["/f"] = ["cut 100"]
-    assert fetch_bytes(url, 1 << 30, environ={}) == BODY
+    assert fetch_bytes(url, 1 << 30, Net({})) == BODY
     with pytest.raises(HostError, match="more than 10 bytes"):
-        fetch_bytes(url, 10, environ={})
+        fetch_bytes(url, 10, Net({}))
     web.faults["/f"] = ["cut 100"] * 3
     with pytest.raises(HostError, match="broke off"):
-        fetch_bytes(url, 1 << 30, environ={})
+        fetch_bytes(url, 1 << 30, Net({}))
     with pytest.raises(Missing):
-        fetch_bytes(f"{web.url}/none", 9, environ={})
+        fetch_bytes(f"{web.url}/none", 9, Net({}))
 
 
 def test_head_says_whether_there_is_a_file(web: Web) -> None:
     web.faults["/f"] = ["503", "", "html"]
-    assert head(f"{web.url}/f", environ={})  # after one 503
-    assert not head(f"{web.url}/f", environ={})  # a page
-    assert not head(f"{web.url}/none", environ={})
+    assert head(f"{web.url}/f", Net({}))  # after one 503
+    assert not head(f"{web.url}/f", Net({}))  # a page
+    assert not head(f"{web.url}/none", Net({}))
     web.faults["/f"] = ["403"]
     with pytest.raises(HostError, match="answered 403"):  # neither there nor missing
-        head(f"{web.url}/f", environ={})
+        head(f"{web.url}/f", Net({}))
     web.faults["/f"] = ["500"] * 3
     with pytest.raises(HostError, match="answered 500"):
-        head(f"{web.url}/f", environ={})
+        head(f"{web.url}/f", Net({}))
 
 
 def test_two_downloads_at_once_do_not_share_a_connection(web: Web, tmp_path: Path) -> None:
@@ -419,3 +422,47 @@ def test_two_downloads_at_once_do_not_share_a_connection(web: Web, tmp_path: Pat
     for thread in threads:
         thread.join()
     assert found == [SUM, SUM]
+
+
+def test_a_cancelled_transfer_ends_and_keeps_what_came(web: Web, tmp_path: Path) -> None:
+    web.faults["/f"] = [f"stall {PART}"]
+    cancel = Cancel()
+    with cancelled_soon(cancel):
+        get(web, tmp_path / "t", stall_s=30.0, cancel=cancel)
+    assert 0 < (tmp_path / "t.part").stat().st_size <= PART and not (tmp_path / "t").exists()
+    assert get(web, tmp_path / "t") == SUM
+    assert web.asked("/f")[1].startswith("bytes="), "it went on where it was"
+
+
+def test_cancelled_by_what_it_tells_it_fetches_nothing_more(web: Web, tmp_path: Path) -> None:
+    cancel, told = Cancel(), list[int]()
+
+    def tell(done: int, total: int | None) -> None:
+        told.append(done)
+        cancel.set()
+
+    with pytest.raises(Cancelled):
+        get(web, tmp_path / "t", cancel=cancel, on_bytes=tell)
+    assert len(told) == 1
+    assert (tmp_path / "t.part").stat().st_size == told[0]
+
+
+@pytest.mark.parametrize("ask", [lambda url, net: fetch_bytes(url, 99, net), head])
+def test_a_server_that_says_nothing_is_left_at_once(ask: Callable[[str, Net], object]) -> None:
+    cancel = Cancel()
+    with silent_server() as port, cancelled_soon(cancel):
+        ask(f"http://127.0.0.1:{port}/f", Net({}, stall_s=30.0, cancel=cancel))
+
+
+def test_a_wait_before_another_attempt_is_cancelled_too(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKOFF_S", 60.0)
+    web.faults["/f"] = ["503"]
+    cancel = Cancel()
+    with cancelled_soon(cancel):
+        get(web, tmp_path / "t", cancel=cancel)
+    assert len(web.seen) == 1
+    with pytest.raises(Cancelled):
+        get(web, tmp_path / "t", cancel=cancel)
+    assert len(web.seen) == 1, "nothing is asked once it is cancelled"

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktstr.host.elf import BadElf, dynamic, find_library, needed_libraries, parse, read_dynamic, system_folders
+from ktstr.host.elf import (
+    BadElf,
+    Libraries,
+    dynamic,
+    find_library,
+    needed_libraries,
+    parse,
+    read_dynamic,
+    system_folders,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,21 +45,20 @@ def test_dynamic_section_of_a_library_is_what_was_linked(built: Path) -> None:
 
 
 def test_closure_follows_runpath_and_folders(built: Path) -> None:
-    found, missing = needed_libraries(built / "libb.so.1", [])
-    assert (found, missing) == ({"liba.so.1": built / "sub/liba.so.1"}, {})
+    assert needed_libraries(built / "libb.so.1", []) == Libraries({"liba.so.1": built / "sub/liba.so.1"}, {})
 
 
 def test_closure_of_a_system_program_is_what_ldd_says() -> None:
     program = Path("/usr/bin/apt-get")
     listed = subprocess.run(["ldd", str(program)], check=True, capture_output=True, text=True).stdout
     expected = {Path(line.split()[0]).name for line in listed.splitlines() if "linux-vdso" not in line}
-    found, missing = needed_libraries(program, system_folders())
-    assert (set(found), missing) == (expected, {})
+    libraries = needed_libraries(program, system_folders())
+    assert (set(libraries.found), libraries.missing) == (expected, {})
 
 
 def test_a_missing_library_names_itself_and_who_needs_it(built: Path) -> None:
-    _, missing = needed_libraries(built / "main", [Path("/lib64"), Path("/lib/x86_64-linux-gnu")])
-    assert missing["libb.so.1"] == built / "main"
+    libraries = needed_libraries(built / "main", [Path("/lib64"), Path("/lib/x86_64-linux-gnu")])
+    assert libraries.missing["libb.so.1"] == built / "main"
 
 
 def test_a_library_for_another_machine_is_passed_over(built: Path, tmp_path: Path) -> None:

@@ -9,35 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.host import flock
-from ktstr.host.flock import Mount, holders, locked, mount_of, parse_flock_pids, parse_mountinfo
-
-MOUNTINFO = """\
-22 27 0:21 / /proc rw,relatime - proc proc rw
-27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
-40 27 0:44 / /mnt/a\\040b rw - nfs4 srv:/x rw
-41 27 0:45 / /mnt rw master:2 - tmpfs none rw
-garbage
-42 27 x:y / /bad rw - ext4 /dev/x rw
-"""
-
-
-def test_mountinfo_gives_device_point_and_type_and_passes_over_other_lines() -> None:
-    mounts = parse_mountinfo(MOUNTINFO)
-    assert [m.point for m in mounts] == ["/proc", "/", "/mnt/a b", "/mnt"]
-    assert mounts[1] == Mount((254, 0), "/", "ext4")
-
-
-def test_mount_of_takes_the_longest_point_by_whole_components() -> None:
-    mounts = parse_mountinfo(MOUNTINFO)
-    found = [mount_of(Path(p), mounts) for p in ("/mnt/a b/f", "/mnt/a", "/mntx", "/")]
-    assert [m.fstype if m else None for m in found] == ["nfs4", "tmpfs", "ext4", "ext4"]
-
-
-def test_a_later_mount_on_the_same_point_wins() -> None:
-    mounts = (Mount((1, 0), "/m", "ext4"), Mount((2, 0), "/m", "xfs"))
-    assert mount_of(Path("/m/f"), mounts) == mounts[1]
+from ktstr.host.flock import holders, locked, parse_flock_pids
+from ktstr.host.mounts import Mount
+from tests.host.waits import cancelled_soon, held_elsewhere
 
 
 def test_lock_holders_are_flock_lines_of_that_inode_only() -> None:
@@ -115,10 +92,10 @@ def test_a_removed_lock_file_does_not_let_two_in(tmp_path: Path) -> None:
 
 def test_remote_and_fuse_filesystems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("nfs4", "cifs", "fuse.sshfs"):
-        monkeypatch.setattr(flock, "_mounts", lambda kind=kind: (Mount((0, 9), "/", kind),))
+        monkeypatch.setattr(flock, "read_mounts", lambda kind=kind: (Mount((0, 9), "/", kind),))
         with pytest.raises(HostError, match=f"filesystem is {kind}"), locked(tmp_path / "x.lock"):
             pass
-    monkeypatch.setattr(flock, "_mounts", lambda: (Mount((0, 9), "/", "fuseblk"),))
+    monkeypatch.setattr(flock, "read_mounts", lambda: (Mount((0, 9), "/", "fuseblk"),))
     with locked(tmp_path / "x.lock", timeout_s=0):
         assert (tmp_path / "x.lock").exists()
 
@@ -127,3 +104,17 @@ def test_a_folder_that_cannot_be_made_is_a_host_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot be opened"), locked(tmp_path / "file" / "x.lock"):
         pass
+
+
+def test_a_cancelled_wait_for_another_process_ends_at_once(tmp_path: Path) -> None:
+    cancel = Cancel()
+    with held_elsewhere(tmp_path / "x.lock"), cancelled_soon(cancel), locked(tmp_path / "x.lock", cancel=cancel):
+        raise AssertionError("somebody else has it")
+
+
+def test_once_cancelled_a_free_lock_is_refused_too(tmp_path: Path) -> None:
+    cancel = Cancel()
+    cancel.set()
+    with pytest.raises(Cancelled), locked(tmp_path / "x.lock", cancel=cancel):
+        pass
+    assert not (tmp_path / "x.lock").exists()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError
 from ktstr.host.cpu_topology import HostTopology, read_topology
 from ktstr.host.locks import survey, to_json, to_text
-from ktstr.host.reserve import Busy, choose, exclude, llc_lock, share
+from ktstr.host.reserve import Busy, Reservation, choose, exclude, llc_lock, share, waiting
 from tests.host.sysfs import write_host
+from tests.host.waits import cancelled_soon
 
 
 @pytest.fixture
@@ -115,3 +118,33 @@ def test_locks_shows_each_lock_and_its_holder(four: HostTopology, tmp_path: Path
     assert "Run directories:\n  (none)" in to_text(rows)
     assert '"llc_idx": 0' in to_json(rows)
     assert "\n" not in to_json(rows, compact=True).rstrip("\n")
+
+
+def test_who_waits_is_told_once_who_has_it_and_gets_it_then(four: HostTopology, tmp_path: Path) -> None:
+    told: list[str] = []
+    first = exclude(4, 2, tmp_path, topology=four, allowed=range(9))
+    threading.Timer(0.6, first.release).start()
+    with waiting(lambda: share(2, tmp_path, topology=four, allowed=ALL), 30, Cancel(), told.append) as found:
+        assert found.cpus == (0, 1)
+    assert len(told) == 1 and told[0].startswith("could not reserve 2 CPUs; held by:")
+    with waiting(lambda: share(2, tmp_path, topology=four, allowed=ALL), 30, Cancel(), told.append):
+        assert len(told) == 1, "nobody is told of no wait"
+
+
+def test_a_wait_for_cpus_ends_with_its_time_or_when_it_is_cancelled(four: HostTopology, tmp_path: Path) -> None:
+    def take() -> Reservation:
+        return share(2, tmp_path, topology=four, allowed=ALL)
+
+    cancel = Cancel()
+    with exclude(4, 2, tmp_path, topology=four, allowed=range(9)):
+        with pytest.raises(Busy, match=f"pid={os.getpid()}"):
+            waiting(take, 0.3, Cancel())
+        with cancelled_soon(cancel):
+            waiting(take, 60, cancel)
+    with pytest.raises(Cancelled):
+        waiting(take, 60, cancel)
+
+
+def test_what_this_host_cannot_give_is_not_waited_for(four: HostTopology, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="exceeds the 8 CPUs"):
+        waiting(lambda: share(9, tmp_path, topology=four, allowed=ALL), 60, Cancel())

@@ -195,3 +195,19 @@ def test_two_that_ask_at_once_fetch_once(apt: Apt, cache: Cache, archive: Archiv
         thread.join()
     assert entries[0] == entries[1]
     assert len([path for path in archive.requests if path.endswith(".deb")]) == 3
+
+
+def test_the_kernel_of_a_suite_that_leans_on_another_is_resolved(archive: Archive, cache: Cache) -> None:
+    """Experimental's kernels depend on packages that only sid has: apt found no way to install them."""
+    publish(archive, "6.99.1-1", bzimage(COMPRESSORS["zstd"](vmlinux())))
+    base = archive.deb("linux-base", "4.9", {})
+    archive.serve("sid", base)
+    image = f"linux-image-{RELEASE}"
+    kernel = archive.deb(image, "7.3~rc1-1~exp1", {f"boot/vmlinuz-{RELEASE}": bzimage(COMPRESSORS["zstd"](vmlinux()))},
+                         depends="linux-base (>= 4.9)")  # fmt: skip
+    meta = archive.deb("linux-image-cloud-amd64", "7.3~rc1-1~exp1", {}, depends=image)
+    archive.serve("experimental", meta, kernel, more="NotAutomatic: yes\n")
+    apt = archive.machine(cache.apt)
+    found = resolve(DebSpec("experimental", "cloud-amd64"), Lock(), cache, apt)
+    assert found.version == "7.3~rc1-1~exp1"
+    assert ensure(found, cache, apt).vmlinux.read_bytes() == vmlinux()

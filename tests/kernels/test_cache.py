@@ -126,8 +126,8 @@ def test_what_it_was_built_with_is_in_the_metadata_as_the_schema_says(tmp_path: 
     config = "CONFIG_HZ=1000\nCONFIG_PREEMPT=y\nCONFIG_PREEMPT_DYNAMIC=y\n"
     write_entry(tmp_path, "k", IDENTITY, source, read_image(vmlinux()), config, made)
     entry = read_entry(tmp_path)
-    jsonschema.validate(dict(entry.told), SCHEMA)
-    assert (entry.hz, entry.preempt, entry.told["steps"], entry.told["kernel_version"]) == (
+    jsonschema.validate(dict(entry.facts), SCHEMA)
+    assert (entry.hz, entry.preempt, entry.facts["steps"], entry.facts["kernel_version"]) == (
         1000, "dynamic:full", 1906, "6.14.2",
     )  # fmt: skip
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import pygit2
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
+from ktstr.host.download import Net
 from ktstr.kernels.cleaning import choose, perform
 from ktstr.kernels.fetch import fetch, fetched, source_key, source_marker
 from ktstr.kernels.kernel_org import KernelOrg
@@ -25,6 +27,7 @@ from ktstr.kernels.origin import Origin
 from ktstr.kernels.spec import GitSpec, TreeSpec, VersionSpec
 from ktstr.kernels.tree import commit_identity, tree_origin
 from ktstr.pins.lock import GitPin, TarballPin
+from tests.host.waits import cancelled_soon, held_elsewhere
 from tests.kernels.repositories import commit_files, make_repository, serving
 from tests.kernels.tarballs import TREE, Member, member, packed, symlink
 
@@ -43,7 +46,7 @@ def apt(tmp_path: Path) -> Apt:
 
 @pytest.fixture
 def site() -> KernelOrg:
-    return KernelOrg(None, {**os.environ, "no_proxy": "127.0.0.1"}, False)
+    return KernelOrg(None, Net({**os.environ, "no_proxy": "127.0.0.1"}))
 
 
 @pytest.fixture
@@ -219,7 +222,7 @@ def test_of_two_that_ask_at_once_one_fetches(cache: Cache, apt: Apt, site: Kerne
 
 def test_offline_names_what_would_be_fetched(cache: Cache, tmp_path: Path, web: str) -> None:
     commit = commit_files(make_repository(tmp_path / "srv/linux.git", bare=True))
-    offline, site = Apt(tmp_path / "apt", offline=True), KernelOrg(None, dict(os.environ), True)
+    offline, site = Apt(tmp_path / "apt", offline=True), KernelOrg(None, Net(dict(os.environ), True))
     with serving(tmp_path / "srv") as (url, requests):
         with pytest.raises(HostError, match=r"offline=1.*linux\.git#main"):
             fetch(git_origin(f"{url}/linux.git", commit), cache, offline, site)
@@ -244,3 +247,24 @@ def test_a_commit_that_is_gone_leaves_nothing(cache: Cache, apt: Apt, site: Kern
     with pytest.raises(InputError, match="the repository has no commit"):
         fetch(git_origin(str(tmp_path / "repo"), "1" * 40), cache, apt, site)
     assert left(cache) == []
+
+
+def test_after_a_cancelled_wait_nothing_is_downloaded_or_unpacked(web: str, apt: Apt, tmp_path: Path) -> None:
+    """An interruption while another process fetched the same sources went on to fetch them: half a minute."""
+    origin, cancel = tar_origin(web, tmp_path, *LINUX), Cancel()
+    cache = Cache(tmp_path / "cache", cancel)
+    site = KernelOrg(None, Net({"no_proxy": "127.0.0.1"}, cancel=cancel))
+    with held_elsewhere(cache.lock_file("sources", source_key(origin))), cancelled_soon(cancel):
+        fetch(origin, cache, apt, site)
+    with pytest.raises(Cancelled):
+        fetch(origin, cache, apt, site)  # the lock is free now
+    assert not (cache.root / "sources").exists() and not (cache.root / "downloads").exists()
+
+
+def test_a_wait_for_the_same_tarball_is_cancelled_too_and_leaves_no_half(web: str, apt: Apt, tmp_path: Path) -> None:
+    origin, cancel = tar_origin(web, tmp_path, *LINUX), Cancel()
+    cache = Cache(tmp_path / "cache", cancel)
+    site = KernelOrg(None, Net({"no_proxy": "127.0.0.1"}, cancel=cancel))
+    with held_elsewhere(cache.lock_file("downloads", "linux-6.12.tar")), cancelled_soon(cancel):
+        fetch(origin, cache, apt, site)
+    assert left(cache) == [] and not (cache.root / "downloads").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from ktstr.errors import HostError, InputError
 from ktstr.host import download as module
-from ktstr.host.download import Tampered, download
+from ktstr.host.download import Net, Tampered, download
 from ktstr.kernels.kernel_org import KernelOrg, official_url
 from ktstr.kernels.version import Version, parse_version
 from tests.host.web import Web, web_server
@@ -54,7 +54,7 @@ def web() -> Iterator[Web]:
 
 
 def site(web: Web, *, offline: bool = False) -> KernelOrg:
-    return KernelOrg(web.url, {}, offline, connect_s=5.0, stall_s=2.0)
+    return KernelOrg(web.url, Net({}, offline, connect_s=5.0, stall_s=2.0))
 
 
 def version(text: str) -> Version:
@@ -74,11 +74,11 @@ def version(text: str) -> Version:
     ],
 )
 def test_tarballs_are_where_kernel_org_has_them(text: str, url: str) -> None:
-    assert KernelOrg(None, {}).tarball(version(text)) == url
+    assert KernelOrg(None, Net({})).tarball(version(text)) == url
 
 
 def test_a_mirror_stands_for_all_three_hosts() -> None:
-    mirror = KernelOrg("http://mirror.example/k/", {})
+    mirror = KernelOrg("http://mirror.example/k/", Net({}))
     assert mirror.tarball(version("6.14.2")) == "http://mirror.example/k/pub/linux/kernel/v6.x/linux-6.14.2.tar.xz"
     assert mirror.tarball(version("6.15-rc3")) == "http://mirror.example/k/torvalds/t/linux-6.15-rc3.tar.gz"
 
@@ -86,7 +86,7 @@ def test_a_mirror_stands_for_all_three_hosts() -> None:
 @pytest.mark.parametrize("base", ["ftp://h", "/srv/mirror", "h:80", "http://[", "http://", "https:///x"])
 def test_a_mirror_that_is_no_web_address_is_refused(base: str) -> None:
     with pytest.raises(InputError, match="KTSTR_KERNEL_ORG="):
-        KernelOrg(base, {})
+        KernelOrg(base, Net({}))
 
 
 def test_releases_are_asked_for_once(web: Web) -> None:
@@ -115,12 +115,12 @@ def test_a_truncated_answer_is_asked_for_again(web: Web) -> None:
 def test_no_answer_is_a_host_error(web: Web, fault: str, words: str) -> None:
     web.faults["/releases.json"] = [fault] * 3
     with pytest.raises(HostError, match=words):
-        KernelOrg(web.url, {}, stall_s=0.1).releases()
+        KernelOrg(web.url, Net({}, stall_s=0.1)).releases()
 
 
 def test_an_unreachable_host_is_a_host_error() -> None:
     with pytest.raises(HostError, match=r"http://127\.0\.0\.1:1/releases\.json: cannot be reached"):
-        KernelOrg("http://127.0.0.1:1", {}).releases()
+        KernelOrg("http://127.0.0.1:1", Net({})).releases()
 
 
 def test_offline_asks_nobody_and_says_what_it_would(web: Web) -> None:
@@ -142,7 +142,7 @@ def test_the_sum_of_a_tarball_is_the_published_one(web: Web, tmp_path: Path) -> 
         here.tarball(version("6.15.3")),
         tmp_path / "t",
         here.published_sha256(version("6.15.3")),
-        environ={},
+        Net({}),
         limit_bytes=99,
     )
     assert found == hashlib.sha256(TARBALL).hexdigest()
@@ -153,7 +153,7 @@ def test_a_tarball_that_is_not_the_published_one_is_refused(web: Web, tmp_path: 
     url, expected = here.tarball(version("6.15.3")), here.published_sha256(version("6.15.3"))
     web.files["/pub/linux/kernel/v6.x/linux-6.15.3.tar.xz"] = TARBALL + b"!"
     with pytest.raises(Tampered, match=f"expected {expected}"):
-        download(url, tmp_path / "t", expected, environ={}, limit_bytes=99)
+        download(url, tmp_path / "t", expected, Net({}), limit_bytes=99)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,7 +186,7 @@ def test_a_release_that_is_listed_but_not_there_yet_is_not_suggested(web: Web) -
 
 
 def test_a_mirror_has_what_kernel_org_has_and_nothing_else() -> None:
-    mirror, own = KernelOrg("http://mirror.example/k/", {}), KernelOrg(None, {})
+    mirror, own = KernelOrg("http://mirror.example/k/", Net({})), KernelOrg(None, Net({}))
     for text in ("6.14.2", "6.15-rc3"):
         official = official_url(version(text))
         assert official == own.tarball(version(text)) == own.nearby(official)

@@ -56,7 +56,7 @@ def test_a_missing_image_is_its_own_kind_of_damage(cache: Cache) -> None:
 
 
 def test_kconfig_is_compared_with_what_its_words_mean_today(cache: Cache) -> None:
-    status = {row.key: listing.kconfig_status(row.entry.told) for row in listing.read_cache(cache) if row.entry}
+    status = {row.key: listing.kconfig_status(row.entry.facts) for row in listing.read_cache(cache) if row.entry}
     assert status == {"new": "matches", "old": "stale", "prebuilt": "untracked"}
 
 

@@ -14,7 +14,7 @@ from ktstr.errors import HostError, InputError
 from ktstr.host import download as module
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.host.download import Tampered
+from ktstr.host.download import Net, Tampered
 from ktstr.kernels.fetch import fetch
 from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.resolve import Resolved, resolve, resolve_cached, resolve_sources
@@ -74,7 +74,7 @@ class Host:
         return found
 
     def site(self, offline: bool = False) -> KernelOrg:
-        return KernelOrg(self.web.url, {}, offline, stall_s=5.0)
+        return KernelOrg(self.web.url, Net({}, offline, stall_s=5.0))
 
     def fetch(self, spec: Spec) -> Path:
         """Resolve one spec, and fetch its tree."""

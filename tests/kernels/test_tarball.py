@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.kernels.tarball import Limits, extract
 from tests.kernels.tarballs import EARLY, TREE, Member, member, packed, symlink
@@ -190,3 +191,16 @@ def test_progress_ends_at_the_size_of_the_archive(tmp_path: Path) -> None:
     size = file.stat().st_size
     assert told[-1] == (size, size) and len(told) >= 4
     assert [done for done, _ in told[1:]] == sorted(done for done, _ in told[1:])
+
+
+def test_a_cancelled_extraction_stops_in_the_middle(tmp_path: Path) -> None:
+    many = [member(f"linux-6.12/{number}", os.urandom(1 << 20)) for number in range(8)]
+    file, cancel = written(tmp_path, packed([*TREE, *many])), Cancel()
+
+    def tell(done: int, total: int | None) -> None:
+        if done > 3 << 20:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        extract(file, tmp_path / "out", on_bytes=tell, cancel=cancel)
+    assert 0 < len(list((tmp_path / "out").iterdir())) < 8

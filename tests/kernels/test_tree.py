@@ -190,9 +190,11 @@ def test_a_repository_without_a_commit_is_told_so(plain: Path) -> None:
         inspect_tree(plain)
 
 
-@pytest.mark.parametrize("wreck", ["objects", "HEAD"])
+@pytest.mark.parametrize("wreck", ["objects", "HEAD", "index"])
 def test_a_damaged_repository_is_the_environments_fault(tree: Path, wreck: str) -> None:
-    if wreck == "HEAD":
+    if wreck == "index":
+        (tree / ".git/index").write_bytes(b"DIRC and no more")
+    elif wreck == "HEAD":
         (tree / ".git/HEAD").write_text("junk")
     else:
         for file in (tree / ".git/objects").rglob("*"):

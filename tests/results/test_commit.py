@@ -73,3 +73,28 @@ def test_the_environment_overrides_and_is_checked(tmp_path: Path) -> None:
     assert project_commit(tmp_path, {"KTSTR_PROJECT_COMMIT": "deadbee-dirty"}) == "deadbee-dirty"
     with pytest.raises(InputError, match="KTSTR_PROJECT_COMMIT"):
         project_commit(tmp_path, {"KTSTR_PROJECT_COMMIT": "../x"})
+
+
+def object_file(repository: Path, name: str) -> Path:
+    digits = git(repository, "rev-parse", name)
+    return repository / ".git/objects" / digits[:2] / digits[2:]
+
+
+def test_a_state_that_cannot_be_read_is_not_called_the_commit(repository: Path) -> None:
+    head = git(repository, "rev-parse", "HEAD")[:7]
+    index = (repository / ".git/index").read_bytes()
+    (repository / ".git/index").write_bytes(b"DIRC and no more")
+    assert project_commit(repository, {}) == f"{head}-dirty"
+    (repository / ".git/index").write_bytes(index)
+    assert project_commit(repository, {}) == head
+    object_file(repository, "HEAD^{tree}").unlink()
+    assert project_commit(repository, {}) == f"{head}-dirty"
+
+
+def test_a_folder_of_the_commit_that_is_missing_from_git_is_not_called_unchanged(repository: Path) -> None:
+    (repository / "sub").mkdir()
+    (repository / "sub/b").write_text("1\n")
+    git(repository, "add", "sub")
+    git(repository, "commit", "-q", "-m", "two")
+    object_file(repository, "HEAD:sub").unlink()
+    assert project_commit(repository, {}) == git(repository, "rev-parse", "HEAD")[:7] + "-dirty"

@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from ktstr.errors import HostError, InputError
+from ktstr.host import lease
 from ktstr.record.cell import CellRecord
 from ktstr.record.machine import PerformanceMode
 from ktstr.results.store import RECORD, CellStore, dump_record, load_record, reusable
@@ -20,6 +26,7 @@ PERFORMANCE = PerformanceMode(
     pin=(1, 2), memory_nodes=((0,), ()), service_cpu=0, fifo_priority=None, realtime_hint=True, keep_pause=True,
     keep_halt=False, huge_pages=False, populate=True,
 )  # fmt: skip
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_record_comes_back_equal(tmp_path: Path) -> None:
@@ -93,22 +100,23 @@ def test_a_record_that_is_not_exactly_one_is_refused_with_its_field(
 def test_a_stored_cell_has_its_files_and_its_record(tmp_path: Path) -> None:
     store = CellStore(tmp_path / ".cells")
     assert store.read(DIGEST) is None
-    workdir = store.begin(DIGEST)
-    (workdir / "console.log").write_text("booted")
-    assert store.read(DIGEST) is None, "nothing is there before it is whole"
-    folder = store.commit(DIGEST, workdir, cell())
+    with store.working(DIGEST) as workdir:
+        (workdir / "console.log").write_text("booted")
+        assert store.read(DIGEST) is None, "nothing is there before it is whole"
+        folder = store.commit(DIGEST, workdir, cell())
     assert folder == store.folder(DIGEST)
     assert (folder / "console.log").read_text() == "booted"
     assert store.read(DIGEST) == cell()
-    assert [p.name for p in (tmp_path / ".cells").iterdir()] == [DIGEST]
+    assert [p.name for p in (tmp_path / ".cells").iterdir()] == [DIGEST[:16]]
 
 
 def test_measuring_again_replaces_the_whole_folder(tmp_path: Path) -> None:
     store = CellStore(tmp_path)
-    first = store.begin(DIGEST)
-    (first / "old.log").write_text("x")
-    store.commit(DIGEST, first, cell())
-    store.commit(DIGEST, store.begin(DIGEST), cell(run_id="20250102T030405Z-5"))
+    with store.working(DIGEST) as first:
+        (first / "old.log").write_text("x")
+        store.commit(DIGEST, first, cell())
+    with store.working(DIGEST) as second:
+        store.commit(DIGEST, second, cell(run_id="20250102T030405Z-5"))
     again = store.read(DIGEST)
     assert again is not None and again.run_id == "20250102T030405Z-5"
     assert [p.name for p in store.folder(DIGEST).iterdir()] == [RECORD]
@@ -117,9 +125,9 @@ def test_measuring_again_replaces_the_whole_folder(tmp_path: Path) -> None:
 def _commit_many(root: Path, n: int) -> None:
     store = CellStore(root)
     for i in range(20):
-        workdir = store.begin(DIGEST)
-        (workdir / "console.log").write_text(f"{n}-{i}")
-        store.commit(DIGEST, workdir, cell(run_id=f"20250102T030405Z-{n}", measured_at=f"{n}-{i}"))
+        with store.working(DIGEST) as workdir:
+            (workdir / "console.log").write_text(f"{n}-{i}")
+            store.commit(DIGEST, workdir, cell(run_id=f"20250102T030405Z-{n}", measured_at=f"{n}-{i}"))
 
 
 def test_concurrent_writers_of_one_cell_both_end_and_leave_one_whole_cell(tmp_path: Path) -> None:
@@ -132,13 +140,14 @@ def test_concurrent_writers_of_one_cell_both_end_and_leave_one_whole_cell(tmp_pa
         assert writer.exitcode == 0
     last = CellStore(tmp_path).read(DIGEST)
     assert last is not None
-    assert (tmp_path / DIGEST / "console.log").read_text() == last.measured_at, "record and console are of one run"
-    assert [p.name for p in tmp_path.iterdir()] == [DIGEST]
+    assert (tmp_path / DIGEST[:16] / "console.log").read_text() == last.measured_at, "record and console are of one run"
+    assert [p.name for p in tmp_path.iterdir()] == [DIGEST[:16]]
 
 
 def test_a_record_filed_under_another_digest_is_refused(tmp_path: Path) -> None:
     store = CellStore(tmp_path)
-    store.commit("cd" * 32, store.begin("cd" * 32), cell())
+    with store.working("cd" * 32) as workdir:
+        store.commit("cd" * 32, workdir, cell())
     with pytest.raises(InputError, match="found the record of abab"):
         store.read("cd" * 32)
 
@@ -151,28 +160,109 @@ def test_only_digests_name_folders(tmp_path: Path, digest: str) -> None:
 
 def test_files_of_a_run_that_is_no_result_are_kept_apart(tmp_path: Path) -> None:
     store = CellStore(tmp_path)
-    workdir = store.begin(DIGEST)
-    (workdir / "console.log").write_text("half a boot")
-    kept = store.set_aside(DIGEST, workdir)
+    with store.working(DIGEST) as workdir:
+        (workdir / "console.log").write_text("half a boot")
+        kept = store.set_aside(DIGEST, workdir)
     assert (kept / "console.log").read_text() == "half a boot"
     assert store.read(DIGEST) is None
 
 
+def _killed(root: Path) -> None:
+    with CellStore(root).working(DIGEST):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_what_killed_runs_left_is_swept_and_live_runs_stay(tmp_path: Path) -> None:
     store = CellStore(tmp_path)
-    live = store.begin(DIGEST)
-    child = multiprocessing.get_context("fork").Process(target=store.begin, args=(DIGEST,))
-    child.start()
-    child.join()
-    assert len(list(tmp_path.iterdir())) == 2
-    store.sweep()
-    assert list(tmp_path.iterdir()) == [live]
+    with store.working(DIGEST) as live:
+        child = multiprocessing.get_context("fork").Process(target=_killed, args=(tmp_path,))
+        child.start()
+        child.join()
+        assert len(list(tmp_path.iterdir())) == 4, "two folders and their leases"
+        store.sweep()
+        assert sorted(tmp_path.iterdir()) == [live, live.with_name(live.name + ".lease")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), CellStore(tmp_path).working(DIGEST):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+WORKER = """
+import sys; from pathlib import Path; from ktstr.results.store import CellStore
+with CellStore(Path(sys.argv[1])).working("ab" * 32) as folder:
+    (folder / "console.log").write_text("booting")
+    print("working", flush=True)
+    sys.stdin.read()
+    print((folder / "console.log").read_text(), flush=True)
+"""
+SWEEPER = """
+import sys; from pathlib import Path; from ktstr.results.store import CellStore
+CellStore(Path(sys.argv[1])).sweep()
+"""
+USER = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+CONTAINER = ("unshare", *USER, "--pid", "--fork", "--mount-proc", "--uts")
+CONTAINERS = pytest.mark.skipif(
+    subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode != 0,
+    reason="this user may make no pid namespace here",
+)
+
+
+@CONTAINERS
+@pytest.mark.parametrize(("works", "sweeps"), [(CONTAINER, ()), ((), CONTAINER), (CONTAINER, CONTAINER)])
+def test_containers_with_one_checkout_do_not_sweep_each_other(
+    tmp_path: Path, works: tuple[str, ...], sweeps: tuple[str, ...]
+) -> None:
+    """A pid of one container names nobody in another: a bare one in the folder's name was taken for dead."""
+    command = [*works, sys.executable, "-c", WORKER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as worker:
+        assert worker.stdout is not None and worker.stdin is not None
+        assert worker.stdout.readline() == "working\n"
+        subprocess.run([*sweeps, sys.executable, "-c", SWEEPER, str(tmp_path)], check=True, cwd=ROOT)
+        worker.stdin.close()
+        assert worker.stdout.read() == "booting\n"
+    assert worker.returncode == 0 and list(tmp_path.iterdir()) == []
+
+
+@CONTAINERS
+def test_what_a_killed_container_left_is_swept_at_once(tmp_path: Path) -> None:
+    command = [*CONTAINER, "--kill-child", sys.executable, "-c", WORKER, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as worker:
+        assert worker.stdout is not None and worker.stdout.readline() == "working\n"
+        worker.kill()
+        worker.wait()
+        deadline = time.monotonic() + 20
+        while list(tmp_path.iterdir()) and time.monotonic() < deadline:  # its processes die a moment later
+            CellStore(tmp_path).sweep()
+            time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_on_its_way_out_goes_and_what_an_older_ktstr_left_goes_when_it_is_old(tmp_path: Path) -> None:
+    for name in (".old-x.1.0", ".run-old.1.0", ".run-young.1.0", "ab" * 8):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / ".run-old.1.0", (time.time() - lease.LIMIT_S - 60,) * 2)
+    CellStore(tmp_path).sweep()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".run-young.1.0", "ab" * 8]
+
+
+def test_another_digest_of_the_same_beginning_is_no_result_and_is_replaced(tmp_path: Path) -> None:
+    store, other = CellStore(tmp_path), DIGEST[:16] + "cd" * 24
+    with store.working(DIGEST) as workdir:
+        store.commit(DIGEST, workdir, cell(input_digest=DIGEST))
+    assert store.read(other) is None
+    with store.working(other) as workdir:
+        store.commit(other, workdir, cell(input_digest=other))
+    assert store.read(other) == cell(input_digest=other)
+    assert store.read(DIGEST) is None
 
 
 def test_a_store_that_cannot_be_made_is_a_host_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(HostError, match="cannot be written"):
-        CellStore(tmp_path / "file" / ".cells").begin(DIGEST)
+    with pytest.raises(HostError, match="cannot be written"), CellStore(tmp_path / "file" / ".cells").working(DIGEST):
+        pass
 
 
 def ended(reason: str) -> CellRecord:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.pins.lock import Lock, Pin
 from ktstr.tools.bundle import Recipe, ensure, lookup, pin, resolve, upstream
 from tests.host.archive import Archive
+from tests.host.waits import cancelled_soon, held_elsewhere
 
 LIB = "usr/lib/x86_64-linux-gnu"
 RECIPE = Recipe(
@@ -196,3 +198,14 @@ def test_a_file_the_archive_dropped_names_what_it_serves_now(
 def test_upstream_drops_epoch_and_debian_revision() -> None:
     assert [upstream(text) for text in ("1:10.0.2+ds-2~bpo12+1", "7.5.0+6.12.95-1", "3")] == ["10.0.2", "7.5.0", "3"]
     assert Lock().tools == {}
+
+
+def test_a_cancelled_wait_for_another_process_fetches_nothing(apt: Apt, archive: Archive, tmp_path: Path) -> None:
+    pinned, asked, cancel = pin(RECIPE, apt), len(archive.requests), Cancel()
+    cache = Cache(tmp_path / "another", cancel)
+    own = dataclasses.replace(apt, cancel=cancel)
+    with held_elsewhere(cache.lock_file("tools", pinned.digest)), cancelled_soon(cancel):
+        ensure(RECIPE, pinned, cache, own)
+    with pytest.raises(Cancelled):
+        ensure(RECIPE, pinned, cache, own)
+    assert len(archive.requests) == asked and not (cache.root / "tools").exists()

@@ -39,16 +39,17 @@ def request_of(
     rebuild: Rebuild | None = None,
 ) -> Request:
     """What a plan is made from."""
-    from ktstr.host.limits import usable_cpus, usable_memory_mib
+    from ktstr.host.limits import usable
     from ktstr.host.tokens import TokenPool
     from ktstr.planning.request import Narrowing, Rebuild, Request
 
+    ours = usable()
     return Request(
         project=invocation.project,
         environ=invocation.environ,
         options=options,
         progress=invocation.progress,
-        tokens=TokenPool(options.running.jobs or usable_cpus(), usable_memory_mib() * 3 // 4),
+        tokens=TokenPool(options.running.jobs or ours.cpus, ours.memory_mib * 3 // 4),
         cancel=invocation.cancel,
         narrowing=narrowing or Narrowing(),
         rebuild=rebuild or Rebuild(),
