@@ -14,13 +14,13 @@ from pathlib import Path
 
 from benchmarks.project import front_end, project, python
 from benchmarks.table import Row, interleaved
-from ktstr.results.store import RECORD, dump_record, folder_name, load_record
+from ktstr.results.store import RECORD, CellStore, dump_record, load_record
 
 CELLS = 2000
 SEEDS = 100
 PRESETS = ("1n1l1c1t", "1n1l2c1t", "1n2l1c1t", "1n1l2c2t")
 TESTS = CELLS // SEEDS // len(PRESETS)
-BUDGET = 3.0
+BUDGET = 2.5
 PLAIN = f"""
 def task_trivial():
     for i in range({CELLS}):
@@ -47,14 +47,15 @@ def digests(folder: Path) -> list[str]:
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from ktstr.tasks import main\n"
-        "from ktstr.planning.plan import make_plan\n"
         "from ktstr.config.project import find_project\n"
-        "from ktstr.tasks.table import TASKS\n"
-        "from ktstr.commands.variables import read_variables\n"
-        "values = read_variables({}, TASKS['test'].variables, 'test', os.environ)\n"
-        "session = main._session(find_project(Path.cwd(), os.environ), ['test'], values)\n"
-        "print('\\n'.join(cell.input_digest for cell in make_plan(session).cells))\n"
+        "from ktstr.host.tokens import TokenPool\n"
+        "from ktstr.options import GraphOptions\n"
+        "from ktstr.planning.plan import make_plan\n"
+        "from ktstr.planning.request import Request\n"
+        "from ktstr.progress import Progress\n"
+        "project = find_project(Path.cwd(), os.environ)\n"
+        "request = Request(project, os.environ, GraphOptions(), Progress(sys.stderr), TokenPool(1, 1))\n"
+        "print('\\n'.join(cell.input_digest for cell in make_plan(request).cells))\n"
     )
     return python(folder, ("-c", script)).split()
 
@@ -65,7 +66,7 @@ def fill(folder: Path) -> None:
     store = folder / "target" / "ktstr" / ".cells"
     measured = load_record(next(store.glob(f"*/{RECORD}")))
     for digest in digests(folder):
-        path = store / folder_name(digest) / RECORD
+        path = CellStore(store).folder(digest) / RECORD
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(dump_record(replace(measured, input_digest=digest)))
 

@@ -40,3 +40,10 @@ class HostError(KtstrError):
     """The machine, its tools or its network cannot do it (exit 3)."""
 
     exit_code = EXIT_ENVIRONMENT
+
+
+class Changed(HostError):
+    """``what`` was edited or replaced after its content had been digested: nothing may be stored under that digest."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} changed while ktstr was running", fix="run the command again")

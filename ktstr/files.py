@@ -183,6 +183,16 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. A key that is there twice has two meanings, of which a parser would keep the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"found the key {twice[:60]!r} twice in one object, expected it once")
+    return found
+
+
 def _read(path: Path, cap: int) -> bytes:
     try:
         with path.open("rb") as file:
@@ -197,12 +207,14 @@ def _read(path: Path, cap: int) -> bytes:
 def read_json(path: Path, cap: int) -> dict[str, Any]:
     """The JSON object in ``path``. Raises InputError for anything else, naming the file and the place.
 
-    Refused: more than ``cap`` bytes, other encodings than UTF-8, nesting too deep for the parser, NaN and
-    infinities.
+    Refused: more than ``cap`` bytes, other encodings than UTF-8, nesting too deep for the parser, a key twice in
+    one object, NaN and infinities.
     """
     data = _read(path, cap)
     try:
-        found = json.loads(data.decode("utf-8"), parse_float=_finite, parse_constant=_no_constant)
+        found = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant
+        )
     except json.JSONDecodeError as e:
         raise InputError(f"{path}:{e.lineno}:{e.colno}: is no JSON: {e.msg}") from e
     except RecursionError as e:

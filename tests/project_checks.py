@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ktstr.tasks.session import Session, session
+from ktstr.commands.declare.command import Command, Invocation, Report
+from ktstr.errors import EXIT_OK, EXIT_VERDICT
+from ktstr.options import FLAG, variable
 
 ROOT = Path(__file__).parent.parent
 PYTHON_SOURCES = ("ktstr", "tests", "benchmarks", "dodo.py")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is checked."""
+
+    slow: bool = variable(FLAG, "add the long sweeps", False)
 
 
 def commands(slow: bool) -> list[list[str]]:
@@ -22,25 +30,22 @@ def commands(slow: bool) -> list[list[str]]:
         [python, "-m", "ruff", "check", *PYTHON_SOURCES],
         [python, "-m", "ruff", "format", "--check", *PYTHON_SOURCES],
         [python, "-m", "mypy", "--strict", "ktstr", "tests", "benchmarks"],
+        [str(Path(python).with_name("lint-imports")), "--no-logo"],
         [python, "-m", "pytest", *marks, "tests"],
     ]
 
 
-def _run(run: Session) -> bool:
-    env = {**os.environ, "KTSTR_CHECK_SLOW": "1" if run.flag("slow") else ""}
+def _run(invocation: Invocation, options: Options) -> Report:
+    env = {**invocation.environ, "KTSTR_CHECK_SLOW": "1" if options.slow else ""}
     failed = []
-    for command in commands(run.flag("slow")):
+    for command in commands(options.slow):
         sys.stdout.write(f"$ {' '.join(command[1:])}\n")
         sys.stdout.flush()
         if subprocess.run(command, cwd=ROOT, env=env, check=False).returncode:
-            failed.append(command[2])
+            failed.append(Path(command[0]).name if command[1] != "-m" else command[2])
     if failed:
-        run.exit_codes.append(1)
         sys.stderr.write(f"check: failed: {', '.join(failed)}\n")
-    return True
+    return Report(code=EXIT_VERDICT if failed else EXIT_OK)
 
 
-def task_check() -> dict[str, Any]:
-    """pass the project's own tests (slow=1 adds the sweeps)"""
-    run = session()
-    return {"actions": [(_run, [run])], "io": {"capture": False}, "verbosity": 2}
+CHECK = Command("check", "Project", "pass the project's own tests (slow=1 adds the sweeps)", Options, _run)

@@ -64,6 +64,20 @@ def test_the_cap_is_exact(tmp_path: Path) -> None:
         read_json(path, 6)
 
 
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"b": [{"x": {"a": null, "c": 1, "a": 2}}]}'])
+def test_a_key_that_is_there_twice_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"x\.json: .*found the key 'a' twice in one object, expected it once"):
+        read_json(path, 1000)
+
+
+def test_the_same_key_in_two_objects_is_no_duplicate(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"a": {"a": 1}, "b": {"a": 2}}')
+    assert read_json(path, 1000) == {"a": {"a": 1}, "b": {"a": 2}}
+
+
 def test_the_disk_bytes_a_folder_that_is_being_removed_is_no_error(tmp_path: Path) -> None:
     churn = (
         "import os, shutil, sys\nroot = sys.argv[1] + '/t'\n"

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ktstr.record.cell import WorkerReport
+from ktstr.record.guest import WorkerReport
 
 NS = 1_000_000_000
 MS = 1_000_000

@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ktstr.checks import lifecycle, machine, quote
-from ktstr.checks.model import DeclaredWork, Group, gather
-from ktstr.checks.stats import ScenarioStats, scenario_stats
-from ktstr.checks.thresholds import Thresholds
-from ktstr.checks.verdict import Detail, OutcomeWord, Verdict, fold
+from ktstr.checks.model import Group, WorkGroup, gather
+from ktstr.checks.stats import scenario_stats
+from ktstr.checks.thresholds import UNMEASURED, Thresholds
+from ktstr.checks.verdict import Detail, Verdict, fold
 from ktstr.checks.workers import STOP_TIMEOUT_NS, Run, judge_workers
-from ktstr.record.cell import VERDICT_EXITS, CellRecord, GuestRecord, MachineEnd
+from ktstr.record.cell import CellRecord
+from ktstr.record.guest import GuestRecord
+from ktstr.record.machine import VERDICT_EXITS, MachineEnd
+from ktstr.record.outcome import Outcome
+from ktstr.record.statistics import ScenarioStats
 
 
 @dataclass(frozen=True)
 class Expected:
     """What the cell was to do. ``scheduler``: the name of the binary scheduler, None for the kernel's own."""
 
-    works: Sequence[DeclaredWork]
+    works: Sequence[WorkGroup]
     scheduler: str | None
     accel: str
     stop_timeout_ns: int = STOP_TIMEOUT_NS
@@ -33,7 +37,7 @@ class Expected:
 class Judgement:
     """The outcome, its reasons (worst first) and the run's statistics (None for an error)."""
 
-    outcome: OutcomeWord
+    outcome: Outcome
     details: tuple[Detail, ...]
     stats: ScenarioStats | None
 
@@ -59,14 +63,18 @@ def machine_error(record: CellRecord) -> str | None:
     end = record.end
     if end.reason in VERDICT_EXITS and not (end.reason == "clean" and not record.guest.ended):
         return None
-    said = quote.clean(end.detail)
-    return _ERRORS.get(end.reason, end.reason) + (f": {said}" if said else "")
+    return _ERRORS.get(end.reason, end.reason) + _quoted(end.detail)
+
+
+def _quoted(detail: str) -> str:
+    """The end of a sentence that quotes what a machine said of its end; empty when it said nothing."""
+    text = quote.clean(detail)
+    return f": {text}" if text else ""
 
 
 def _end(end: MachineEnd, guest: GuestRecord, accel: str) -> list[Detail]:
     """What the machine's end says about the kernel under test."""
-    said = quote.clean(end.detail)
-    tail = f": {said}" if said else ""
+    tail = _quoted(end.detail)
     when = "" if guest.kernel_release else " before the agent said a word"
     if end.reason == "panic":
         return [Detail(Verdict.FAIL, "Panic", f"the kernel panicked{when}{tail}")]
@@ -103,8 +111,6 @@ def _excused(details: list[Detail]) -> list[Detail]:
 
 
 def _unmeasured(limits: Thresholds) -> list[Detail]:
-    from ktstr.checks.thresholds import UNMEASURED
-
     return [
         Detail(Verdict.INCONCLUSIVE, "Monitor", f"{name} was set but not evaluated: {UNMEASURED[name]}")
         for name in limits.unmeasured()
@@ -129,8 +135,8 @@ def _excused_by_wait(detail: Detail, least_ns: float | None, run: Run) -> Detail
 
 def _details(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, expected: Expected) -> list[Detail]:
     guest = record.guest
-    found = machine.evidence(expected.accel, guest.workers, record.end.kvm)
-    run = Run(limits, found, expected.stop_timeout_ns)
+    evidence = machine.evidence(expected.accel, guest.workers, record.end.kvm)
+    run = Run(limits, evidence, expected.stop_timeout_ns)
     causes = _end(record.end, guest, expected.accel)
     causes += lifecycle.judge_scheduler(guest, expected.scheduler, ended_well=not causes)
     causes = _late(causes, guest, run)
@@ -153,8 +159,8 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
     """
     error = machine_error(record)
     if error is not None:
-        return Judgement("error", (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
+        return Judgement(Outcome.ERROR, (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
     groups = gather(expected.works, record.guest.workers)
     details = sorted(_details(record, groups, limits, expected), key=lambda d: -d.verdict)
     verdict = fold([Verdict.PASS, *(d.verdict for d in details)])
-    return Judgement(verdict.word, tuple(details), scenario_stats(groups, record.guest.stimuli))
+    return Judgement(verdict.outcome, tuple(details), scenario_stats(groups, record.guest.stimuli))

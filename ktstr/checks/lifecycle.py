@@ -11,8 +11,9 @@ import re
 import signal
 
 from ktstr.checks import quote
-from ktstr.checks.verdict import Detail, Kind, Verdict
-from ktstr.record.cell import GuestRecord, SchedEvent
+from ktstr.checks.verdict import Detail, Verdict
+from ktstr.record.guest import GuestRecord, SchedEvent
+from ktstr.record.outcome import ReasonKind
 
 # kernel/sched/ext.c: what the watchdog's exit kind (SCX_EXIT_ERROR_STALL) is called.
 WATCHDOG = "runnable task stall"
@@ -50,16 +51,16 @@ def kernel_words(text: str) -> str:
 def stall_ns(guest: GuestRecord) -> float | None:
     """How much of the stall the watchdog told of can be beyond its timeout: a third. None when it told of none."""
     texts = (*(event.text for event in guest.sched_events if event.kind == "evicted"), guest.sched_kmsg)
-    found = [_STALL.search(text) for text in texts]
-    told = [int(m.group(1)) * 1_000_000_000 + int(m.group(2)) * 1_000_000 for m in found if m is not None]
-    return max(told) / 3 if told else None
+    matches = [match for text in texts if (match := _STALL.search(text)) is not None]
+    stalls = [int(match.group(1)) * 1_000_000_000 + int(match.group(2)) * 1_000_000 for match in matches]
+    return max(stalls) / 3 if stalls else None
 
 
 def _evicted(guest: GuestRecord, event: SchedEvent) -> str:
-    said = kernel_words(f"{event.text}\n{guest.sched_kmsg}")
+    reason = kernel_words(f"{event.text}\n{guest.sched_kmsg}")
     stalled = any(WATCHDOG in text for text in (event.text, guest.sched_kmsg, guest.sched_log))
     who = f"the kernel's watchdog evicted the scheduler ({WATCHDOG})" if stalled else "the kernel evicted the scheduler"
-    return f"{who}{f': {said}' if said else ''}{_last_words(guest)}"
+    return f"{who}{f': {reason}' if reason else ''}{_last_words(guest)}"
 
 
 def _died(guest: GuestRecord, event: SchedEvent, attached: bool) -> str:
@@ -83,27 +84,32 @@ def _detach_failed(guest: GuestRecord, event: SchedEvent) -> str:
     return f"the scheduler did not detach: {text or _errno_name(event.code)}{_last_words(guest)}"
 
 
-def _detached(guest: GuestRecord, event: SchedEvent) -> tuple[Kind, str] | None:
+def _failure(kind: ReasonKind, message: str) -> Detail:
+    return Detail(Verdict.FAIL, kind, message)
+
+
+def _detached(guest: GuestRecord, event: SchedEvent) -> Detail | None:
     """A detach is clean when the process ended at the SIGINT it was sent, by itself or of that signal."""
     text = quote.clean(event.text)
     crashed = event.code - SIGNALED in _FATAL
     if not text and not crashed:
         return None
     how = text or f"died of {_signal_name(event.code - SIGNALED)}"
-    return "DetachFailed", f"the scheduler detached, but not cleanly: it {how}{_last_words(guest)}"
+    return _failure("DetachFailed", f"the scheduler detached, but not cleanly: it {how}{_last_words(guest)}")
 
 
-def _event(guest: GuestRecord, event: SchedEvent, attached: bool) -> tuple[Kind, str] | None:
+def _event(guest: GuestRecord, event: SchedEvent, attached: bool) -> Detail | None:
+    """What one step says against the scheduler; None for a step that is as it should be."""
     if event.kind == "evicted":
-        return "Evicted", _evicted(guest, event)
+        return _failure("Evicted", _evicted(guest, event))
     if event.kind == "spawn_failed":
-        return "SchedulerDied", _spawn_failed(guest, event)
+        return _failure("SchedulerDied", _spawn_failed(guest, event))
     if event.kind == "attach_timeout":
-        return "NotAttached", _timeout(guest, event)
+        return _failure("NotAttached", _timeout(guest, event))
     if event.kind in ("exited", "signaled"):
-        return "SchedulerDied", _died(guest, event, attached)
+        return _failure("SchedulerDied", _died(guest, event, attached))
     if event.kind == "detach_failed":
-        return "DetachFailed", _detach_failed(guest, event)
+        return _failure("DetachFailed", _detach_failed(guest, event))
     return _detached(guest, event) if event.kind == "detached" else None
 
 
@@ -127,13 +133,13 @@ def judge_scheduler(guest: GuestRecord, scheduler: str | None, *, ended_well: bo
     """
     if scheduler is None:
         return []
-    found: list[Detail] = []
+    details: list[Detail] = []
     attached = ended = False
     for event in guest.sched_events:
         attached |= event.kind == "attached"
         if event.kind in _ENDS and ended:
             continue
         ended |= event.kind in _ENDS
-        if (told := _event(guest, event, attached)) is not None:
-            found.append(Detail(Verdict.FAIL, *told))
-    return found or _absent(guest, scheduler, ended_well)
+        if (detail := _event(guest, event, attached)) is not None:
+            details.append(detail)
+    return details or _absent(guest, scheduler, ended_well)

@@ -38,7 +38,8 @@ from dataclasses import dataclass
 
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS, Samples
-from ktstr.record.cell import KvmRun, WorkerReport
+from ktstr.record.guest import WorkerReport
+from ktstr.record.machine import KvmRun
 
 EMULATED = frozenset({"icount", "tcg"})
 NOISE_NS = 1 * MS
@@ -107,7 +108,7 @@ def _longest_wait(kvm: KvmRun) -> Wait | None:
     return Wait(cpu, waits[cpu], len(waits), kvm.cpu_budget)
 
 
-def _told(stall: Stall) -> str:
+def _left_unrun(stall: Stall) -> str:
     return f"the machine left vCPU {stall.cpu} unrun for up to {stall.ns / MS:.3f} ms"
 
 
@@ -129,7 +130,7 @@ def explains_gap(machine: Evidence, report: WorkerReport, limit_ns: float) -> st
         return f"the kernel charged {charged / MS:.3f} ms of it as CPU time: the machine did not run that vCPU"
     stall = machine.stall_beside(report)
     if stall is not None and report.max_gap_off_cpu_ns - stall.ns <= limit_ns:
-        return _told(stall)
+        return _left_unrun(stall)
     return explains_delay(machine, report.max_gap_off_cpu_ns - limit_ns)
 
 
@@ -140,7 +141,7 @@ def explains_wake(machine: Evidence, reports: Sequence[WorkerReport], samples: S
         return None
     stall = machine.stall_on(cpus_used(reports))
     if stall is not None and value - stall.ns <= limit_ns:
-        return _told(stall)
+        return _left_unrun(stall)
     each = _excess(samples, 99, limit_ns) / max(1, len(reports))
     return explains_delay(machine, max(value - limit_ns, each))
 
@@ -167,7 +168,7 @@ def explains_wake_cv(machine: Evidence, reports: Sequence[WorkerReport], samples
     if stall is not None:
         shortened = [v - stall.ns if v >= stall.ns else v for v in samples.values]
         if _holds(shortened, samples, limit):
-            return _told(stall)
+            return _left_unrun(stall)
     wait = machine.wait
     if wait is None or not _holds(_lowered(samples, wait.ns * len(reports)), samples, limit):
         return None
@@ -175,8 +176,8 @@ def explains_wake_cv(machine: Evidence, reports: Sequence[WorkerReport], samples
 
 
 def _holds(values: Sequence[float], samples: Samples, limit: float) -> bool:
-    found = formulas.cv(values, samples.weights)
-    return found is not None and found <= limit
+    cv = formulas.cv(values, samples.weights)
+    return cv is not None and cv <= limit
 
 
 def _lowered(samples: Samples, budget: float) -> list[float]:
@@ -196,12 +197,12 @@ def explains_spread(
     machine: Evidence, worst: WorkerReport, best: WorkerReport, spread_pct: float, limit_pct: float
 ) -> str | None:
     """Rules 3 and 7 for the workers with the most and the least off-CPU time."""
-    found = [s for s in (machine.stall_of(best), machine.stall_beside(worst)) if s is not None]
+    stalls = [s for s in (machine.stall_of(best), machine.stall_beside(worst)) if s is not None]
     wall = min(worst.wall_time_ns, best.wall_time_ns)
     if not wall:
         return None
-    if found and spread_pct - 100 * sum(s.ns for s in found) / wall <= limit_pct:
-        return "; ".join(dict.fromkeys(_told(s) for s in found))
+    if stalls and spread_pct - 100 * sum(s.ns for s in stalls) / wall <= limit_pct:
+        return "; ".join(dict.fromkeys(_left_unrun(s) for s in stalls))
     return explains_delay(machine, (spread_pct - limit_pct) / 100 * wall)
 
 
@@ -217,7 +218,7 @@ def explains_lost_report(machine: Evidence, timeout_ns: int) -> str | None:
     """Rules 5 and 7."""
     stall = machine.longest()
     if stall is not None and stall.ns >= timeout_ns:
-        return _told(stall)
+        return _left_unrun(stall)
     return explains_delay(machine, timeout_ns)
 
 

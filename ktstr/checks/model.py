@@ -11,13 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from ktstr.checks.formulas import Samples, pooled_wakes
-from ktstr.record.cell import WorkerReport
-
-# Work types whose body blocks and samples the time around the blocking call.
-SAMPLING_WORK = frozenset({"Bursty", "PipeIo", "FutexPingPong", "ForkExit"})
+from ktstr.record.guest import WorkerReport
+from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, WORK_TYPES
 
 
 @dataclass(frozen=True)
@@ -39,29 +36,6 @@ class WorkGroup:
     nice: int = 0
 
 
-class DeclaredWork(Protocol):
-    """What ``gather`` reads of a work entry, whoever made it."""
-
-    @property
-    def work_index(self) -> int: ...
-    @property
-    def cgroup(self) -> str: ...
-    @property
-    def work_type(self) -> str: ...
-    @property
-    def workers(self) -> int: ...
-    @property
-    def cpus(self) -> tuple[int, ...] | None: ...
-    @property
-    def params(self) -> tuple[int, ...]: ...
-    @property
-    def policy(self) -> str: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def nice(self) -> int: ...
-
-
 @dataclass(frozen=True)
 class Group:
     """Workers judged together: their declaration, their reports, and how many never reported."""
@@ -79,14 +53,14 @@ class Group:
 
     @property
     def samples_wakes(self) -> bool:
-        return self.work_type in SAMPLING_WORK
+        return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].samples_wakes
 
 
-def _alike(work: DeclaredWork) -> tuple[object, ...]:
+def _alike(work: WorkGroup) -> tuple[object, ...]:
     return (work.cgroup, work.work_type, work.params, work.policy, work.priority, work.nice)
 
 
-def gather(works: Iterable[DeclaredWork], reports: Iterable[WorkerReport]) -> tuple[Group, ...]:
+def gather(works: Iterable[WorkGroup], reports: Iterable[WorkerReport]) -> tuple[Group, ...]:
     """Group ``reports`` by the work entries they belong to, in declared order.
 
     A report whose ``work_index`` was never declared belongs to no group and is left out.
@@ -94,18 +68,18 @@ def gather(works: Iterable[DeclaredWork], reports: Iterable[WorkerReport]) -> tu
     by_index: dict[int, list[WorkerReport]] = {}
     for report in reports:
         by_index.setdefault(report.work_index, []).append(report)
-    alike: dict[tuple[object, ...], list[DeclaredWork]] = {}
+    alike: dict[tuple[object, ...], list[WorkGroup]] = {}
     for work in works:
         alike.setdefault(_alike(work), []).append(work)
     groups = []
     for entries in alike.values():
-        found = sorted((r for e in entries for r in by_index.get(e.work_index, ())), key=lambda r: r.index)
+        reported = sorted((r for e in entries for r in by_index.get(e.work_index, ())), key=lambda r: r.index)
         missing = sum(max(0, e.workers - len(by_index.get(e.work_index, ()))) for e in entries)
         first = entries[0]
-        groups.append(Group(first.cgroup, first.work_type, first.cpus, tuple(found), missing))
+        groups.append(Group(first.cgroup, first.work_type, first.cpus, tuple(reported), missing))
     return tuple(groups)
 
 
-def work_type_label(works: Iterable[DeclaredWork]) -> str:
+def work_type_label(works: Iterable[WorkGroup]) -> str:
     """The scenario's work types for the sidecar, in declared order: ``SpinWait`` or ``SpinWait+PipeIo``."""
-    return "+".join(dict.fromkeys(work.work_type for work in works)) or "SpinWait"
+    return "+".join(dict.fromkeys(work.work_type for work in works)) or DEFAULT_WORK_TYPE

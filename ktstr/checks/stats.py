@@ -1,109 +1,19 @@
-"""The statistics of a run that its sidecar carries: per group of workers, and for the whole scenario.
-
-Names and folds are those of the sidecar (docs: sidecar). A number nobody measured is None, or an
-absent key of ``ext_metrics``; 0 always means that 0 was measured. ms and us are of guest time.
-"""
+"""The statistics of a run that its sidecar carries (``record.statistics``), from its groups of workers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS
 from ktstr.checks.model import Group
-from ktstr.record.cell import Stimulus, WorkerReport
+from ktstr.record.guest import Stimulus, WorkerReport
+from ktstr.record.statistics import CgroupStats, Phase, PhaseCgroup, ScenarioStats
 
 TAIL_RATIO_MIN_ITERATIONS = 100
 PHASE_SAMPLES_CAP = 1000  # the record keeps them all; a phase keeps their distribution
 US = 1000
-
-
-@dataclass(frozen=True)
-class CgroupStats:
-    """One group of workers that are judged together; a cgroup may have several."""
-
-    cgroup_name: str
-    cpus_used: tuple[int, ...]
-    num_workers: int
-    num_cpus: int
-    avg_off_cpu_pct: float | None
-    min_off_cpu_pct: float | None
-    max_off_cpu_pct: float | None
-    spread: float | None
-    max_gap_ms: int | None
-    max_gap_cpu: int | None
-    total_migrations: int
-    migration_ratio: float | None
-    p99_wake_latency_us: float | None
-    median_wake_latency_us: float | None
-    wake_latency_cv: float | None
-    total_iterations: int
-    total_cpu_time_ns: int | None
-    mean_run_delay_us: float | None
-    worst_run_delay_us: float | None
-    page_locality: float | None = None
-    cross_node_migration_ratio: float | None = None
-    ext_metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def wake_latency_tail_ratio(self) -> float | None:
-        """p99 over median; None without samples or with a median of 0."""
-        if not self.p99_wake_latency_us or not self.median_wake_latency_us:
-            return None
-        return self.p99_wake_latency_us / self.median_wake_latency_us
-
-
-@dataclass(frozen=True)
-class PhaseCgroup:
-    """The raw components of one cgroup in one phase, mergeable with those of other runs."""
-
-    num_workers: int
-    cpus_used: tuple[int, ...]
-    wake_latencies_ns: tuple[int, ...]
-    wake_sample_total: int
-    run_delays_ns: tuple[int, ...]
-    off_cpu_pcts: tuple[float, ...]
-    total_migrations: int
-    total_iterations: int
-    total_cpu_time_ns: int | None
-    numa_pages_local: int | None
-    numa_pages_total: int | None
-    cross_node_migrated: int | None
-    max_gap_ms: int | None
-    max_gap_cpu: int | None
-    stripped: bool
-    metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A step of the scenario: ``[start_ms, end_ms]`` since its start. ``sample_count`` counts monitor samples."""
-
-    step_index: int
-    label: str
-    start_ms: int
-    end_ms: int
-    sample_count: int
-    metrics: dict[str, float]
-    per_cgroup: dict[str, PhaseCgroup]
-
-
-@dataclass(frozen=True)
-class ScenarioStats:
-    """The whole scenario. Totals are sums over groups, worsts the worst group's."""
-
-    cgroups: tuple[CgroupStats, ...] = ()
-    total_workers: int = 0
-    total_cpus: int = 0
-    total_migrations: int = 0
-    total_iterations: int = 0
-    worst_spread: float | None = None
-    worst_gap_ms: int | None = None
-    worst_gap_cpu: int | None = None
-    worst_migration_ratio: float | None = None
-    ext_metrics: dict[str, float] = field(default_factory=dict)
-    phases: tuple[Phase, ...] = ()
 
 
 def _us(ns: float | None) -> float | None:
@@ -159,6 +69,9 @@ def cgroup_stats(group: Group) -> CgroupStats:
         total_cpu_time_ns=_cpu_time(reports),
         mean_run_delay_us=_us(_ratio(sum(delays), len(delays))),
         worst_run_delay_us=_us(max(delays, default=None)),
+        page_locality=None,
+        cross_node_migration_ratio=None,
+        ext_metrics={},
     )
 
 
@@ -191,7 +104,7 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
     iterations = sum(c.total_iterations for c in cgroups)
     tails = [ratio for c in cgroups if (ratio := c.wake_latency_tail_ratio) is not None]
     per_worker = [c.total_iterations / c.num_workers for c in cgroups if c.num_workers]
-    found: dict[str, float | None] = {
+    metrics: dict[str, float | None] = {
         "worst_p99_wake_latency_us": _us(formulas.nearest_rank(samples, 99)),
         "worst_median_wake_latency_us": _us(formulas.nearest_rank(samples, 50)),
         "worst_wake_latency_cv": formulas.cv(samples.values, samples.weights),
@@ -202,8 +115,8 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
         **_pooled_efficiency(cgroups),
     }
     for phase in phases:
-        found |= phase.metrics
-    return {name: value for name, value in sorted(found.items()) if value is not None}
+        metrics |= phase.metrics
+    return {name: value for name, value in sorted(metrics.items()) if value is not None}
 
 
 def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
@@ -229,23 +142,30 @@ def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
     )
 
 
-def step_window(stimuli: Sequence[Stimulus]) -> tuple[Stimulus, Stimulus] | None:
+@dataclass(frozen=True)
+class Step:
+    """A step of a scenario, from the stimulus that began it to the one that ended it."""
+
+    begin: Stimulus
+    end: Stimulus
+
+
+def only_step(stimuli: Sequence[Stimulus]) -> Step | None:
     """The only step of a scenario: from its one Release to its one StopWorkers; None for any other shape."""
     releases = [s for s in stimuli if s.op == "Release"]
     stops = [s for s in stimuli if s.op == "StopWorkers"]
     if len(releases) != 1 or len(stops) != 1 or stops[0].at_ns < releases[0].at_ns:
         return None
-    return releases[0], stops[0]
+    return Step(releases[0], stops[0])
 
 
 def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase, ...]:
     """One bucket, ``Step[0]``, when the scenario has exactly one step that both began and ended."""
-    window = step_window(stimuli)
-    if window is None:
+    step = only_step(stimuli)
+    if step is None:
         return ()
-    begin, end = window
-    seconds = (end.at_ns - begin.at_ns) / NS
-    iterations = end.total_iterations - begin.total_iterations
+    seconds = (step.end.at_ns - step.begin.at_ns) / NS
+    iterations = step.end.total_iterations - step.begin.total_iterations
     metrics: dict[str, float] = {"total_phase_duration_sec": seconds}
     if iterations >= 0:
         metrics["total_phase_iterations"] = iterations
@@ -255,7 +175,16 @@ def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase,
     for group in groups:
         by_cgroup.setdefault(group.cgroup, []).append(group)
     per_cgroup = {name: _phase_cgroup(members) for name, members in sorted(by_cgroup.items())}
-    return (Phase(1, "Step[0]", begin.at_ns // MS, end.at_ns // MS, 0, metrics, per_cgroup),)
+    phase = Phase(
+        step_index=1,
+        label="Step[0]",
+        start_ms=step.begin.at_ns // MS,
+        end_ms=step.end.at_ns // MS,
+        sample_count=0,
+        metrics=metrics,
+        per_cgroup=per_cgroup,
+    )
+    return (phase,)
 
 
 def scenario_stats(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> ScenarioStats:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+
+from ktstr.record.outcome import Outcome, ReasonKind, ReasonVerdict
 
 
 class Verdict(enum.IntEnum):
@@ -21,25 +22,22 @@ class Verdict(enum.IntEnum):
     FAIL = 3
 
     @property
-    def word(self) -> OutcomeWord:
-        """The verdict as sidecars, JSON output and tables spell it."""
+    def word(self) -> ReasonVerdict:
+        """The verdict as sidecars spell it."""
         return _WORDS[self]
 
+    @property
+    def outcome(self) -> Outcome:
+        """What a cell with this verdict came to."""
+        return Outcome(self.word)
 
-OutcomeWord: TypeAlias = Literal["pass", "fail", "inconclusive", "skip", "error"]
-_WORDS: dict[Verdict, OutcomeWord] = {
+
+_WORDS: dict[Verdict, ReasonVerdict] = {
     Verdict.SKIP: "skip",
     Verdict.PASS: "pass",
     Verdict.INCONCLUSIVE: "inconclusive",
     Verdict.FAIL: "fail",
 }
-
-Kind: TypeAlias = Literal[
-    "Starved", "Stuck", "Unfair", "Isolation", "Benchmark", "Migration", "PageLocality", "CrossNodeMigration",
-    "SlowTier", "Monitor", "SchedulerDied", "Skip", "Other",
-    # Ours, beside the reference's 13:
-    "NotAttached", "Evicted", "DetachFailed", "Panic", "Deadline", "Setup", "Machine",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Detail:
     """One reason. ``worker`` is the worker's index; ``value`` and ``limit`` are in the unit the message names."""
 
     verdict: Verdict
-    kind: Kind
+    kind: ReasonKind
     message: str
     cgroup: str | None = None
     worker: int | None = None

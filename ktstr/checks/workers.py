@@ -16,8 +16,9 @@ from ktstr.checks.formulas import MS, NS
 from ktstr.checks.machine import Evidence
 from ktstr.checks.model import Group
 from ktstr.checks.thresholds import Thresholds
-from ktstr.checks.verdict import Detail, Kind, Verdict
-from ktstr.record.cell import WorkerReport
+from ktstr.checks.verdict import Detail, Verdict
+from ktstr.record.guest import WorkerReport
+from ktstr.record.outcome import ReasonKind
 
 STOP_TIMEOUT_NS = 5 * NS
 
@@ -35,15 +36,27 @@ def _who(group: Group, report: WorkerReport) -> str:
     return f"cgroup {group.cgroup}: worker {report.index} (tid {report.tid}, {group.work_type})"
 
 
-def _breach(
-    kind: Kind, what: str, excuse: str | None, group: Group, worker: int | None, value: float, limit: float | None
+@dataclass(frozen=True)
+class _Breach:
+    """A limit that did not hold in a group; ``worker``: whose number it is, None for a number of the group's."""
+
+    kind: ReasonKind
+    group: Group
+    what: str
+    value: float
+    limit: float
+    worker: int | None = None
+
+    def judged(self, excuse: str | None) -> Detail:
+        """Fail, or Inconclusive with the sentence that excuses the scheduler."""
+        verdict = Verdict.FAIL if excuse is None else Verdict.INCONCLUSIVE
+        message = self.what if excuse is None else f"{self.what}; {excuse}"
+        return Detail(verdict, self.kind, message, self.group.cgroup, self.worker, self.value, self.limit)
+
+
+def _unknown(
+    kind: ReasonKind, group: Group, what: str, limit: float | None = None, worker: int | None = None
 ) -> Detail:
-    """A limit that did not hold: Fail, or Inconclusive with the sentence that excuses the scheduler."""
-    verdict = Verdict.FAIL if excuse is None else Verdict.INCONCLUSIVE
-    return Detail(verdict, kind, what if excuse is None else f"{what}; {excuse}", group.cgroup, worker, value, limit)
-
-
-def _unknown(kind: Kind, group: Group, what: str, limit: float | None = None, worker: int | None = None) -> Detail:
     message = f"cgroup {group.cgroup} ({group.work_type}): {what}"
     return Detail(Verdict.INCONCLUSIVE, kind, message, group.cgroup, worker, None, limit)
 
@@ -52,12 +65,12 @@ def starvation(group: Group, run: Run) -> list[Detail]:
     """Every worker did some work and lived to report it."""
     if not run.limits.on("not_starved"):
         return []
-    found = [d for report in group.reports if (d := _starved(group, report, run)) is not None]
+    details = [d for report in group.reports if (d := _starved(group, report, run)) is not None]
     if group.missing:
         what = f"cgroup {group.cgroup} ({group.work_type}): {group.missing} worker(s) never reported, expected 0"
         excuse = machine.explains_lost_report(run.machine, run.stop_timeout_ns)
-        found.append(_breach("Starved", what, excuse, group, None, group.missing, 0))
-    return found
+        details.append(_Breach("Starved", group, what, group.missing, 0).judged(excuse))
+    return details
 
 
 def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
@@ -65,14 +78,14 @@ def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
         how = report.exit_info or "no reason given"
         what = f"{_who(group, report)} did not end by itself ({how}); last seen at {report.work_units} work units"
         excuse = machine.explains_lost_report(run.machine, run.stop_timeout_ns)
-        return _breach("Starved", what, excuse, group, report.index, report.work_units, 0)
+        return _Breach("Starved", group, what, report.work_units, 0, report.index).judged(excuse)
     if report.work_units:
         return None
     what = (
         f"{_who(group, report)} starved: 0 work units in {report.wall_time_ns / NS:.3f} s"
         f" with {report.cpu_time_ns / MS:.3f} ms of CPU time, limit: more than 0"
     )
-    return _breach("Starved", what, machine.explains_no_work(run.machine, report), group, report.index, 0, 0)
+    return _Breach("Starved", group, what, 0, 0, report.index).judged(machine.explains_no_work(run.machine, report))
 
 
 def spread(group: Group, run: Run) -> list[Detail]:
@@ -93,7 +106,7 @@ def spread(group: Group, run: Run) -> list[Detail]:
         f" {least:.2f} %: spread {value:.2f} % > limit {limit:g} %"
     )
     excuse = machine.explains_spread(run.machine, worst, best, value, limit)
-    return [_breach("Unfair", what, excuse, group, worst.index, value, limit)]
+    return [_Breach("Unfair", group, what, value, limit, worst.index).judged(excuse)]
 
 
 def gap(group: Group, run: Run) -> list[Detail]:
@@ -101,7 +114,7 @@ def gap(group: Group, run: Run) -> list[Detail]:
     limit = run.limits.limit("max_gap_ms")
     if limit is None:
         return []
-    found = []
+    details = []
     for report in group.reports:
         value = report.max_gap_ns / MS
         if value > limit:
@@ -109,8 +122,8 @@ def gap(group: Group, run: Run) -> list[Detail]:
             off = f"{report.max_gap_off_cpu_ns / MS:.3f} ms of it off CPU"
             what = f"{_who(group, report)} stuck {at}: gap {value:.3f} ms > limit {limit:g} ms, {off}"
             excuse = machine.explains_gap(run.machine, report, limit * MS)
-            found.append(_breach("Stuck", what, excuse, group, report.index, value, limit))
-    return found
+            details.append(_Breach("Stuck", group, what, value, limit, report.index).judged(excuse))
+    return details
 
 
 def isolation(group: Group, run: Run) -> list[Detail]:
@@ -118,17 +131,17 @@ def isolation(group: Group, run: Run) -> list[Detail]:
     if not run.limits.on("isolation") or group.cpus is None:
         return []
     allowed = frozenset(group.cpus)
-    found = []
+    details = []
     for report in group.reports:
         outside = sorted(set(report.cpus_used) - allowed)
         if outside:
             cpuset = cpulist.render(group.cpus)
             what = f"{_who(group, report)} ran on CPU {cpulist.render(outside)}, limit: cpuset {cpuset}"
-            found.append(_breach("Isolation", what, None, group, report.index, len(outside), 0))
+            details.append(_Breach("Isolation", group, what, len(outside), 0, report.index).judged(None))
         elif not report.cpus_used:
             what = f"isolation unknown: worker {report.index} (tid {report.tid}) recorded no CPU"
-            found.append(_unknown("Isolation", group, what, worker=report.index))
-    return found
+            details.append(_unknown("Isolation", group, what, worker=report.index))
+    return details
 
 
 def throughput_cv(group: Group, run: Run) -> list[Detail]:
@@ -147,7 +160,9 @@ def throughput_cv(group: Group, run: Run) -> list[Detail]:
         f"{_who(group, worst)} was slowest at {formulas.work_rate(worst) or 0.0:.1f} work units/CPU s:"
         f" throughput CV {value:.4f} > limit {limit:g}"
     )
-    return [_breach("Benchmark", what, machine.explains_slow_work(run.machine), group, worst.index, value, limit)]
+    return [
+        _Breach("Benchmark", group, what, value, limit, worst.index).judged(machine.explains_slow_work(run.machine))
+    ]
 
 
 def work_rate(group: Group, run: Run) -> list[Detail]:
@@ -164,7 +179,7 @@ def _work_rate(group: Group, run: Run, report: WorkerReport, floor: float) -> De
     if rate >= floor:
         return None
     what = f"{_who(group, report)}: {rate:.1f} work units/CPU s < limit {floor:g}"
-    return _breach("Benchmark", what, machine.explains_slow_work(run.machine), group, report.index, rate, floor)
+    return _Breach("Benchmark", group, what, rate, floor, report.index).judged(machine.explains_slow_work(run.machine))
 
 
 def iteration_rate(group: Group, run: Run) -> list[Detail]:
@@ -184,7 +199,7 @@ def _iteration_rate(group: Group, run: Run, report: WorkerReport, floor: float) 
         return None
     what = f"{_who(group, report)}: {rate:.1f} iterations/s < limit {floor:g}"
     excuse = machine.explains_slow_iterations(run.machine, report, floor)
-    return _breach("Benchmark", what, excuse, group, report.index, rate, floor)
+    return _Breach("Benchmark", group, what, rate, floor, report.index).judged(excuse)
 
 
 def _slowest_waker(group: Group) -> WorkerReport:
@@ -207,7 +222,7 @@ def wake_p99(group: Group, run: Run) -> list[Detail]:
         f" group p99 wake latency {value} ns > limit {limit:g} ns"
     )
     excuse = machine.explains_wake(run.machine, group.reports, group.wakes, limit)
-    return [_breach("Benchmark", what, excuse, group, worst.index, value, limit)]
+    return [_Breach("Benchmark", group, what, value, limit, worst.index).judged(excuse)]
 
 
 def wake_cv(group: Group, run: Run) -> list[Detail]:
@@ -227,7 +242,7 @@ def wake_cv(group: Group, run: Run) -> list[Detail]:
         f" group wake latency CV {value:.4f} > limit {limit:g}"
     )
     excuse = machine.explains_wake_cv(run.machine, group.reports, samples, limit)
-    return [_breach("Benchmark", what, excuse, group, worst.index, value, limit)]
+    return [_Breach("Benchmark", group, what, value, limit, worst.index).judged(excuse)]
 
 
 def migration_ratio(group: Group, run: Run) -> list[Detail]:
@@ -247,7 +262,7 @@ def migration_ratio(group: Group, run: Run) -> list[Detail]:
         f"{_who(group, worst)} moved most, {worst.migration_count} times:"
         f" group migration ratio {value:.6f} ({moves}/{iterations}) > limit {limit:g}"
     )
-    return [_breach("Migration", what, None, group, worst.index, value, limit)]
+    return [_Breach("Migration", group, what, value, limit, worst.index).judged(None)]
 
 
 CHECKS: tuple[Callable[[Group, Run], list[Detail]], ...] = (
@@ -258,13 +273,13 @@ CHECKS: tuple[Callable[[Group, Run], list[Detail]], ...] = (
 def judge_workers(groups: Iterable[Group], run: Run) -> list[Detail]:
     """Every check on every group, in declared order; a wake gate no group can answer is Inconclusive."""
     listed = list(groups)
-    found = [detail for group in listed for check in CHECKS for detail in check(group, run)]
+    details = [detail for group in listed for check in CHECKS for detail in check(group, run)]
     if not run.limits.on("not_starved"):
         silent = [group for group in listed if not group.reports]
-        found += [_unknown("Other", g, "no worker reported, so nothing could be judged") for g in silent]
+        details += [_unknown("Other", g, "no worker reported, so nothing could be judged") for g in silent]
     if not any(group.samples_wakes for group in listed):
         for name in ("max_p99_wake_latency_ns", "max_wake_latency_cv"):
             if (limit := run.limits.limit(name)) is not None:
                 what = f"{name}: none of the workers' types waits to be woken, so there is nothing to judge"
-                found.append(Detail(Verdict.INCONCLUSIVE, "Benchmark", what, limit=limit))
-    return found
+                details.append(Detail(Verdict.INCONCLUSIVE, "Benchmark", what, limit=limit))
+    return details

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from ktstr.cpulist import MAX_CPUS
-from ktstr.scenarios.program import SchedPolicy, WorkType
+from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIES, WORK_TYPES, S, WorkParam
 
 Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
@@ -32,7 +32,6 @@ class Field:
 
 Table: TypeAlias = dict[str, Field]
 
-US, MS, S = 1_000, 1_000_000, 1_000_000_000
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?(ns|us|ms|s|m)"
 LABEL_PATTERN = r"[1-9][0-9]{0,3}n[1-9][0-9]{0,3}l[1-9][0-9]{0,3}c[1-9][0-9]{0,3}t"
@@ -40,11 +39,7 @@ SEEDS_PATTERN = r"[0-9]{1,20}(\.\.[0-9]{1,20})?"
 SYSCTL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}"
 WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"
 
-WORK_TYPES: tuple[WorkType, ...] = get_args(WorkType)
-POLICIES: tuple[SchedPolicy, ...] = get_args(SchedPolicy)
-RENAMED_WORK_TYPES: dict[str, str] = {"CpuSpin": "SpinWait"}
 MAX_CGROUPS, MAX_WORKERS = 256, 4096  # of one test: what the agent takes
-GROUP_SIZE: dict[str, int] = {"PipeIo": 2, "FutexPingPong": 2}
 
 # Kernel arguments that ktstr itself sets, or that would take its console or its init away.
 RESERVED_KARGS = frozenset(
@@ -66,28 +61,11 @@ RESERVED_KARGS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Param:
-    """A number a work type takes: its key in ktstr.yaml, its name in ``Work.params``, its default."""
+def _param_field(work_type: str, param: WorkParam) -> Field:
+    default = f"{param.default // MS}ms" if param.unit == "ns" else param.default
+    kind: Kind = "duration" if param.unit == "ns" else "int"
+    return Field(kind, f"{work_type}: {param.about} ({default})", param.low, param.high)
 
-    key: str
-    name: str
-    default: int
-    field: Field
-
-
-WORK_PARAMS: dict[str, tuple[Param, ...]] = {
-    "Bursty": (
-        Param("burst", "burst_ns", 50 * MS, Field("duration", "Bursty: length of a burst (50ms)", US, 3600 * S)),
-        Param("sleep", "sleep_ns", 100 * MS, Field("duration", "Bursty: sleep between bursts (100ms)", US, 3600 * S)),
-    ),
-    "PipeIo": (
-        Param("burst_iters", "burst_iters", 1024, Field("int", "PipeIo: spins before each exchange (1024)", 0, 2**31)),
-    ),
-    "FutexPingPong": (
-        Param("spin_iters", "spin_iters", 1024, Field("int", "FutexPingPong: spins before each wake (1024)", 0, 2**31)),
-    ),
-}
 
 CHECKS: Table = {
     "not_starved": Field("bool", "no worker without work; turns on the spread and gap checks (true)"),
@@ -122,13 +100,13 @@ CONSTRAINTS: Table = {
 }
 
 WORK: Table = {
-    "work": Field("choice", "what each worker does (SpinWait)", choices=WORK_TYPES),
+    "work": Field("choice", f"what each worker does ({DEFAULT_WORK_TYPE})", choices=tuple(WORK_TYPES)),
     "workers": Field("int", "how many worker processes (2)", 1, 1024),
-    "policy": Field("choice", "scheduling policy (normal)", choices=POLICIES),
-    "priority": Field("int", "real-time priority, for fifo and rr (1); 99 is the agent's own", 1, 98),
+    "policy": Field("choice", "scheduling policy (normal)", choices=tuple(POLICIES)),
+    "priority": Field("int", "real-time priority, for fifo and rr (1); 99 is the agent's own", 1, MAX_PRIORITY),
     "nice": Field("int", "nice value, for normal and batch (0)", -20, 19),
     "affinity": Field("cpu_list", "CPUs the workers pin themselves to, such as 0-3 or [0-3, 5]"),
-    **{param.key: param.field for params in WORK_PARAMS.values() for param in params},
+    **{p.key: _param_field(name, p) for name, facts in WORK_TYPES.items() for p in facts.params},
 }
 
 CGROUP: Table = {
@@ -153,10 +131,15 @@ TEST: Table = {
     "demo": Field("bool", "runs only when it is named (false)"),
 }
 
-SCHEDULER: Table = {
+# A scheduler has exactly one of these; ``load`` makes its kind of it.
+SCHEDULER_KINDS: Table = {
     "builtin": Field("choice", "a scheduler of the kernel itself", choices=("eevdf",)),
     "path": Field("spec", "a scheduler binary; relative to this file"),
     "source": Field("spec", "a folder that is built with make; relative to this file"),
+}
+
+SCHEDULER: Table = {
+    **SCHEDULER_KINDS,
     "args": Field("texts", "the scheduler's arguments"),
     "checks": Field("node", "thresholds for every test under this scheduler", shape="checks"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),

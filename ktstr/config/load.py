@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ktstr.config import fields, yaml_lines
-from ktstr.config.model import Config, KernelDecl, Matrix, SchedulerDecl, TestDecl
+from ktstr.config.model import (
+    Binary,
+    Builtin,
+    Config,
+    KernelDecl,
+    Matrix,
+    SchedulerDecl,
+    SchedulerKind,
+    Source,
+    TestDecl,
+)
 from ktstr.config.problems import Problem, error
 from ktstr.config.select import DEFAULT_SCHEDULER, match
 from ktstr.config.testdecl import read_checks, read_test
@@ -18,6 +28,13 @@ from ktstr.config.yaml_lines import Node
 from ktstr.errors import HostError, InputError
 
 T = TypeVar("T")
+_EEVDF = Builtin("eevdf")
+# From the value of a key in fields.SCHEDULER_KINDS and the folder of ktstr.yaml.
+_KINDS: dict[str, Callable[[str, Path], SchedulerKind]] = {
+    "builtin": lambda name, base: Builtin(name),
+    "path": lambda text, base: Binary(_path(text, base)),
+    "source": lambda text, base: Source(_path(text, base)),
+}
 _POINT_NAMES = {"test": "tests", "preset": "presets", "kernel": "kernels", "scheduler": "schedulers"}
 
 
@@ -81,7 +98,7 @@ def _typed(root: Node, path: Path) -> Config:
     base = path.absolute().parent
     kernels = _each(r, top, "kernels", lambda n, name, at: _kernel(r, n, name, at, base))
     schedulers = _each(r, top, "schedulers", lambda n, name, at: _scheduler(r, n, name, at, base))
-    schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, builtin="eevdf"))
+    schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, _EEVDF))
     presets = {name: Topology.parse(label) for name, label in PRESETS.items()}
     presets.update(_each(r, top, "presets", lambda n, name, at: _preset(r, n, name, at)))
     tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at))
@@ -133,8 +150,9 @@ def _spec(spec: str, base: Path) -> str:
     return str(Path(spec).expanduser()) if spec.startswith("~/") else spec
 
 
-def _path(text: str | None, base: Path) -> Path | None:
-    return None if text is None else Path(os.path.normpath(base / Path(text).expanduser()))
+def _path(text: str, base: Path) -> Path:
+    home = os.path.expanduser(text)  # noqa: PTH111  (Path.expanduser raises for a user that is unknown)
+    return Path(os.path.normpath(base / home))
 
 
 def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> SchedulerDecl | None:
@@ -142,30 +160,35 @@ def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> Sched
         r.wrong(node, path, "a mapping with path or source")
         return None
     values = r.table(node, path, fields.SCHEDULER)
-    builtin = _which(r, node, name, path)
+    key = _kind_key(r, node, name, path)
+    if name == DEFAULT_SCHEDULER:
+        values["builtin"] = _EEVDF.name
+    if key == "builtin" and "args" in values:
+        r.wrong_key(node, "args", f"{path}.args", f"no arguments for {_EEVDF.name}, which runs no binary")
     checks = read_checks(r, values.get("checks"), f"{path}.checks")
-    if builtin is not None and "args" in values:
-        r.wrong_key(node, "args", f"{path}.args", f"no arguments for {builtin}, which runs no binary")
-    more: dict[str, Any] = {key: values[key] for key in ("args", "sysctls", "kargs") if key in values}
+    if key is None or key not in values:
+        return None
+    more: dict[str, Any] = {option: values[option] for option in ("args", "sysctls", "kargs") if option in values}
     if "attach_timeout" in values:
         more["attach_timeout_ns"] = values["attach_timeout"]
-    where = r.where(node)
-    binary, source = _path(values.get("path"), base), _path(values.get("source"), base)
-    return SchedulerDecl(name, builtin, binary, source, checks=checks, where=where, **more)
+    return SchedulerDecl(name, _KINDS[key](values[key], base), checks=checks, where=r.where(node), **more)
 
 
-def _which(r: Reader, node: Node, name: str, path: str) -> str | None:
-    """The builtin a scheduler is, if it is one; checks that exactly one kind is declared."""
+def _kind_key(r: Reader, node: Node, name: str, path: str) -> str | None:
+    """The key of the scheduler's kind; None, with the problem recorded, unless exactly one is declared."""
     entries = node.value if isinstance(node.value, dict) else {}
-    kinds = [key for key in ("builtin", "path", "source") if key in entries]
+    declared = [key for key in fields.SCHEDULER_KINDS if key in entries]
     if name == DEFAULT_SCHEDULER:
-        for key in kinds:
+        for key in declared:
             if key != "builtin":
                 r.wrong_key(node, key, f"{path}.{key}", "another name: eevdf is the kernel's own scheduler")
-        return "eevdf"
-    if len(kinds) != 1:
-        r.wrong(node, path, "exactly one of builtin, path and source", what=" and ".join(kinds) or "none")
-    return "eevdf" if "builtin" in entries else None
+        return "builtin"
+    if len(declared) != 1:
+        *others, last = fields.SCHEDULER_KINDS
+        expected = f"exactly one of {', '.join(others)} and {last}"
+        r.wrong(node, path, expected, what=" and ".join(declared) or "none")
+        return None
+    return declared[0]
 
 
 def _preset(r: Reader, node: Node, name: str, path: str) -> Topology | None:

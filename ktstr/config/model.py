@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ktstr.config.topology import Topology
+from ktstr.record.vocabulary import DEFAULT_WORK_TYPE
 
 CpusetKind: TypeAlias = Literal["llc", "numa", "range", "disjoint", "overlap", "exact"]
 CheckValue: TypeAlias = bool | int | float
@@ -32,7 +33,7 @@ class Work:
     ``affinity``: the CPUs every worker pins itself to; empty for none.
     """
 
-    work_type: str = "SpinWait"
+    work_type: str = DEFAULT_WORK_TYPE
     workers: int = 2
     params: tuple[tuple[str, int], ...] = ()
     policy: str = "normal"
@@ -67,13 +68,35 @@ class KernelDecl:
 
 
 @dataclass(frozen=True)
-class SchedulerDecl:
-    """``builtin`` "eevdf" runs no binary; ``path`` is any binary; ``source`` a folder the graph builds."""
+class Builtin:
+    """``builtin:`` a scheduler of the kernel itself, such as "eevdf"; it runs no program."""
 
     name: str
-    builtin: str | None = None
-    path: Path | None = None
-    source: Path | None = None
+
+
+@dataclass(frozen=True)
+class Binary:
+    """``path:`` a program that is there, made by somebody else."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """``source:`` a folder of C and BPF sources, from which a program is built for each kernel."""
+
+    folder: Path
+
+
+SchedulerKind: TypeAlias = Builtin | Binary | Source
+
+
+@dataclass(frozen=True)
+class SchedulerDecl:
+    """A declared scheduler. ``kind`` says where its program comes from."""
+
+    name: str
+    kind: SchedulerKind
     args: tuple[str, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     kargs: tuple[str, ...] = ()

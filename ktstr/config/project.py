@@ -36,6 +36,15 @@ class Project:
         return self.runs_root / ".cells"
 
     @property
+    def unstored(self) -> Path:
+        """Kernels of trees with uncommitted changes: no cache keeps them."""
+        return self.runs_root / ".unstored"
+
+    @property
+    def locks(self) -> Path:
+        return self.runs_root / ".locks"
+
+    @property
     def state(self) -> Path:
         return self.runs_root / ".state"
 

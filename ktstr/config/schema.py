@@ -13,6 +13,7 @@ from typing import Any
 from ktstr.config import fields
 from ktstr.config.fields import Field, Table
 from ktstr.cpulist import CPU_LIST_PATTERN
+from ktstr.record.vocabulary import WORK_TYPES
 
 Schema = dict[str, Any]
 
@@ -112,8 +113,8 @@ def _params_of_their_types() -> list[Schema]:
     """A parameter is allowed only beside its own work type."""
     return [
         {"if": {"required": [param.key]}, "then": {"required": ["work"], "properties": {"work": {"const": work}}}}
-        for work, params in fields.WORK_PARAMS.items()
-        for param in params
+        for work, facts in WORK_TYPES.items()
+        for param in facts.params
     ]
 
 
@@ -122,13 +123,13 @@ def _works_alone() -> Schema:
 
 
 def _scheduler() -> Schema:
-    kinds: list[Schema] = [{"required": [key]} for key in ("builtin", "path", "source")]
+    kinds: list[Schema] = [{"required": [key]} for key in fields.SCHEDULER_KINDS]
     return {**_object(fields.SCHEDULER), "oneOf": kinds}
 
 
 def _schedulers() -> Schema:
     eevdf = {**_object(fields.SCHEDULER), "properties": dict(_object(fields.SCHEDULER)["properties"])}
-    eevdf["properties"].update(path=False, source=False)
+    eevdf["properties"].update({key: False for key in fields.SCHEDULER_KINDS if key != "builtin"})
     return {**_named(_ref("scheduler")), "properties": {"eevdf": eevdf}}
 
 

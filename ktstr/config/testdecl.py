@@ -11,6 +11,7 @@ from ktstr.config.model import Cgroup, CheckValue, Cpuset, CpusetKind, TestDecl,
 from ktstr.config.problems import nearest_of
 from ktstr.config.typed import BAD, Reader, read
 from ktstr.config.yaml_lines import Node
+from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, POLICIES, WORK_TYPES
 
 _INDEX = Field("int", "an index")
 _PARTS = Field("int", "a number of parts", 1)
@@ -99,16 +100,16 @@ def _works(r: Reader, node: Node, values: dict[str, Any], path: str) -> tuple[Wo
 
 
 def _work(r: Reader, node: Node, values: dict[str, Any], path: str) -> Work:
-    work_type = values.get("work", "SpinWait")
+    work_type = values.get("work", DEFAULT_WORK_TYPE)
     workers = values.get("workers", 2)
     policy = values.get("policy", "normal")
     _check_params(r, node, values, work_type, path)
     _check_policy(r, node, policy, path)
-    group = fields.GROUP_SIZE.get(work_type, 1)
-    if workers % group:
-        r.wrong(_at(node, "workers"), f"{path}.workers", f"a multiple of {group} for {work_type}")
-    params = tuple((p.name, values.get(p.key, p.default)) for p in fields.WORK_PARAMS.get(work_type, ()))
-    priority = values.get("priority", 1 if policy in ("fifo", "rr") else 0)
+    facts = WORK_TYPES[work_type]
+    if workers % facts.group_size:
+        r.wrong(_at(node, "workers"), f"{path}.workers", f"a multiple of {facts.group_size} for {work_type}")
+    params = tuple((p.name, values.get(p.key, p.default)) for p in facts.params)
+    priority = values.get("priority", 1 if POLICIES[policy].has_priority else 0)
     where = f"{r.where(node)} {path}"
     nice, affinity = values.get("nice", 0), values.get("affinity", ())
     return Work(work_type, workers, params, policy, priority, nice, affinity, where)
@@ -119,21 +120,21 @@ def _at(node: Node, key: str) -> Node:
 
 
 def _check_params(r: Reader, node: Node, values: dict[str, Any], work_type: str, path: str) -> None:
-    for owner, params in fields.WORK_PARAMS.items():
-        for param in params:
+    own = [param.key for param in WORK_TYPES[work_type].params]
+    for owner, facts in WORK_TYPES.items():
+        for param in facts.params:
             if param.key in values and owner != work_type:
-                own = [p.key for p in fields.WORK_PARAMS.get(work_type, ())]
                 expected = f"a parameter of {work_type} ({', '.join(own) or 'it has none'})"
                 r.wrong_key(node, param.key, f"{path}.{param.key}", expected, nearest_of(param.key, own))
 
 
 def _check_policy(r: Reader, node: Node, policy: str, path: str) -> None:
-    real_time = policy in ("fifo", "rr")
+    facts = POLICIES[policy]
     entries = node.value if isinstance(node.value, dict) else {}
-    if "priority" in entries and not real_time:
+    if "priority" in entries and not facts.has_priority:
         expected = f"no priority for policy {policy} (only fifo and rr have one)"
         r.wrong_key(node, "priority", f"{path}.priority", expected)
-    if "nice" in entries and (real_time or policy == "idle"):
+    if "nice" in entries and not facts.has_nice:
         r.wrong_key(node, "nice", f"{path}.nice", f"no nice value for policy {policy}")
 
 

@@ -15,6 +15,7 @@ from ktstr.config.problems import Problem, nearest_of, quoted
 from ktstr.config.select import parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.config.yaml_lines import DOCUMENT, Node
+from ktstr.record.vocabulary import RENAMED_WORK_TYPES
 
 BAD: Any = object()  # what a reader gives for a value it has already complained about
 
@@ -182,7 +183,7 @@ def _duration(r: Reader, node: Node, path: str, field: Field) -> Any:
 def _choice(r: Reader, node: Node, path: str, field: Field) -> Any:
     if isinstance(node.value, str) and node.value in field.choices:
         return node.value
-    hint = fields.RENAMED_WORK_TYPES.get(node.raw)
+    hint = RENAMED_WORK_TYPES.get(node.raw)
     if hint not in field.choices:
         hint = nearest_of(node.raw, field.choices)
     return r.wrong(node, path, "one of " + ", ".join(field.choices), hint)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ktstr.config.model import Config, KernelDecl
 from ktstr.errors import HostError, InputError
@@ -30,29 +29,48 @@ from ktstr.kernels.toolchain import find_toolchain
 from ktstr.kernels.tree import tree_origin
 from ktstr.pins.lock import GitPin
 from ktstr.planning.pins import Pins
-from ktstr.tasks.session import Session
+from ktstr.planning.request import Request
+from ktstr.planning.steps import Step, Steps
 
-UNSTORED = ".unstored"  # below the runs root: kernels of trees with uncommitted changes
 BUILD_MIB = 2048
 CPUS_WAIT_S = 7200.0  # for runs that have the host to themselves
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A kernel of the plan. ``identity`` names its content before it is made; ``task`` makes it."""
+class Archive:
+    """Where artifacts are kept, and where those come from that are not made here."""
 
-    label: str
-    spec: Spec
+    cache: Cache
+    apt: Apt
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A place in a cache, by the content that is or will be there."""
+
     key: str
     identity: str
     cache: Cache
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of the plan. ``place.identity`` names its content before it is made; ``task`` makes it."""
+
+    label: str
+    spec: Spec
+    place: Entry
     kargs: tuple[str, ...]
     task: str
     commit: str | None = None
 
     @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
     def metadata(self) -> Path:
-        return metadata_path(self.key, self.cache)
+        return metadata_path(self.place.key, self.place.cache)
 
     @property
     def vmlinux(self) -> Path:
@@ -64,11 +82,11 @@ class Kernel:
 
     def entry(self) -> KernelEntry | None:
         """What is in the cache; None before it is there."""
-        return lookup_entry(self.cache, self.key, self.identity)
+        return lookup_entry(self.place.cache, self.place.key, self.place.identity)
 
     def in_use(self) -> AbstractContextManager[None]:
         """Held while a machine boots from it: nobody replaces or removes the entry meanwhile."""
-        return self.cache.reading(KIND, self.key)
+        return self.place.cache.reading(KIND, self.place.key)
 
     def version(self) -> str | None:
         """The release as the kernel prints it; None before it is in the cache."""
@@ -76,30 +94,15 @@ class Kernel:
         return None if entry is None else entry.version
 
 
-class AddStep(Protocol):
-    """Adds a build step to the plan and gives its task's name."""
-
-    def __call__(
-        self,
-        family: str,
-        name: str,
-        target: Path,
-        make: Callable[[], object],
-        needs: Iterable[str] = (),
-        fresh: Callable[[], object] | None = None,
-    ) -> str: ...
-
-
 class Kernels:
     """Resolves names to kernels, each once."""
 
-    def __init__(self, session: Session, config: Config, cache: Cache, apt: Apt, pins: Pins, step: AddStep) -> None:
-        self._session, self._config, self._pins, self._step = session, config, pins, step
-        self._cache, self._apt = cache, apt
-        self._site = KernelOrg(
-            session.environ.get("KTSTR_KERNEL_ORG"),
-            Net(session.environ, session.flag("offline"), cancel=session.cancel),
-        )
+    def __init__(self, request: Request, config: Config, archive: Archive, pins: Pins, steps: Steps) -> None:
+        self._request, self._config, self._pins, self._steps = request, config, pins, steps
+        self._cache, self._apt = archive.cache, archive.apt
+        environ = request.environ
+        net = Net(environ, request.options.fetching.offline, cancel=request.cancel)
+        self._site = KernelOrg(environ.get("KTSTR_KERNEL_ORG"), net)
         self._kernels: dict[str, Kernel] = {}
 
     def __getitem__(self, name: str) -> Kernel:
@@ -126,19 +129,19 @@ class Kernels:
 
     def discover(self) -> Found:
         """The kernel to use when none is named or declared."""
-        return discover(self._cache, self._session.project.stand)
+        return discover(self._cache, self._request.project.stand)
 
     def _versions(self, word: str) -> tuple[str, ...]:
         if word in self._config.kernels or ".." not in word:
             return (word,)
-        spec = parse_spec(word, self._session.project.stand)
+        spec = parse_spec(word, self._request.project.stand)
         if not isinstance(spec, RangeSpec):
             return (word,)
         return tuple(str(origin.spec) for origin in self._origins(spec))
 
     def _resolve(self, name: str) -> Kernel:
         declared = self._config.kernels.get(name)
-        folder = self._session.project.stand if declared is None else self._config.path.parent
+        folder = self._request.project.stand if declared is None else self._config.path.parent
         spec = parse_spec(name if declared is None else declared.spec, folder)
         decl = declared or KernelDecl(name, str(spec))
         if isinstance(spec, RangeSpec):
@@ -153,42 +156,34 @@ class Kernels:
             return self._prebuilt(decl, label, spec)
         return self._built(decl, label, spec, folder)
 
-    def _kernel(
-        self,
-        decl: KernelDecl,
-        label: str,
-        spec: Spec,
-        place: tuple[str, str, Cache],
-        task: str,
-        commit: str | None = None,
-    ) -> Kernel:
-        key, identity, cache = place
-        return Kernel(label, spec, key, identity, cache, decl.kargs, task, commit)
-
     def _cached(self, decl: KernelDecl, label: str, spec: KeySpec) -> Kernel:
         entry = resolve_cached(spec, self._cache)
-        task = self._step(
-            "kernel",
-            label,
-            entry.metadata,
-            lambda: resolve_cached(spec, self._cache),
-            fresh=lambda: lookup_entry(self._cache, entry.key, entry.identity),
+        task = self._steps.add(
+            Step(
+                "kernel",
+                label,
+                entry.metadata,
+                lambda: resolve_cached(spec, self._cache),
+                fresh=lambda: lookup_entry(self._cache, entry.key, entry.identity),
+            )
         )
-        return self._kernel(decl, label, spec, (entry.key, entry.identity, self._cache), task)
+        return Kernel(label, spec, Entry(entry.key, entry.identity, self._cache), decl.kargs, task)
 
     def _prebuilt(self, decl: KernelDecl, label: str, spec: DebSpec | ImageSpec) -> Kernel:
         update = self._pins.updating(decl.name, str(spec))
         resolution = resolve(spec, self._pins.lock, self._cache, self._apt, update=update)
         if resolution.pin is not None:
             self._pins.keep_kernels({str(spec): resolution.pin})
-        task = self._step(
-            "kernel",
-            label,
-            metadata_path(resolution.key, self._cache),
-            lambda: ensure(resolution, self._cache, self._apt),
-            fresh=lambda: build.lookup(resolution, self._cache),
+        task = self._steps.add(
+            Step(
+                "kernel",
+                label,
+                metadata_path(resolution.key, self._cache),
+                lambda: ensure(resolution, self._cache, self._apt),
+                fresh=lambda: build.lookup(resolution, self._cache),
+            )
         )
-        return self._kernel(decl, label, spec, (resolution.key, resolution.identity, self._cache), task)
+        return Kernel(label, spec, Entry(resolution.key, resolution.identity, self._cache), decl.kargs, task)
 
     def _origins(self, spec: Spec, name: str = "") -> tuple[Origin, ...]:
         if isinstance(spec, TreeSpec):
@@ -210,40 +205,47 @@ class Kernels:
         recipe = self._recipe(decl, origin, folder)
         if not recipe.stored:
             label += "_dirty"
-        unstored = Cache(self._session.project.runs_root / UNSTORED, self._session.cancel)
-        cache = self._cache if recipe.stored else unstored
+        cache = self._cache if recipe.stored else self._unstored()
         needs = () if origin.tree is not None else (self._source(label, origin, recipe),)
-        task = self._step(
-            "kernel",
-            label,
-            metadata_path(recipe.key, cache),
-            lambda: self._build(label, recipe, cache),
-            needs,
-            lambda: None if self._session.flag("force") else lookup_built(recipe, cache),
+        task = self._steps.add(
+            Step(
+                "kernel",
+                label,
+                metadata_path(recipe.key, cache),
+                lambda: self._build(label, recipe, cache),
+                needs,
+                lambda: self._lookup(recipe, cache),
+            )
         )
-        return self._kernel(decl, label, spec, (recipe.key, recipe.identity, cache), task, commit_of(origin))
+        return Kernel(label, spec, Entry(recipe.key, recipe.identity, cache), decl.kargs, task, commit_of(origin))
+
+    def _unstored(self) -> Cache:
+        """Where kernels of trees with uncommitted changes live: with the results, not in the cache."""
+        return Cache(self._request.project.unstored, self._request.cancel)
+
+    def _lookup(self, recipe: Recipe, cache: Cache) -> object:
+        """What was built already, unless it is to be built again."""
+        return None if self._request.rebuild.force else lookup_built(recipe, cache)
 
     def _recipe(self, decl: KernelDecl, origin: Origin, folder: Path) -> Recipe:
         """How it is built: by the variables, else by its declaration, else by default."""
-        given = self._session.words_of("kconfig")
-        kconfig = choose_kconfig(origin, given or decl.kconfig, self._session.project.stand if given else folder)
-        cc, llvm = self._session.text("CC") or decl.cc, self._session.text("LLVM") or decl.llvm
-        return Recipe(origin, kconfig, find_toolchain(self._session.environ, cc, llvm))
+        given = self._request.options.building
+        near = self._request.project.stand if given.kconfig else folder
+        kconfig = choose_kconfig(origin, given.kconfig or decl.kconfig, near)
+        toolchain = find_toolchain(self._request.environ, given.CC or decl.cc, given.LLVM or decl.llvm)
+        return Recipe(origin, kconfig, toolchain)
 
     def _source(self, label: str, origin: Origin, recipe: Recipe) -> str:
         """The step that fetches the sources; it has nothing to do while the kernel is in the cache."""
-
-        def fresh() -> object:
-            made = None if self._session.flag("force") else lookup_built(recipe, self._cache)
-            return made or fetched(origin, self._cache)
-
-        progress = self._session.progress
-        return self._step(
-            "source",
-            label,
-            source_marker(origin, self._cache),
-            lambda: fetch(origin, self._cache, self._apt, self._site, on_progress=progress.fetching(label)),
-            fresh=fresh,
+        progress = self._request.progress
+        return self._steps.add(
+            Step(
+                "source",
+                label,
+                source_marker(origin, self._cache),
+                lambda: fetch(origin, self._cache, self._apt, self._site, on_progress=progress.fetching(label)),
+                fresh=lambda: self._lookup(recipe, self._cache) or fetched(origin, self._cache),
+            )
         )
 
     def _build(self, label: str, recipe: Recipe, cache: Cache) -> None:
@@ -251,15 +253,16 @@ class Kernels:
 
         Tokens first, then CPUs, as ``ktstr.host.reserve`` has it.
         """
-        session = self._session
-        cap, folder = session.number("cpu_cap"), lock_dir(session.environ)
-        with session.tokens.hold(cap or len(allowed_cpus()), BUILD_MIB, session.cancel) as held:
+        request, rebuild = self._request, self._request.rebuild
+        cap, folder = request.options.building.cpu_cap, lock_dir(request.environ)
+        with request.tokens.hold(cap or len(allowed_cpus()), BUILD_MIB, request.cancel) as held:
             if not held:
                 return
-            with waiting(lambda: share(cap, folder), CPUS_WAIT_S, session.cancel, session.progress.step) as reserved:
-                on_progress = session.progress.building(label)
-                force, clean = session.flag("force"), session.flag("clean")
-                build_kernel(recipe, cache, self._cache, BuildOptions(reserved.cpus, on_progress, force, clean))
+            step = request.progress.step
+            with waiting(lambda: share(cap, folder), CPUS_WAIT_S, request.cancel, step) as reserved:
+                on_progress = request.progress.building(label)
+                options = BuildOptions(reserved.cpus, on_progress, rebuild.force, rebuild.clean)
+                build_kernel(recipe, cache, self._cache, options)
 
 
 def commit_of(origin: Origin) -> str | None:

@@ -1,37 +1,47 @@
-"""The pins of one session: ``ktstr.lock`` over the one that comes with ktstr, and what is pinned anew."""
+"""The pins of one plan: ``ktstr.lock`` over the one that comes with ktstr, and what is pinned anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 
 from ktstr import resources
+from ktstr.cancel import Cancel
+from ktstr.config.project import Project
 from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.flock import locked
 from ktstr.pins.lock import AnyPin, Lock, Pin, read_lock, write_lock
-from ktstr.tasks.session import Session
-from ktstr.tools.pinned import RECIPES, resolve_tool
+from ktstr.tools.pinned import resolve_tool
+
+
+def project_pins(project: Project, updates: Collection[str] = (), cancel: Cancel | None = None) -> Pins:
+    """The pins of a project."""
+    return Pins(project.lock, project.locks / f"{project.lock.name}.lock", updates, cancel)
 
 
 class Pins:
-    """What names mean. Whatever is resolved here is written to the project's lock file at once."""
+    """What names mean. Whatever is resolved here is written to the project's lock file at once.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._own = read_lock(session.project.lock)
+    ``path`` is that file, ``guard`` the one that is locked while it changes; ``updates`` are the names that
+    ``lock_update=`` asks for anew; ``cancel`` ends the wait for ``guard``.
+    """
+
+    def __init__(self, path: Path, guard: Path, updates: Collection[str] = (), cancel: Cancel | None = None) -> None:
+        self._path, self._guard, self._updates, self._cancel = path, guard, tuple(updates), cancel
+        self._own = read_lock(path)
         shipped = resources.default_lock()
         self.lock = self._own.over(read_lock(shipped) if shipped else Lock())
 
     def updating(self, *names: str) -> bool:
         """Whether ``lock_update=`` asks for any of these names anew."""
-        wanted = self._session.words_of("lock_update")
-        return "all" in wanted or any(name in wanted for name in names)
+        return "all" in self._updates or any(name in self._updates for name in names)
 
-    def check_updates(self, kernels: Iterable[str]) -> None:
-        """Refuse a ``lock_update=`` that names none of these kernels and no tool."""
-        known = ("all", *kernels, *RECIPES)
-        for name in self._session.words_of("lock_update"):
+    def check_updates(self, names: Iterable[str]) -> None:
+        """Refuse a ``lock_update=`` that is none of these names of kernels and tools."""
+        known = ("all", *names)
+        for name in self._updates:
             if name not in known:
                 hint = nearest(name, known)
                 raise InputError(
@@ -50,7 +60,10 @@ class Pins:
 
     def tool(self, name: str, apt: Apt) -> Pin:
         """The pin of a tool, resolved if it is not pinned. Raises HostError when it cannot be."""
-        pin = resolve_tool(name, self.lock, apt, update=self.updating(name))
+        return self.keep_tool(name, resolve_tool(name, self.lock, apt, update=self.updating(name)))
+
+    def keep_tool(self, name: str, pin: Pin) -> Pin:
+        """Pin a tool, in the file too unless it stands there; gives ``pin``."""
         if self._own.tools.get(name) != pin:
             self.lock = self.lock.with_tool(name, pin)
             self._save(lambda lock: lock.with_tool(name, pin))
@@ -58,8 +71,6 @@ class Pins:
 
     def _save(self, change: Callable[[Lock], Lock]) -> None:
         """Change the project's lock file; what another run pinned meanwhile stays."""
-        path = self._session.project.lock
-        place = self._session.project.runs_root / ".locks" / f"{path.name}.lock"
-        with locked(place, cancel=self._session.cancel):
-            self._own = change(read_lock(path))
-            write_lock(path, self._own)
+        with locked(self._guard, cancel=self._cancel):
+            self._own = change(read_lock(self._path))
+            write_lock(self._path, self._own)

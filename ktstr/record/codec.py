@@ -1,20 +1,37 @@
-"""Frozen dataclasses to plain JSON values and strictly back, driven by their type hints.
+"""Records and sidecars to plain JSON values and strictly back, driven by their types.
 
-Known types: int (within 64 bits), float, bool, str, None, unions with None, Literal, fixed-type
-tuples, dict with str keys, nested dataclasses. Decoding takes exactly the declared fields; one that
-is None by default may be missing, since older files cannot have it.
+Decoding takes exactly the declared fields; only those with a default may be missing. What a JSON parser lets pass is
+refused where a file is read (``files.read_json``: size, duplicate keys, NaN, nesting), what the types cannot say is
+refused here: integers beyond 64 bits, and nesting that is too deep for the decoder.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import re
 import types
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 T = TypeVar("T")
 INT_LIMIT = 2**64
+
+_STEP = re.compile(r"\.(?P<field>\w+)|\[(?P<index>\d+)\]|\[\.\.\.\]")
+_FIELD_PROBLEM = re.compile(r"Object (?:contains (?P<unknown>unknown)|missing required) field `(?P<name>.*)`")
+_WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]*)`, got `[^`]*`")
+_OUT_OF_BOUNDS = re.compile(r"Expected `(?P<kind>\w+)` (?P<bound>.*)")
+_KINDS = {
+    "int": "a 64-bit integer",
+    "int | float": "a number",
+    "float": "a float",
+    "bool": "a bool",
+    "str": "a str",
+    "object": "an object",
+    "array": "an array",
+}
+_NOTHING = object()  # a value that the path of an error does not lead to
 
 
 class DecodeError(ValueError):
@@ -22,83 +39,103 @@ class DecodeError(ValueError):
 
 
 def encode(value: Any) -> Any:
-    """Plain JSON values; tuples become lists."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
-    return value
-
-
-@lru_cache(maxsize=64)
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+    """Plain JSON values; tuples stay tuples, which JSON writes as arrays."""
+    return msgspec.to_builtins(value)
 
 
 def decode(cls: type[T], data: object, where: str = "") -> T:
-    """Build ``cls`` from ``data``. Raises DecodeError naming the field."""
-    found: T = _value(cls, data, where or cls.__name__)
-    return found
+    """Build ``cls`` from parsed JSON. Raises DecodeError naming the field, in a path that begins with ``where``."""
+    root = where or cls.__name__
+    try:
+        value = msgspec.convert(data, cls)
+        beyond = _beyond_bounds(data)
+    except msgspec.ValidationError as err:
+        raise DecodeError(_explained(str(err), cls, data, root)) from err
+    except RecursionError as err:
+        raise DecodeError(f"{root}: is nested too deeply") from err
+    if beyond is not None:
+        raise DecodeError(f"{root}{beyond}")
+    return value
 
 
-def _fail(where: str, found: object, expected: str) -> DecodeError:
-    shown = repr(found)
-    return DecodeError(f"{where}: found {shown[:60]}{'…' if len(shown) > 60 else ''}, expected {expected}")
+def _beyond_bounds(data: object) -> str | None:
+    """The path and the fault of the first number that no field may hold; None when there is none."""
+    if isinstance(data, dict):
+        for key, item in data.items():
+            if not isinstance(item, str) and (fault := _beyond_bounds(item)) is not None:
+                return f".{key}{fault}"
+    elif isinstance(data, list):
+        if _are_small_integers(data):
+            return None
+        for index, item in enumerate(data):
+            if (fault := _beyond_bounds(item)) is not None:
+                return f"[{index}]{fault}"
+    elif isinstance(data, int) and not -INT_LIMIT < data < INT_LIMIT:
+        return f": {_found(data)}, expected a 64-bit integer"
+    elif isinstance(data, float) and not math.isfinite(data):
+        return f": {_found(data)}, expected a finite number"
+    return None
 
 
-def _object(cls: Any, data: object, where: str) -> Any:
-    if not isinstance(data, dict):
-        raise _fail(where, data, "an object")
-    hints = _hints(cls)
-    optional = {f.name for f in dataclasses.fields(cls) if f.default is None}
-    for name in (*(n for n in data if n not in hints), *(n for n in hints if n not in data and n not in optional)):
-        raise DecodeError(f"{where}.{name}: {'unknown field' if name in data else 'missing field'}")
-    return cls(**{name: _value(hints[name], item, f"{where}.{name}") for name, item in data.items()})
+def _are_small_integers(items: Sequence[Any]) -> bool:
+    """Whether all are integers of 64 bits: a quick look at what may be a million samples."""
+    kinds = set(map(type, items))
+    return kinds == {int} and min(items) > -INT_LIMIT and max(items) < INT_LIMIT
 
 
-def _items(args: tuple[Any, ...], data: object, where: str) -> tuple[Any, ...]:
-    if not isinstance(data, list):
-        raise _fail(where, data, "an array")
-    if args[0] is int and all(type(item) is int and -INT_LIMIT < item < INT_LIMIT for item in data):
-        return tuple(data)
-    return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(data))
+def _found(value: object) -> str:
+    shown = repr(value)
+    return f"found {shown[:60]}{'…' if len(shown) > 60 else ''}"
 
 
-def _union(args: tuple[Any, ...], data: object, where: str) -> Any:
-    if data is None and type(None) in args:
-        return None
-    (kind,) = (arg for arg in args if arg is not type(None))
-    return _value(kind, data, where)
+def _explained(error: str, cls: type, data: object, root: str) -> str:
+    """msgspec's message in our words: the path from ``root``, what was found there and what was expected."""
+    problem, _, path = error.partition(" - at `$")
+    path = path.removesuffix("`")
+    if (field := _FIELD_PROBLEM.fullmatch(problem)) is not None:
+        return f"{root}{path}.{field['name']}: {'unknown' if field['unknown'] else 'missing'} field"
+    kind, value = cls, data
+    for step in _STEP.finditer(path):
+        kind, value = _kind_within(kind, step), _value_within(value, step)
+    expected = _expected(problem, kind)
+    if expected is None:
+        return f"{root}{path}: {problem}"
+    return f"{root}{path}: {expected}" if value is _NOTHING else f"{root}{path}: {_found(value)}, {expected}"
 
 
-def _scalar(kind: Any, data: object, where: str) -> Any:
-    if kind is int and type(data) is int and -INT_LIMIT < data < INT_LIMIT:
-        return data
-    if kind is float and type(data) in (int, float) and math.isfinite(data):  # type: ignore[arg-type]
-        return float(data)  # type: ignore[arg-type]
-    if kind in (bool, str) and type(data) is kind:
-        return data
-    raise _fail(where, data, "a 64-bit integer" if kind is int else f"a {kind.__name__}")
+def _expected(problem: str, kind: Any) -> str | None:
+    """What a value of this kind has to be; None when the problem is a sentence of a type's own check."""
+    words = [word for form in _forms(kind) if get_origin(form) is Literal for word in get_args(form)]
+    if words:
+        return "expected one of " + ", ".join(map(str, words))
+    if (wrong := _WRONG_TYPE.fullmatch(problem)) is not None:
+        expected = wrong["expected"].removesuffix(" | null")
+        return f"expected {_KINDS.get(expected, expected)}"
+    if (bounds := _OUT_OF_BOUNDS.fullmatch(problem)) is not None:
+        return f"expected {_KINDS.get(bounds['kind'], bounds['kind'])} {bounds['bound']}"
+    return None
 
 
-def _value(kind: Any, data: object, where: str) -> Any:
-    origin, args = get_origin(kind), get_args(kind)
-    if kind is object:
-        return data
-    if origin in (Union, types.UnionType):
-        return _union(args, data, where)
-    if origin is Literal:
-        if data not in args or not isinstance(data, str):
-            raise _fail(where, data, "one of " + ", ".join(map(str, args)))
-        return data
-    if origin is tuple:
-        return _items(args, data, where)
-    if origin is dict:
-        if not isinstance(data, dict):
-            raise _fail(where, data, "an object")
-        return {str(key): _value(args[1], item, f"{where}.{key}") for key, item in data.items()}
-    if dataclasses.is_dataclass(kind):
-        return _object(kind, data, where)
-    return _scalar(kind, data, where)
+def _forms(kind: Any) -> tuple[Any, ...]:
+    """The types that a value may have: those of a union, or the one there is."""
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _kind_within(kind: Any, step: re.Match[str]) -> Any:
+    """The type of a field, an item or a value of a mapping; None where the path leads nowhere."""
+    for form in _forms(kind):
+        if step["field"] is not None and isinstance(form, type) and issubclass(form, msgspec.Struct):
+            return get_type_hints(form).get(step["field"])
+        if step["index"] is not None and get_origin(form) is tuple:
+            return get_args(form)[0]
+        if step["field"] is None and step["index"] is None and get_origin(form) is dict:
+            return get_args(form)[1]
+    return None
+
+
+def _value_within(value: object, step: re.Match[str]) -> object:
+    if step["field"] is not None and isinstance(value, dict):
+        return value.get(step["field"], _NOTHING)
+    if step["index"] is not None and isinstance(value, list):
+        return value[int(step["index"])]
+    return _NOTHING

@@ -1,8 +1,6 @@
-"""Sidecars (``*.ktstr.json``): one JSON object per cell, the fact that verdicts and reports rest on.
+"""Sidecars (``*.ktstr.json``): built from what a cell measured and how it was judged, named, written and read.
 
-Every top-level key but ``host_dilation`` is always written: null where nothing was measured, ``[]`` or
-``{}`` where there was nothing to list. ``host_dilation`` is left out when it was not measured. Keys and
-types: ``schemas/sidecar.schema.json``.
+What a sidecar is made of, and which of its keys may be absent: ``record.sidecar``.
 """
 
 from __future__ import annotations
@@ -12,23 +10,42 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict, replace
 
 from ktstr.checks import quote
 from ktstr.checks.judge import Judgement
-from ktstr.checks.stats import ScenarioStats, step_window
+from ktstr.checks.stats import Step, only_step
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.errors import InputError
 from ktstr.files import SIDECAR_CAP, read_json
-from ktstr.record.cell import CellRecord, GuestRecord, KvmRun, Stimulus, WorkerReport
-from ktstr.results.schema import first_problem
+from ktstr.record.cell import CellRecord
+from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.guest import GuestRecord, Stimulus, WorkerReport, WorkerSummary
+from ktstr.record.host import NOTHING_KNOWN, Host
+from ktstr.record.machine import KvmRun
+from ktstr.record.outcome import Outcome
+from ktstr.record.sidecar import (
+    Accel,
+    KvmCost,
+    KvmStats,
+    Perturbation,
+    Reason,
+    ResolveSource,
+    RunSource,
+    Sidecar,
+    StimulusEvent,
+    VcpuThread,
+)
+from ktstr.record.statistics import NOTHING_RAN, ScenarioStats
 from ktstr.results.siphash import siphash
 
 MS = 1_000_000
-Json = dict[str, Any]
 
 # KVM's numbers that a sidecar has of each vCPU; its record has all of them.
 KVM_STATS = (
@@ -51,7 +68,7 @@ class CellIdentity:
     """Which cell it is. ``topology`` is a label; ``sysctls`` are ``sysctl.key=value``, ``kargs`` verbatim.
 
     ``cpu_budget``: host CPUs the guest could use at once, unless its run says it; 1 under icount.
-    ``resolve_source``: how the scheduler's binary was found (path, auto_built, not_found).
+    ``resolve_source``: how the scheduler's binary was found.
     ``kernel_label``: what the run calls the kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its
     preemption model, as ``config_facts`` says it.
     """
@@ -73,9 +90,9 @@ class CellIdentity:
     kernel_hz: int | None = None
     kernel_preempt: str | None = None
     project_commit: str | None = None
-    resolve_source: str | None = None
+    resolve_source: ResolveSource | None = None
     payload: str | None = None
-    run_source: str = "local"
+    run_source: RunSource = "local"
     perturbations: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -84,7 +101,7 @@ def run_id(when: datetime, counter: int) -> str:
     return f"{when:%Y%m%dT%H%M%SZ}-{counter}"
 
 
-def run_source(environ: Mapping[str, str]) -> str:
+def run_source(environ: Mapping[str, str]) -> RunSource:
     """``ci`` when KTSTR_CI is set and not empty, else ``local``."""
     return "ci" if environ.get("KTSTR_CI") else "local"
 
@@ -113,133 +130,133 @@ def is_sidecar(path: Path) -> bool:
     return path.suffix == ".json" and ".ktstr." in path.name
 
 
-def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> Json:
+@dataclass(frozen=True)
+class Run:
+    """Of one measurement: when (ISO 8601), the run's id, the host, and what was concluded."""
+
+    timestamp: str
+    run_id: str
+    host: Host | None
+    outcome: Outcome
+    stats: ScenarioStats
+    reasons: tuple[Detail, ...]
+
+
+def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> Sidecar:
     """The sidecar of a measured cell. ``timestamp`` and ``run_id`` are those of its measurement.
 
     Raises ValueError for the outcome ``error``: what says nothing about kernel or scheduler has no sidecar.
     """
-    if judgement.outcome == "error" or judgement.stats is None:
+    if judgement.outcome is Outcome.ERROR or judgement.stats is None:
         raise ValueError("a cell that ended in an error has no sidecar")
     guest, kvm = record.guest, record.end.kvm
-    return _whole(
-        identity,
-        outcome=judgement.outcome,
-        stats=judgement.stats,
-        reasons=judgement.details,
-        timestamp=record.measured_at,
-        run=record.run_id,
-        host=record.host or None,
-        measured={
-            "kernel_version": identity.kernel_version or guest.kernel_release,
-            "vcpus": identity.vcpus,
-            "cpu_budget": identity.cpu_budget if kvm is None else kvm.cpu_budget,
-            "kvm_stats": None if kvm is None else _kvm_stats(kvm),
-            "kvm_run": None if kvm is None else _kvm_run(kvm),
-            "resolve_source": identity.resolve_source,
-            "stimulus_events": _stimuli(guest),
-            "cleanup_duration_ms": record.end.cleanup_ms,
-            "emulator": record.end.emulator,
-            "input_digest": record.input_digest,
-            "measured_commit": record.measured_commit,
-            "workers": [_worker(w) for w in sorted(guest.workers, key=lambda w: w.index)],
-            "vcpu_times": [asdict(v) for v in guest.vcpus],
-            "sched_events": [{**asdict(e), "text": quote.clean(e.text)} for e in guest.sched_events],
-            **({} if record.end.host_dilation is None else {"host_dilation": record.end.host_dilation}),
-        },
+    host = None if record.host == NOTHING_KNOWN else record.host
+    run = Run(record.measured_at, record.run_id, host, judgement.outcome, judgement.stats, judgement.details)
+    measured = replace(
+        _unmeasured(identity, run),
+        kernel_version=identity.kernel_version or guest.kernel_release,
+        vcpus=identity.vcpus,
+        cpu_budget=identity.cpu_budget if kvm is None else kvm.cpu_budget,
+        kvm_stats=None if kvm is None else _kvm_stats(kvm),
+        kvm_run=None if kvm is None else _kvm_cost(kvm),
+        resolve_source=identity.resolve_source,
+        stimulus_events=_stimuli(guest),
+        cleanup_duration_ms=record.end.cleanup_ms,
+        emulator=record.end.emulator,
+        input_digest=record.input_digest,
+        measured_commit=record.measured_commit,
+        workers=tuple(_worker(report) for report in sorted(guest.workers, key=lambda report: report.index)),
+        vcpu_times=guest.vcpus,
+        sched_events=tuple(replace(event, text=quote.clean(event.text)) for event in guest.sched_events),
+        host_dilation=UNSET if record.end.host_dilation is None else record.end.host_dilation,
     )
-
-
-def build_skip(identity: CellIdentity, reason: str, *, timestamp: str, run: str, host: Json | None = None) -> Json:
-    """The minimal sidecar of a cell that was not booted because a precondition is unmet."""
-    return _whole(
-        identity,
-        outcome="skip",
-        stats=ScenarioStats(),
-        reasons=(Detail(Verdict.SKIP, "Skip", reason),),
-        timestamp=timestamp,
-        run=run,
-        host=host,
-        measured={"vcpus": 0, "cpu_budget": 0},
-    )
-
-
-def _whole(
-    identity: CellIdentity,
-    *,
-    outcome: str,
-    stats: ScenarioStats,
-    reasons: tuple[Detail, ...],
-    timestamp: str,
-    run: str,
-    host: Json | None,
-    measured: Json,
-) -> Json:
-    """Every key in the schema's order; ``measured`` overrides what is empty without a run."""
-    whole: Json = {
-        "test_name": identity.test,
-        "topology": identity.topology,
-        "scheduler": identity.scheduler,
-        "scheduler_commit": None,
-        "resolve_source": None,
-        "project_commit": identity.project_commit,
-        "payload": identity.payload,
-        "metrics": [],
-        "passed": outcome == "pass",
-        "skipped": outcome == "skip",
-        "inconclusive": outcome == "inconclusive",
-        "expected_failure": False,
-        "stats": asdict(stats),
-        "monitor": None,
-        "periodic_fired": 0,
-        "periodic_target": 0,
-        "vcpus": 0,
-        "cpu_budget": 0,
-        "throughput_denomination": "cpu_sec",
-        "stimulus_events": [],
-        "work_type": identity.work_type,
-        "verifier_stats": [],
-        "kvm_stats": None,
-        "sysctls": list(identity.sysctls),
-        "kargs": list(identity.kargs),
-        "kernel_version": identity.kernel_version,
-        "kernel_commit": identity.kernel_commit,
-        "timestamp": timestamp,
-        "run_id": run,
-        "host": host,
-        "cleanup_duration_ms": None,
-        "run_source": identity.run_source,
-        "perf_delta_assertions": [],
-        "kernel_label": identity.kernel_label,
-        "kernel_hz": identity.kernel_hz,
-        "kernel_preempt": identity.kernel_preempt,
-        "preset": identity.preset,
-        "accel": identity.accel,
-        "emulator": None,
-        "seed": identity.seed,
-        "perturbations": dict(identity.perturbations) or None,
-        "input_digest": None,
-        "measured_commit": None,
-        "reasons": [_reason(detail) for detail in reasons],
-        "workers": [],
-        "vcpu_times": [],
-        "sched_events": [],
-        "kvm_run": None,
-    }
-    finite: Json = _finite({**whole, **measured})
+    finite: Sidecar = _finite(measured)
     return finite
 
 
-def _reason(detail: Detail) -> Json:
-    return {**asdict(detail), "verdict": detail.verdict.word}
+def build_skip(identity: CellIdentity, reason: str, *, timestamp: str, run: str, host: Host | None = None) -> Sidecar:
+    """The minimal sidecar of a cell that was not booted because a precondition is unmet."""
+    reasons = (Detail(Verdict.SKIP, "Skip", reason),)
+    return _unmeasured(identity, Run(timestamp, run, host, Outcome.SKIP, NOTHING_RAN, reasons))
 
 
-def _finite(value: Any, metrics: bool = False) -> Any:
-    """JSON values only: tuples as lists; NaN and infinities as null, or as no key in a map of metrics."""
+def _unmeasured(identity: CellIdentity, run: Run) -> Sidecar:
+    """A sidecar in which all that only a guest can give is empty."""
+    return Sidecar(
+        test_name=identity.test,
+        topology=identity.topology,
+        scheduler=identity.scheduler,
+        scheduler_commit=None,
+        resolve_source=None,
+        project_commit=identity.project_commit,
+        payload=identity.payload,
+        metrics=(),
+        passed=run.outcome is Outcome.PASS,
+        skipped=run.outcome is Outcome.SKIP,
+        inconclusive=run.outcome is Outcome.INCONCLUSIVE,
+        expected_failure=False,
+        stats=run.stats,
+        monitor=None,
+        periodic_fired=0,
+        periodic_target=0,
+        vcpus=0,
+        cpu_budget=0,
+        throughput_denomination="cpu_sec",
+        stimulus_events=(),
+        work_type=identity.work_type,
+        verifier_stats=(),
+        kvm_stats=None,
+        sysctls=identity.sysctls,
+        kargs=identity.kargs,
+        kernel_version=identity.kernel_version,
+        kernel_commit=identity.kernel_commit,
+        timestamp=run.timestamp,
+        run_id=run.run_id,
+        host=run.host,
+        cleanup_duration_ms=None,
+        run_source=identity.run_source,
+        perf_delta_assertions=(),
+        kernel_label=identity.kernel_label,
+        kernel_hz=identity.kernel_hz,
+        kernel_preempt=identity.kernel_preempt,
+        preset=identity.preset,
+        accel=cast(Accel, identity.accel),
+        emulator=None,
+        seed=identity.seed,
+        perturbations=decode(dict[str, Perturbation], dict(identity.perturbations), "perturbations") or None,
+        input_digest=None,
+        measured_commit=None,
+        reasons=tuple(map(_reason, run.reasons)),
+        workers=(),
+        vcpu_times=(),
+        sched_events=(),
+        kvm_run=None,
+    )
+
+
+def _reason(detail: Detail) -> Reason:
+    return Reason(
+        verdict=detail.verdict.word,
+        kind=detail.kind,
+        message=detail.message,
+        cgroup=detail.cgroup,
+        worker=detail.worker,
+        value=detail.value,
+        limit=detail.limit,
+    )
+
+
+def _finite(value: Any, *, metrics: bool = False) -> Any:
+    """The same values with None in place of NaN and infinities; in a map of metrics, without the metric."""
+    if isinstance(value, Struct):
+        old = asdict(value)
+        new = {name: _finite(item, metrics=name in _METRIC_MAPS) for name, item in old.items()}
+        return replace(value, **{name: item for name, item in new.items() if item is not old[name]})
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if not (metrics and _unbounded(v))}
-        return {k: _finite(v, k in _METRIC_MAPS) for k, v in kept.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        kept = {key: item for key, item in value.items() if not (metrics and _unbounded(item))}
+        return {key: _finite(item) for key, item in kept.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_finite, value))
     return None if _unbounded(value) else value
 
 
@@ -250,77 +267,79 @@ def _unbounded(value: object) -> bool:
 _METRIC_MAPS = frozenset({"ext_metrics", "metrics"})
 
 
-def _stimuli(guest: GuestRecord) -> list[Json]:
+def _stimuli(guest: GuestRecord) -> tuple[StimulusEvent, ...]:
     """The steps the agent took. The only step of a scenario begins at Release and ends at StopWorkers."""
-    window = step_window(guest.stimuli)
-    return [_stimulus(s, window, first=i == 0) for i, s in enumerate(guest.stimuli)]
+    step = only_step(guest.stimuli)
+    return tuple(_stimulus(s, _label(s, step, first=i == 0)) for i, s in enumerate(guest.stimuli))
 
 
-def _stimulus(stimulus: Stimulus, window: tuple[Stimulus, Stimulus] | None, *, first: bool) -> Json:
-    label = "ScenarioStart" if first else stimulus.op
-    if window is not None and stimulus in window:
-        label = "StepStart[0]" if stimulus is window[0] else "StepEnd[0]"
-    return {
-        "elapsed_ms": stimulus.at_ns // MS,
-        "label": label,
-        "op_kind": stimulus.op,
-        "detail": quote.clean(stimulus.detail) or None,
-        "total_iterations": stimulus.total_iterations,
-    }
+def _label(stimulus: Stimulus, step: Step | None, *, first: bool) -> str:
+    if step is not None and stimulus is step.begin:
+        return "StepStart[0]"
+    if step is not None and stimulus is step.end:
+        return "StepEnd[0]"
+    return "ScenarioStart" if first else stimulus.op
 
 
-def _kvm_stats(run: KvmRun) -> Json:
+def _stimulus(stimulus: Stimulus, label: str) -> StimulusEvent:
+    return StimulusEvent(
+        elapsed_ms=stimulus.at_ns // MS,
+        label=label,
+        op_kind=stimulus.op,
+        detail=quote.clean(stimulus.detail) or None,
+        total_iterations=stimulus.total_iterations,
+    )
+
+
+def _kvm_stats(run: KvmRun) -> KvmStats:
     """Those of ``KVM_STATS`` that this host's KVM keeps."""
-    return {"per_vcpu": [{name: found[name] for name in KVM_STATS if name in found} for found in run.vcpu_stats]}
+    kept = ({name: stats[name] for name in KVM_STATS if name in stats} for stats in run.vcpu_stats)
+    return KvmStats(per_vcpu=tuple(kept))
 
 
-def _kvm_run(run: KvmRun) -> Json:
+def _kvm_cost(run: KvmRun) -> KvmCost:
     """What the run took of its host; the times of vCPU threads under the names of the host's schedstat."""
     times = zip(run.host_run_ns, run.host_wait_ns, strict=False)
-    return {
-        "vcpu_threads": [{"run_ns": ran, "run_delay_ns": waited} for ran, waited in times],
-        "halt_poll_ns": run.halt_poll_ns,
-        "overcommit": run.overcommit,
-        "cloned": run.cloned,
-        "boot_ms": run.boot_ms,
-        "performance_mode": run.performance,
-        "warnings": [quote.clean(text) for text in run.warnings],
-    }
+    return KvmCost(
+        vcpu_threads=tuple(VcpuThread(run_ns=ran, run_delay_ns=waited) for ran, waited in times),
+        halt_poll_ns=run.halt_poll_ns,
+        overcommit=run.overcommit,
+        cloned=run.cloned,
+        boot_ms=run.boot_ms,
+        performance_mode=run.performance,
+        warnings=tuple(quote.clean(text) for text in run.warnings),
+    )
 
 
-_RAW = frozenset({"wake_latencies_ns", "migrations"})
-
-
-def _worker(report: WorkerReport) -> Json:
+def _worker(report: WorkerReport) -> WorkerSummary:
     """A worker's report without its raw samples and single migrations, which the record keeps."""
-    return {f.name: getattr(report, f.name) for f in fields(report) if f.name not in _RAW}
+    return WorkerSummary(**{name: getattr(report, name) for name in WorkerSummary.__struct_fields__})
 
 
 # An array of numbers, spread over lines by the encoder. A string never holds a raw newline, so none can match.
 _NUMBERS = re.compile(r"\[\n\s+(-?[0-9][0-9.eE+,\s-]*?)\s*\n\s*\]")
 
 
-def dump(sidecar: Json) -> bytes:
+def dump(sidecar: Sidecar) -> bytes:
     """The bytes of the file: indented, arrays of numbers on one line, no NaN."""
-    text = json.dumps(sidecar, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(encode(sidecar), indent=1, ensure_ascii=False, allow_nan=False)
     return _NUMBERS.sub(lambda m: "[" + " ".join(m.group(1).split()) + "]", text).encode("utf-8", "replace") + b"\n"
 
 
-def read_sidecar(path: Path) -> Json:
+def read_sidecar(path: Path) -> Sidecar:
     """A sidecar from disk, checked in full. Raises InputError with the path and the first wrong field."""
-    data = read_json(path, SIDECAR_CAP)
-    problem = first_problem("sidecar", data)
-    if problem is not None:
-        raise InputError(f"{path}: {problem}", fix="sidecars of other versions are disposable: measure again")
-    return data
+    try:
+        return decode(Sidecar, read_json(path, SIDECAR_CAP), "sidecar")
+    except DecodeError as err:
+        raise InputError(f"{path}: {err}", fix="sidecars of other versions are disposable: measure again") from err
 
 
-def guest_identity(sidecar: Json) -> bytes:
+def guest_identity(sidecar: Sidecar) -> bytes:
     """What the guest did, as canonical bytes: equal for equal runs on any host, at any time, at any commit."""
-    kept = {key: value for key, value in sidecar.items() if key not in NOT_THE_GUEST}
+    kept = {key: value for key, value in encode(sidecar).items() if key not in NOT_THE_GUEST}
     return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def guest_digest(sidecar: Json) -> str:
+def guest_digest(sidecar: Sidecar) -> str:
     """SHA-256 of ``guest_identity``, in hex."""
     return hashlib.sha256(guest_identity(sidecar)).hexdigest()

@@ -24,8 +24,9 @@ from pathlib import Path
 from ktstr.errors import InputError
 from ktstr.files import RECORD_CAP, full_or_denied, read_json, write_atomic
 from ktstr.host.lease import is_old, lapsed, leased
-from ktstr.record.cell import VERDICT_EXITS, CellRecord
+from ktstr.record.cell import CellRecord
 from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.machine import VERDICT_EXITS
 
 VERSION = 1
 RECORD = "record.json"

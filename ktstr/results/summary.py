@@ -13,9 +13,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ktstr.record.outcome import JUDGED, UNSUCCESSFUL, Outcome
+
 WIDTH = 100
-VERDICTS = ("pass", "fail", "inconclusive", "skip", "error", "not run")
-UNSUCCESSFUL = ("fail", "inconclusive", "error")
 # XML 1.0 cannot carry these, not even escaped.
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -39,15 +39,20 @@ class CellSummary:
 
 def counts(cells: Sequence[CellSummary]) -> dict[str, int]:
     """How many cells have each verdict; every verdict is a key."""
-    return {verdict: sum(c.verdict == verdict for c in cells) for verdict in VERDICTS}
+    return {outcome.value: sum(c.verdict == outcome for c in cells) for outcome in Outcome}
 
 
 def counts_line(cells: Sequence[CellSummary]) -> str:
     """``12 cells: 10 passed, 2 failed (9 ran, 3 up to date)``; verdicts nobody has are left out."""
-    words = {"pass": "passed", "fail": "failed", "skip": "skipped", "error": "in error"}
+    words: dict[str, str] = {
+        Outcome.PASS: "passed",
+        Outcome.FAIL: "failed",
+        Outcome.SKIP: "skipped",
+        Outcome.ERROR: "in error",
+    }
     parts = [f"{n} {words.get(verdict, verdict)}" for verdict, n in counts(cells).items() if n]
     ran = sum(c.ran for c in cells)
-    fresh = sum(not c.ran and c.verdict in ("pass", "fail", "inconclusive") for c in cells)
+    fresh = sum(not c.ran and c.verdict in JUDGED for c in cells)
     noun = "cell" if len(cells) == 1 else "cells"
     return f"{len(cells)} {noun}: {', '.join(parts) or 'none'} ({ran} ran, {fresh} up to date)"
 
@@ -56,7 +61,7 @@ def _row(cell: CellSummary) -> str:
     if cell.seconds is not None and cell.ran:
         time = f"{cell.seconds:.1f} s"
     else:
-        time = "up to date" if cell.verdict in ("pass", "fail", "inconclusive") else "-"
+        time = "up to date" if cell.verdict in JUDGED else "-"
     return f"{cell.verdict.upper():<13}{time:>10}  {cell.name}"
 
 
@@ -71,18 +76,17 @@ def _reasons(cell: CellSummary, verbose: bool) -> list[str]:
 
 
 def _footer(cells: Sequence[CellSummary]) -> list[str]:
-    """Each failed cell's files, and the one command that repeats it."""
-    lines: list[str] = []
-    for cell in cells:
-        if cell.verdict not in UNSUCCESSFUL:
-            continue
+    """Each failed cell's files, and the one command that repeats it; nothing when no cell failed."""
+    failed = [cell for cell in cells if cell.verdict in UNSUCCESSFUL]
+    lines = ["", "failed cells:"] if failed else []
+    for cell in failed:
         lines += ["", f"  {cell.verdict.upper()}  {cell.name}"]
         if cell.sidecar:
             lines.append(f"    sidecar    {cell.sidecar}")
         lines += [f"    file       {path}" for path in cell.files]
         if cell.command:
             lines.append(f"    reproduce  {cell.command}")
-    return ["", "failed cells:" if lines else "", *lines][: None if lines else 0]
+    return lines
 
 
 def table(cells: Sequence[CellSummary], *, verbose: bool = False, interrupted: bool = False) -> str:
@@ -115,15 +119,23 @@ def to_json(cells: Sequence[CellSummary], *, interrupted: bool = False) -> str:
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
+_JUNIT: dict[str, str] = {
+    Outcome.FAIL: "failure",
+    Outcome.INCONCLUSIVE: "failure",
+    Outcome.ERROR: "error",
+    Outcome.SKIP: "skipped",
+    Outcome.NOT_RUN: "skipped",
+}
+
+
 def _case(suite: ET.Element, cell: CellSummary) -> None:
     test, _, rest = cell.name.partition("/")
     case = ET.SubElement(suite, "testcase", classname=_xml(test), name=_xml(rest or test))
     if cell.seconds is not None:
         case.set("time", f"{cell.seconds:.3f}")
-    tag = {"fail": "failure", "inconclusive": "failure", "error": "error", "skip": "skipped", "not run": "skipped"}
-    if cell.verdict in tag:
+    if cell.verdict in _JUNIT:
         text = _xml("\n".join(cell.reasons))
-        child = ET.SubElement(case, tag[cell.verdict], message=text.partition("\n")[0])
+        child = ET.SubElement(case, _JUNIT[cell.verdict], message=text.partition("\n")[0])
         if cell.verdict in UNSUCCESSFUL:
             child.set("type", cell.verdict)
             child.text = "\n".join(_xml(line) for line in (*cell.reasons, *cell.files, cell.command) if line)
@@ -138,9 +150,9 @@ def junit(cells: Sequence[CellSummary]) -> str:
     n = counts(cells)
     totals = {
         "tests": str(len(cells)),
-        "failures": str(n["fail"] + n["inconclusive"]),
-        "errors": str(n["error"]),
-        "skipped": str(n["skip"] + n["not run"]),
+        "failures": str(n[Outcome.FAIL] + n[Outcome.INCONCLUSIVE]),
+        "errors": str(n[Outcome.ERROR]),
+        "skipped": str(n[Outcome.SKIP] + n[Outcome.NOT_RUN]),
         "time": f"{sum(c.seconds or 0.0 for c in cells):.3f}",
     }
     top = ET.Element("testsuites", {"name": "ktstr", **totals})

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.host.flock import locked
+from ktstr.record.sidecar import Sidecar
 from ktstr.results.sidecar import CellIdentity, dump, file_name, is_sidecar
 
 EPOCH = ".ktstr_run_epoch"
@@ -49,10 +50,10 @@ class Standing:
     preset: str
     input_digest: str
     kernel_version: str | None
-    build: Callable[[], Mapping[str, Any]]
+    build: Callable[[], Sidecar]
 
 
-Publishable: TypeAlias = Mapping[str, Any] | Standing
+Publishable: TypeAlias = Sidecar | Standing
 
 
 def epoch(environ: Mapping[str, str], began_ns: int | None = None) -> Epoch:
@@ -66,15 +67,14 @@ def leaf_name(kernel: str | None, commit: str | None) -> str:
     return "-".join(_UNSAFE.sub("-", part or "unknown").lstrip(".") or "unknown" for part in (kernel, commit))
 
 
-def place(sidecar: Mapping[str, Any]) -> tuple[str, str]:
+def place(sidecar: Sidecar) -> tuple[str, str]:
     """Where a sidecar belongs inside its run directory: subdirectory and file name."""
     identity = CellIdentity(
-        test=sidecar["test_name"], preset=sidecar["preset"], topology=sidecar["topology"], vcpus=sidecar["vcpus"],
-        scheduler=sidecar["scheduler"], accel=sidecar["accel"], seed=sidecar["seed"], work_type=sidecar["work_type"],
-        cpu_budget=sidecar["cpu_budget"], sysctls=tuple(sidecar["sysctls"]), kargs=tuple(sidecar["kargs"]),
-        payload=sidecar["payload"],
+        test=sidecar.test_name, preset=sidecar.preset, topology=sidecar.topology, vcpus=sidecar.vcpus,
+        scheduler=sidecar.scheduler, accel=sidecar.accel, seed=sidecar.seed, work_type=sidecar.work_type,
+        cpu_budget=sidecar.cpu_budget, sysctls=sidecar.sysctls, kargs=sidecar.kargs, payload=sidecar.payload,
     )  # fmt: skip
-    return f"{sidecar['accel']}-s{sidecar['seed']}", file_name(identity)
+    return f"{sidecar.accel}-s{sidecar.seed}", file_name(identity)
 
 
 def _places(sidecars: Sequence[Publishable]) -> list[str]:
@@ -93,9 +93,7 @@ def _places(sidecars: Sequence[Publishable]) -> list[str]:
 
 
 def _cell(sidecar: Publishable) -> tuple[object, object]:
-    if isinstance(sidecar, Standing):
-        return sidecar.preset, sidecar.input_digest
-    return sidecar["preset"], sidecar["input_digest"]
+    return sidecar.preset, sidecar.input_digest
 
 
 def _stale(folder: Path, before_ns: int, keep: frozenset[str]) -> Iterator[Path]:
@@ -133,10 +131,10 @@ def _write(path: str, sidecar: Publishable, now_ns: int, setting: str) -> None:
     if isinstance(sidecar, Standing) and sidecar.path == path:
         with suppress(FileNotFoundError):
             return os.utime(path, ns=(now_ns, now_ns))
-    whole = dict(sidecar.build() if isinstance(sidecar, Standing) else sidecar)
+    whole = sidecar.build() if isinstance(sidecar, Standing) else sidecar
     data = dump(whole)
     if not _holds(Path(path), data):
-        write_atomic(Path(path), data, staging_name(str(whole["run_id"])), setting=setting)
+        write_atomic(Path(path), data, staging_name(whole.run_id), setting=setting)
     os.utime(path, ns=(now_ns, now_ns))
 
 

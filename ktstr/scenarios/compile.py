@@ -16,10 +16,10 @@ from typing import cast
 
 from ktstr import cpulist
 from ktstr.checks.model import WorkGroup
-from ktstr.config.fields import WORK_PARAMS
-from ktstr.config.model import Cgroup, SchedulerDecl, TestDecl, Work
+from ktstr.config.model import Builtin, Cgroup, SchedulerDecl, TestDecl, Work
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
+from ktstr.record.vocabulary import WORK_TYPES, SchedPolicy, WorkType
 from ktstr.scenarios import cpusets
 from ktstr.scenarios.perturb import Perturbations, perturb
 from ktstr.scenarios.program import (
@@ -30,13 +30,11 @@ from ktstr.scenarios.program import (
     Program,
     Release,
     RemoveCgroups,
-    SchedPolicy,
     Spawn,
     StartScheduler,
     StopScheduler,
     StopWorkers,
     Worker,
-    WorkType,
 )
 
 STOP_WORKERS_NS = 5_000_000_000
@@ -106,7 +104,7 @@ def _scheduler_ops(
     test: TestDecl, scheduler: SchedulerDecl, binary: str | None
 ) -> tuple[tuple[Op, ...], tuple[Op, ...], int]:
     """What comes before and after the workload, and how long attaching may take."""
-    if scheduler.builtin is not None:
+    if isinstance(scheduler.kind, Builtin):
         return (), (), 0
     if binary is None:
         raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image is needed")
@@ -197,4 +195,4 @@ def _affinity(work: Work, confined: tuple[int, ...] | None, topology: Topology) 
 def _params(work: Work) -> tuple[int, ...]:
     """The work type's numbers in the agent's order; what was not declared has its default."""
     given = dict(work.params)
-    return tuple(given.get(p.name, p.default) for p in WORK_PARAMS.get(work.work_type, ()))
+    return tuple(given.get(p.name, p.default) for p in WORK_TYPES[work.work_type].params)

@@ -11,6 +11,7 @@ from typing import Any
 from zlib import crc32
 
 from ktstr.errors import InputError
+from ktstr.record import vocabulary
 from ktstr.scenarios.program import (
     AddCgroup,
     Delay,
@@ -26,11 +27,7 @@ from ktstr.scenarios.program import (
 )
 from ktstr.vm.protocol import OPS, POLICIES, WORK_TYPES, ffi, lib
 
-# How many workers of a kind work together, and how many numbers it takes (program.Spawn).
-GROUP_SIZES = {"PipeIo": 2, "FutexPingPong": 2}
-PARAM_COUNTS = {"Bursty": 2, "PipeIo": 1, "FutexPingPong": 1}
 _NAME_PART = re.compile(r"(?!\.)[!-.0-~]{1,64}")
-_MAX_WORKER_PRIORITY = 98  # 99 is the agent's own
 _U32 = 2**32
 
 
@@ -176,13 +173,13 @@ def _spawn(op: Spawn, scan: _Scan) -> bytes:
     spawn.worker_count = len(op.workers)
     for i, param in enumerate(op.params):
         spawn.params[i] = _ns(f"parameter {i} of {what}", param)
-    realtime = op.policy in ("fifo", "rr")
+    realtime = vocabulary.POLICIES[op.policy].has_priority
     spawn.policy = POLICIES[op.policy]
     spawn.priority = _bounded(
         f"priority of {what} under policy {op.policy}",
         op.priority,
         1 if realtime else 0,
-        _MAX_WORKER_PRIORITY if realtime else 0,
+        vocabulary.MAX_PRIORITY if realtime else 0,
     )
     spawn.nice = _bounded(f"nice of {what}", op.nice, -20, 19)
     if op.affinity is not None:
@@ -202,14 +199,13 @@ def _inhabit(name: str, scan: _Scan) -> None:
 
 
 def _check_counts(op: Spawn, what: str) -> None:
-    group = GROUP_SIZES.get(op.work_type, 1)
     if op.work_type not in WORK_TYPES or op.policy not in POLICIES:
         raise InputError(f"{what}: unknown work type or policy {op.policy!r}, expected one of {', '.join(WORK_TYPES)}")
-    if not op.workers or len(op.workers) % group:
-        raise InputError(f"{len(op.workers)} {what}: expected a positive multiple of {group}")
-    expected = PARAM_COUNTS.get(op.work_type, 0)
-    if len(op.params) != expected:
-        raise InputError(f"{what}: found {len(op.params)} parameters, expected {expected}")
+    facts = vocabulary.WORK_TYPES[op.work_type]
+    if not op.workers or len(op.workers) % facts.group_size:
+        raise InputError(f"{len(op.workers)} {what}: expected a positive multiple of {facts.group_size}")
+    if len(op.params) != len(facts.params):
+        raise InputError(f"{what}: found {len(op.params)} parameters, expected {len(facts.params)}")
 
 
 def _release(op: Release, scan: _Scan) -> bytes:

@@ -7,10 +7,9 @@ agent parses no YAML and computes no cpuset. All times are guest nanoseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-WorkType: TypeAlias = Literal["SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit"]
-SchedPolicy: TypeAlias = Literal["normal", "batch", "idle", "fifo", "rr"]
+from ktstr.record.vocabulary import SchedPolicy, WorkType
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Spawn:
     """Fork workers of one kind, blocked, into a cgroup (index into AddCgroup order; -1 = agent's own).
 
     ``work_index`` numbers the work entries of the whole scenario; reports carry it back.
-    ``params`` are the work type's numbers: Bursty (burst_ns, sleep_ns); PipeIo (burst_iters,);
-    FutexPingPong (spin_iters,); none for the others.
+    ``params`` are the work type's numbers, in the order of ``record.vocabulary``.
     """
 
     cgroup: int

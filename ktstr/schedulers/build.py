@@ -18,21 +18,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktstr.errors import HostError, InputError
+from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import replace_file
-from ktstr.schedulers.toolchain import Toolchain, find_toolchain
-from ktstr.tools.pinned import BpfTools
+from ktstr.schedulers.includes import prerequisites
+from ktstr.schedulers.inputs import BPF_FLAGS, CC_FLAGS, LINK_FLAGS, SCHEMA, Inputs
+from ktstr.schedulers.toolchain import Toolchain
 
 METADATA = "metadata.json"
-SCHEMA = 1
 TOOL_TIMEOUT_S = 300
 ERROR_LINES = 30
-BPF_FLAGS = (
-    "-target", "bpf", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-D__TARGET_ARCH_x86",
-    "-Wall", "-Wextra", "-Wno-unused-parameter",
-)  # fmt: skip
-CC_FLAGS = ("-std=gnu11", "-O2", "-D_GNU_SOURCE", "-Wall", "-Wextra")
-LINK_FLAGS = ("-l:libbpf.a", "-l:libelf.so.1", "-l:libz.so.1", "-Wl,--as-needed", "-lm")
+_BPF_DEPFILE, _LOADER_DEPFILE = "bpf.d", "loader.d"
 
 
 @dataclass(frozen=True)
@@ -43,32 +38,6 @@ class SchedulerBinary:
     digest: str
     inputs: str
     metadata: Path
-
-
-def inputs_digest(source: Path, btf_digest: str, toolchain: Toolchain) -> str:
-    """SHA-256 over every ``.c`` and ``.h`` below ``source``, the kernel's BTF, the tools and their flags.
-
-    Raises InputError when ``source`` is not a scheduler's folder.
-    """
-    scheduler_name(source)
-    recipe = (SCHEMA, btf_digest, toolchain.versions, BPF_FLAGS, CC_FLAGS, LINK_FLAGS)
-    total = hashlib.sha256(repr(recipe).encode())
-    for path in sorted(p for p in source.rglob("*.[ch]") if p.is_file()):
-        data = path.read_bytes()
-        total.update(f"{path.relative_to(source).as_posix()}:{len(data)}:".encode() + data)
-    return total.hexdigest()
-
-
-def scheduler_name(source: Path) -> str:
-    """NAME of the one pair NAME.bpf.c and NAME.c in ``source``. Raises InputError when it is not one."""
-    if not source.is_dir():
-        raise InputError(f"scheduler source {source}: found no such folder")
-    names = sorted(path.name.removesuffix(".bpf.c") for path in source.glob("*.bpf.c"))
-    pairs = [name for name in names if (source / f"{name}.c").is_file()]
-    if len(pairs) != 1:
-        found = f"found {', '.join(pairs)}" if pairs else f"found {len(names)} *.bpf.c and no loader of the same name"
-        raise InputError(f"scheduler source {source}: {found}, expected one pair NAME.bpf.c and NAME.c")
-    return pairs[0]
 
 
 def load_built(outdir: Path, inputs: str) -> SchedulerBinary | None:
@@ -84,31 +53,36 @@ def load_built(outdir: Path, inputs: str) -> SchedulerBinary | None:
     return SchedulerBinary(path, digest, inputs, metadata) if whole else None
 
 
-def build(
-    source: Path, kernel_btf: Path | None, tools: BpfTools, outdir: Path, inputs: str | None = None
-) -> SchedulerBinary:
-    """Build the scheduler in ``source`` for the kernel whose raw BTF is ``kernel_btf``, into ``outdir``.
+def build(inputs: Inputs, kernel_btf: Path | None, outdir: Path) -> SchedulerBinary:
+    """Build the scheduler of ``inputs`` for the kernel whose raw BTF is ``kernel_btf``, into ``outdir``.
 
-    ``inputs`` is what the caller calls the inputs, recorded in place of their digest by this BTF;
-    ``load_built`` finds the result again by it.
-    Nothing in ``outdir`` is touched unless the build succeeds. Raises InputError for
-    sources that do not compile or a kernel without BTF or sched_ext, HostError for tools
-    that are missing or break.
+    ``load_built`` finds the result again by the digest of ``inputs``. Nothing in ``outdir`` is touched unless the
+    build succeeds. Raises InputError for sources that do not compile or a kernel without BTF or sched_ext, HostError
+    for tools that are missing or break, Changed for inputs that are not what they were, before or after.
     """
-    source, outdir = source.resolve(), outdir.resolve()
-    name = scheduler_name(source)
+    inputs.verify()
     btf = _read_btf(kernel_btf)
-    toolchain = find_toolchain(tools, os.environ)
-    if inputs is None:
-        inputs = inputs_digest(source, hashlib.sha256(btf).hexdigest(), toolchain)
+    outdir = outdir.resolve()
     try:
         outdir.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{outdir.name}.", dir=outdir.parent) as temp:
-            steps = _Steps(name, source, Path(temp), toolchain)
-            warnings = steps.compile(btf)
+            steps = _Steps(inputs.name, inputs.source, Path(temp), inputs.toolchain)
+            warnings = _compile(steps, btf, inputs)
+            inputs.keep_unseen(steps.files_read())
             return _publish(steps, outdir, inputs, hashlib.sha256(btf).hexdigest(), warnings)
     except OSError as err:
-        raise HostError(f"cannot write the scheduler {name} to {outdir}: {err.strerror or err}") from None
+        raise HostError(f"cannot write the scheduler {inputs.name} to {outdir}: {err.strerror or err}") from None
+
+
+def _compile(steps: _Steps, btf: bytes, inputs: Inputs) -> str:
+    """The compilers' warnings. Of an edit meanwhile the user is told before what it did to the compilers."""
+    try:
+        warnings = steps.compile(btf)
+    except KtstrError:
+        inputs.verify()
+        raise
+    inputs.verify()
+    return warnings
 
 
 def _read_btf(kernel_btf: Path | None) -> bytes:
@@ -148,6 +122,13 @@ class _Steps:
         self._skeleton()
         return warnings + self._loader()
 
+    def files_read(self) -> list[str]:
+        """The files of the user's that the compilers read, as they name them from the source folder."""
+        depfiles = [self.work / depfile for depfile in (_BPF_DEPFILE, _LOADER_DEPFILE)]
+        names = [name for depfile in depfiles for name in prerequisites(os.fsdecode(depfile.read_bytes()))]
+        ours = (f"{self.work}{os.sep}", f"{self.toolchain.include}{os.sep}")
+        return [name for name in names if not name.startswith(ours)]
+
     def _vmlinux_header(self, btf: bytes) -> None:
         raw = self.work / "vmlinux.btf"
         raw.write_bytes(btf)
@@ -156,7 +137,8 @@ class _Steps:
 
     def _bpf_object(self) -> str:
         source, compiled = f"{self.name}.bpf.c", self.work / "compiled.o"
-        command = [self.toolchain.clang, *BPF_FLAGS, *self._paths(), "-c", source, "-o", str(compiled)]
+        flags = [*BPF_FLAGS, *self._paths(), *self._listing(_BPF_DEPFILE)]
+        command = [self.toolchain.clang, *flags, "-c", source, "-o", str(compiled)]
         warnings = self._compiler(command, source)
         self._bpftool("gen", "object", str(self.bpf_object), str(compiled))
         return warnings
@@ -171,7 +153,8 @@ class _Steps:
     def _loader(self) -> str:
         source, library = f"{self.name}.c", self.toolchain.library
         link = [f"-L{library}", f"-Wl,-rpath-link={library}", *LINK_FLAGS]
-        command = [self.toolchain.cc, *CC_FLAGS, *self._paths(), source, "-o", str(self.binary), *link]
+        flags = [*CC_FLAGS, *self._paths(), *self._listing(_LOADER_DEPFILE)]
+        command = [self.toolchain.cc, *flags, source, "-o", str(self.binary), *link]
         return self._compiler(command, source)
 
     def _paths(self) -> list[str]:
@@ -179,6 +162,10 @@ class _Steps:
         own = ["-I.", "-Iinclude"] if (self.source / "include").is_dir() else ["-I."]
         maps = [f"-ffile-prefix-map={self.source}=.", f"-ffile-prefix-map={self.work}=."]
         return [*own, "-isystem", str(self.work), "-isystem", str(self.toolchain.include), *maps]
+
+    def _listing(self, depfile: str) -> list[str]:
+        """Options that make a compiler list the files that it reads outside of its own folders."""
+        return ["-MMD", "-MT", "all", "-MF", str(self.work / depfile)]
 
     def _compiler(self, command: Sequence[str], source: str) -> str:
         done = self._run(command)
@@ -225,7 +212,7 @@ def fit_skeleton(skeleton: str, libbpf_header: str) -> str:
     return skeleton.replace("#define BPF_SKEL_SUPPORTS_MAP_AUTO_ATTACH 1\n", "")
 
 
-def _publish(steps: _Steps, outdir: Path, inputs: str, btf_digest: str, warnings: str) -> SchedulerBinary:
+def _publish(steps: _Steps, outdir: Path, inputs: Inputs, btf_digest: str, warnings: str) -> SchedulerBinary:
     """Move the results into place; metadata, the target, goes first and comes last."""
     digest = hashlib.sha256(steps.binary.read_bytes()).hexdigest()
     facts = {
@@ -233,7 +220,7 @@ def _publish(steps: _Steps, outdir: Path, inputs: str, btf_digest: str, warnings
         "name": steps.name,
         "binary": steps.name,
         "binary_sha256": digest,
-        "inputs_digest": inputs,
+        "inputs_digest": inputs.digest,
         "btf_sha256": btf_digest,
         "toolchain": dict(steps.toolchain.versions),
         "warnings": warnings,
@@ -245,4 +232,4 @@ def _publish(steps: _Steps, outdir: Path, inputs: str, btf_digest: str, warnings
     (outdir / METADATA).unlink(missing_ok=True)
     for path in (steps.bpf_object, steps.binary, metadata):
         replace_file(path, outdir / path.name)
-    return SchedulerBinary(outdir / steps.name, digest, inputs, outdir / METADATA)
+    return SchedulerBinary(outdir / steps.name, digest, inputs.digest, outdir / METADATA)

@@ -1,64 +1,60 @@
-"""Where the scheduler of a declaration comes from, and whether the binary it names can run in a guest."""
+"""Where the program of a declared scheduler comes from, by kind.
+
+A kind is a dataclass in ``config.model`` with its key in ``config.fields`` and ``config.load``, a module here that
+makes its artifact, and one case in each function below; the type checker names what is missing.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
-from ktstr.config.model import SchedulerDecl
-from ktstr.errors import InputError
+from ktstr.config.model import Binary, Builtin, SchedulerDecl, Source
+from ktstr.schedulers.artifact import Artifact, Build
+from ktstr.schedulers.binary import binary_artifact
+from ktstr.schedulers.source import source_artifact
 
 ResolveSource: TypeAlias = Literal["path", "auto_built", "not_found"]
 
-_ELF_HEAD = 20
-_ELF64_LITTLE = b"\x7fELF\x02\x01"
-_EXECUTABLE_TYPES = (2, 3)  # ET_EXEC, ET_DYN (position independent)
-_EM_X86_64 = 62
 
+def find_scheduler(scheduler: SchedulerDecl, build: Build) -> Artifact | None:
+    """The program that ``scheduler`` runs on the kernel of ``build``; None for one of the kernel's own.
 
-def resolve_source(decl: SchedulerDecl) -> ResolveSource:
-    """The sidecar's word for how the binary was found; ``not_found`` is that of a kernel's own scheduler."""
-    if decl.source is not None:
-        return "auto_built"
-    return "not_found" if decl.path is None else "path"
-
-
-def find_binary(decl: SchedulerDecl) -> Path | None:
-    """The binary a ``path:`` names, checked; None for a built-in or one that is built.
-
-    Raises InputError when there is none, or it is no x86-64 program.
+    Builds nothing. Raises KtstrError, InputError or HostError, for whatever is wrong with this scheduler: an error of
+    the cells that it is in, and of no others.
     """
-    return None if decl.path is None else check_binary(decl.path, decl.where or decl.name)
+    kind = scheduler.kind
+    match kind:
+        case Builtin():
+            return None
+        case Binary(path):
+            return binary_artifact(scheduler.name, path, scheduler.where or scheduler.name, build.environ)
+        case Source(folder):
+            return source_artifact(folder, build)
+        case _:
+            assert_never(kind)
 
 
-def check_binary(path: Path, where: str) -> Path:
-    """``path`` if an x86-64 guest could execute it. Raises InputError that begins with ``where``."""
-    try:
-        if not path.is_file():
-            raise InputError(f"{where}: scheduler binary {path}: {_not_a_file(path)}, expected a program")
-        if not path.stat().st_mode & 0o111:
-            raise InputError(f"{where}: scheduler binary {path} is not executable", fix=f"chmod +x {path}")
-        with path.open("rb") as file:
-            head = file.read(_ELF_HEAD)
-    except OSError as err:
-        raise InputError(f"{where}: scheduler binary {path}: {err.strerror}") from None
-    problem = _elf_problem(head)
-    if problem is not None:
-        raise InputError(f"{where}: scheduler binary {path}: {problem}, expected an x86-64 ELF program")
-    return path
+def depends_on_kernel(scheduler: SchedulerDecl) -> bool:
+    """Whether ``find_scheduler`` gives another artifact for another kernel; if not, once is enough for all."""
+    kind = scheduler.kind
+    match kind:
+        case Builtin() | Binary():
+            return False
+        case Source():
+            return True
+        case _:
+            assert_never(kind)
 
 
-def _not_a_file(path: Path) -> str:
-    return "found something that is no file" if path.exists() else "found no such file"
-
-
-def _elf_problem(head: bytes) -> str | None:
-    if head.startswith(b"#!"):
-        return "found a script (the guest has no shell)"
-    if len(head) < _ELF_HEAD or not head.startswith(b"\x7fELF"):
-        return "found no ELF header"
-    if not head.startswith(_ELF64_LITTLE) or int.from_bytes(head[18:20], "little") != _EM_X86_64:
-        return "found a program for another machine"
-    if int.from_bytes(head[16:18], "little") not in _EXECUTABLE_TYPES:
-        return "found an ELF file that is no program"
-    return None
+def resolve_source(scheduler: SchedulerDecl) -> ResolveSource:
+    """The sidecar's word for how the program was found; ``not_found`` is that of a kernel's own scheduler."""
+    kind = scheduler.kind
+    match kind:
+        case Builtin():
+            return "not_found"
+        case Binary():
+            return "path"
+        case Source():
+            return "auto_built"
+        case _:
+            assert_never(kind)

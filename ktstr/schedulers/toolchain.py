@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ktstr.errors import HostError
@@ -24,6 +25,7 @@ class Toolchain:
     """What builds a scheduler. ``versions`` is what the input digest and the metadata hold.
 
     ``library`` holds ``libbpf.a`` and, unless the system has them, ``libelf.so.1`` and ``libz.so.1``.
+    ``variables`` is the environment that the tools run in, but for what ``environ`` sets.
     """
 
     clang: str
@@ -32,22 +34,27 @@ class Toolchain:
     include: Path
     library: Path
     versions: tuple[tuple[str, str], ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def environ(self) -> dict[str, str]:
         """The environment of every tool: messages in English, no dates in the output."""
-        return {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+        return {**self.variables, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+
+    def stands(self) -> bool:
+        """Whether both compilers are still those of ``versions``. Raises HostError when one is gone."""
+        return set(_compiler_versions(self.clang, self.cc)) <= set(self.versions)
 
 
 def find_toolchain(tools: BpfTools, environ: Mapping[str, str]) -> Toolchain:
     """The compilers on ``PATH`` beside ``tools``. Raises HostError naming what is missing."""
     path = environ.get("PATH", os.defpath)
     clang, cc = find_clang(path), _find_cc(path)
-    versions = (
-        ("clang", clang_version(clang)),
-        ("cc", first_line([cc, "--version"], fix=CC_FIX)),
-        ("bpf", f"{tools.version} {tools.digest}"),
-    )
-    return Toolchain(clang, cc, tools.bpftool, tools.include_dir, tools.libbpf_a.parent, versions)
+    versions = (*_compiler_versions(clang, cc), ("bpf", f"{tools.version} {tools.digest}"))
+    return Toolchain(clang, cc, tools.bpftool, tools.include_dir, tools.libbpf_a.parent, versions, dict(environ))
+
+
+def _compiler_versions(clang: str, cc: str) -> tuple[tuple[str, str], ...]:
+    return ("clang", clang_version(clang)), ("cc", first_line([cc, "--version"], fix=CC_FIX))
 
 
 def find_clang(path: str) -> str:
@@ -93,10 +100,16 @@ def _find_cc(path: str) -> str:
 
 
 def first_line(command: list[str], *, fix: str) -> str:
-    """What a tool prints first. Raises HostError when it does not run."""
-    env = {**os.environ, "LC_ALL": "C"}
+    """What a tool prints first; asked once, until its file changes. Raises HostError when it does not run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
+        tool = Path(command[0]).stat()
+        return _first_line(tuple(command), (tool.st_ino, tool.st_mtime_ns, tool.st_size))
     except (OSError, subprocess.SubprocessError) as err:
         raise HostError(f"{' '.join(command)} failed: {err}", fix=fix) from None
+
+
+@lru_cache(maxsize=16)
+def _first_line(command: tuple[str, ...], tool: tuple[int, ...]) -> str:
+    env = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=env)
     return done.stdout.partition("\n")[0].strip()

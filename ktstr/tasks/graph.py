@@ -1,192 +1,139 @@
 """The task families: kernels, tools, binaries, images, cells and reports as a doit graph.
 
-A ``dodo.py`` imports everything here. Each family is one short function; what it does is
-elsewhere. Families with kernels and cells in them are empty until the front end planned.
+A ``dodo.py`` imports everything here: one ``task_NAME`` for each command, empty until the front end has planned and
+binds them to what it planned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ktstr.tasks.session import Session, session
-from ktstr.tasks.table import TASKS
+from ktstr.commands.declare.command import Command, Invocation, Planned
+from ktstr.commands.declare.registry import builtin_commands
+from ktstr.errors import InputError
 
-__all__ = [
-    "task_agent",
-    "task_cell",
-    "task_doctor",
-    "task_image",
-    "task_kernel",
-    "task_kernel_build",
-    "task_kernel_clean",
-    "task_kernel_list",
-    "task_lab",
-    "task_locks",
-    "task_scheduler",
-    "task_show_thresholds",
-    "task_source",
-    "task_stats_list",
-    "task_test",
-    "task_tools",
-    "task_vmm",
-]
+PREFIX = "task_"
+COMMAND = "ktstr_command"  # a creator's attribute: which command it stands for
 
 Task = dict[str, Any]
 
 
-def _group(name: str) -> Task:
+@dataclass(frozen=True)
+class Graph:
+    """What the tasks of one invocation are made from. ``options`` are those of each command that was named.
+
+    ``judges``: cells are run, and not only what they are made of. ``say``: takes a report's text.
+    """
+
+    invocation: Invocation
+    options: Mapping[str, Any]
+    planned: Planned | None
+    judges: bool
+    say: Callable[[str], None]
+
+
+def creators(graph: Graph, commands: Sequence[Command[Any]]) -> dict[str, Callable[[], Any]]:
+    """doit's task creators for these commands."""
+    return {f"{PREFIX}{command.name}": _creator(graph, command) for command in commands}
+
+
+def _creator(graph: Graph, command: Command[Any]) -> Callable[[], Iterator[Task]]:
+    def creator() -> Iterator[Task]:  # doit takes functions only
+        return _tasks(graph, command)
+
+    return creator
+
+
+def _tasks(graph: Graph, command: Command[Any]) -> Iterator[Task]:
+    if command.parts == "steps":
+        yield from _steps(graph, command)
+    elif command.parts == "cells":
+        yield from _cells(graph, command)
+    elif command.run is not None:
+        yield _report(graph, command)
+    else:
+        needs = command.needs(graph.planned.plan) if graph.planned and command.needs else ()
+        yield {"basename": command.name, "actions": None, "task_dep": list(needs), "doc": command.doc}
+
+
+def _group(command: Command[Any]) -> Task:
     """The family itself, with its line for ``doit list``."""
-    return {"basename": name, "name": None, "doc": TASKS[name].doc}
+    return {"basename": command.name, "name": None, "doc": command.doc}
 
 
-def _guarded(run: Session, task: str, action: Callable[[], None]) -> Callable[[], Any]:
-    """An action whose expected errors reach the session and stop what depends on it."""
+def _guarded(graph: Graph, task: str, action: Callable[[], object]) -> Callable[[], Any]:
+    """An action whose expected errors reach the ledger and stop what depends on it."""
 
     def act() -> Any:
-        from ktstr.tasks.guard import perform
+        from ktstr.tasks.action import perform
 
-        return perform(run, task, action)
+        return perform(graph.invocation, task, action)
 
     return act
 
 
-def _build(run: Session, basename: str, step: Any) -> Task:
-    """A task from one of the plan's build steps."""
-    name = f"{basename}:{step.name}" if step.name else basename
-    task: Task = {
-        "actions": [_guarded(run, name, step.make)],
-        "targets": [str(step.target)],
-        "task_dep": list(step.needs),
-        "uptodate": [step.fresh],
-        "io": {"capture": False},
-        "doc": TASKS[basename].doc,
-        "basename": basename,
-    }
-    return task | {"name": step.name} if step.name else task
-
-
-def _builds(basename: str) -> Iterator[Task]:
-    run = session()
-    steps = run.plan.steps[basename] if run.plan else []
+def _steps(graph: Graph, command: Command[Any]) -> Iterator[Task]:
+    """A task for each of the plan's build steps."""
+    steps = graph.planned.plan.steps[command.name] if graph.planned else ()
     if not any(step.name == "" for step in steps):
-        yield _group(basename)
+        yield _group(command)
     for step in steps:
-        yield _build(run, basename, step)
+        task: Task = {
+            "basename": command.name,
+            "actions": [_guarded(graph, step.task, step.make)],
+            "targets": [str(step.target)],
+            "task_dep": list(step.needs),
+            "uptodate": [step.is_fresh],
+            "io": {"capture": False},
+            "doc": command.doc,
+        }
+        yield task | {"name": step.name} if step.name else task
 
 
-def _report(name: str) -> Task:
-    """A cheap task that always runs and whose text is written once, by the front end."""
-    run = session()
-
-    def act() -> None:
-        from ktstr.commands import reports
-
-        getattr(reports, name)(run)
-
-    return {"actions": [_guarded(run, name, act)], "io": {"capture": False}, "doc": TASKS[name].doc}
-
-
-def task_tools() -> Iterator[Task]:
-    """the private QEMU and BPF tools"""
-    yield from _builds("tools")
-
-
-def task_vmm() -> Iterator[Task]:
-    """the virtual machine monitor that runs guests on KVM"""
-    yield from _builds("vmm")
-
-
-def task_agent() -> Iterator[Task]:
-    """the static guest agent"""
-    yield from _builds("agent")
-
-
-def task_source() -> Iterator[Task]:
-    """kernel sources, fetched and unpacked"""
-    yield from _builds("source")
-
-
-def task_kernel() -> Iterator[Task]:
-    """kernels in the cache, ready to boot"""
-    yield from _builds("kernel")
-
-
-def task_kernel_list() -> Task:
-    """what is in the kernel cache"""
-    return _report("kernel_list")
-
-
-def task_kernel_build() -> Task:
-    """fetch and build one kernel, or a range of releases"""
-    run = session()
-    names = [step.task("kernel") for step in run.plan.steps["kernel"]] if run.plan else []
-    return {"actions": None, "task_dep": names, "doc": TASKS["kernel_build"].doc}
-
-
-def task_kernel_clean() -> Task:
-    """remove kernels from the cache"""
-    return _report("kernel_clean")
-
-
-def task_scheduler() -> Iterator[Task]:
-    """scheduler binaries"""
-    yield from _builds("scheduler")
-
-
-def task_image() -> Iterator[Task]:
-    """guest images: agent, scheduler and libraries"""
-    yield from _builds("image")
-
-
-def task_cell() -> Iterator[Task]:
-    """the runs themselves, one VM each"""
-    yield _group("cell")
-    run = session()
-    if run.plan is None:
+def _cells(graph: Graph, command: Command[Any]) -> Iterator[Task]:
+    """A task for each cell; one that an earlier run left nothing to do for needs nothing built either."""
+    yield _group(command)
+    if graph.planned is None:
         return
-    from ktstr.cells.cell import run_cell, stands
-
-    asked = any(word.partition(":")[0] in ("test", "cell") for word in run.words)
-    for cell in run.plan.cells:
+    cells = graph.planned.cells
+    for cell in graph.planned.plan.cells:
+        stands = graph.judges and cells.stands(cell)
         yield {
-            "basename": "cell",
+            "basename": command.name,
             "name": cell.name,
-            "actions": [_guarded(run, f"cell:{cell.name}", partial(run_cell, run, cell))],
-            "task_dep": list(cell.point.needs),
-            "uptodate": [asked and stands(run, cell)],
+            "actions": [_guarded(graph, f"cell:{cell.name}", partial(cells.run, cell))],
+            "task_dep": [] if stands else list(cell.point.needs),
+            "uptodate": [stands],
             "io": {"capture": False},
         }
 
 
-def task_test() -> Task:
-    """run the declared cells and judge the scheduler"""
-    run = session()
-    names = [f"cell:{cell.name}" for cell in run.plan.cells] if run.plan else []
-    return {"actions": None, "task_dep": names, "doc": TASKS["test"].doc}
+def _report(graph: Graph, command: Command[Any]) -> Task:
+    """A cheap task that always runs and whose text is written once, by the front end."""
+
+    def act() -> None:
+        assert command.run is not None
+        report = command.run(graph.invocation, graph.options[command.name])
+        graph.say(report.text)
+        graph.invocation.ledger.note(report.code)
+
+    actions = [_guarded(graph, command.name, act)]
+    return {"basename": command.name, "actions": actions, "io": {"capture": False}, "doc": command.doc}
 
 
-def task_stats_list() -> Task:
-    """run directories, newest first"""
-    return _report("stats_list")
+def _standing_in(command: Command[Any]) -> Callable[[], Any]:
+    """A creator that only says which command it stands for."""
+
+    def creator() -> Any:
+        raise InputError(f"{command.name}: ktstr's tasks are run by its front end: doit, ./doit or ktstr")
+
+    creator.__doc__ = command.doc
+    setattr(creator, COMMAND, command)
+    return creator
 
 
-def task_show_thresholds() -> Task:
-    """a test's merged thresholds"""
-    return _report("show_thresholds")
-
-
-def task_doctor() -> Task:
-    """what this host can do, and the fix for what it cannot"""
-    return _report("doctor")
-
-
-def task_locks() -> Task:
-    """who holds which lock of ktstr on this host"""
-    return _report("locks")
-
-
-def task_lab() -> Task:
-    """run a command on a machine with a real KVM, emulated"""
-    return _report("lab")
+globals().update({f"{PREFIX}{name}": _standing_in(command) for name, command in builtin_commands().items()})
+__all__ = [f"{PREFIX}{name}" for name in builtin_commands()]  # pyright: ignore

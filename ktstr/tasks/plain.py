@@ -17,9 +17,9 @@ from ktstr.config.project import find_root
 
 def _take_over() -> None:
     """Leave doit's own command line for ours when a ktstr project is around us."""
-    from ktstr.tasks.main import main, running
+    from ktstr.tasks.main import main
 
-    if not running() and find_root(Path.cwd()) is not None:
+    if find_root(Path.cwd()) is not None:
         raise SystemExit(main(sys.argv[1:]))
 
 

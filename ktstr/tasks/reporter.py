@@ -1,23 +1,22 @@
-"""doit's reporter protocol: failures go to the session, progress to standard error."""
+"""doit's reporter protocol: failures go to the ledger, progress to standard error."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
+from ktstr.planning.steps import FAMILIES
 from ktstr.progress import Progress
-from ktstr.tasks.session import Session
-
-_WORTH_A_LINE = ("tools", "vmm", "agent", "source", "kernel", "scheduler", "image")
+from ktstr.results.ledger import Ledger
 
 
 class Reporter:
-    """doit's reporter protocol: failures go to the session, progress to standard error."""
+    """``runtime_errors``: what went wrong that no action of ours has told the ledger."""
 
     desc = "ktstr progress"
 
-    def __init__(self, session: Session, progress: Progress) -> None:
-        self._session, self._progress = session, progress
+    def __init__(self, ledger: Ledger, progress: Progress) -> None:
+        self._ledger, self._progress = ledger, progress
         self.runtime_errors: list[str] = []
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
@@ -27,13 +26,13 @@ class Reporter:
         """Nothing to say before a task is decided."""
 
     def execute_task(self, task: Any) -> None:
-        if task.actions and task.name.split(":")[0] in _WORTH_A_LINE:
+        if task.actions and task.name.partition(":")[0] in FAMILIES:
             self._progress.step(f"{task.name} ...")
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """Unexpected failures only: the families record what users can act on themselves."""
         unmet = type(fail).__name__ == "UnmetDependency"
-        if task.name not in self._session.failures and not unmet and fail.report:
+        if task.name not in self._ledger.failures and not unmet and fail.report:
             self.runtime_errors.append(f"{task.name}: {fail.get_msg()}")
 
     def add_success(self, task: Any) -> None:

@@ -1,15 +1,22 @@
-"""What ``doit``, ``doit list`` and ``doit help TASK`` print, made from the tables."""
+"""What ``doit``, ``doit list`` and ``doit help TASK`` print, made from the commands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ktstr import __version__
-from ktstr.commands.variables import VARIABLES, Variable
+from ktstr.commands.declare.command import Command
+from ktstr.commands.declare.registry import builtin_commands
+from ktstr.commands.declare.variables import environment_name, variables_of
+from ktstr.config.project import current_dir, find_project, find_root
 from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
-from ktstr.tasks.table import TASKS, TaskInfo
+from ktstr.options import Variable
+from ktstr.tasks.namespace import Namespace, load_namespace
 
+DOIT_COMMANDS = ("list", "help", "clean", "info", "forget", "ignore", "dumpdb", "strace", "tabcompletion", "reset-dep")
 _WIDTH = 80
 
 
@@ -26,18 +33,17 @@ def _wrap(head: str, text: str, column: int) -> list[str]:
     return [*lines, line.rstrip()]
 
 
-def listing(there: dict[str, str] | None = None) -> str:
-    """Every task, grouped, one line each. ``there``: the tasks of the project's dodo.py, when there is one."""
-    groups: dict[str, list[TaskInfo]] = {}
-    for info in TASKS.values():
-        if there is None or info.name in there:
-            groups.setdefault(info.group, []).append(info)
+def listing(namespace: Namespace) -> str:
+    """Every task of a project, grouped, one line each."""
+    groups: dict[str, dict[str, str]] = {}
+    for command in namespace.commands.values():
+        groups.setdefault(command.group, {})[command.name] = command.doc
+    for name, doc in namespace.descriptions.items():
+        if name not in namespace.commands:
+            groups.setdefault("This project's own", {})[name] = doc
     lines: list[str] = []
-    for group, infos in groups.items():
-        lines += [f"{group}:", *(line for i in infos for line in _wrap(f"  {i.name}", i.doc, 20))]
-    own = {name: doc for name, doc in (there or {}).items() if name not in TASKS}
-    if own:
-        lines += ["This project's own:", *(line for n, d in own.items() for line in _wrap(f"  {n}", d, 20))]
+    for group, docs in groups.items():
+        lines += [f"{group}:", *(line for name, doc in docs.items() for line in _wrap(f"  {name}", doc, 20))]
     return "\n".join(lines)
 
 
@@ -57,27 +63,44 @@ def usage() -> str:
     )
 
 
+def help_text(words: Sequence[str]) -> str:
+    """The help of each task, or the usage without one. Raises InputError for a task nobody knows."""
+    if not words:
+        return usage()
+    known = dict(builtin_commands())
+    if any(word not in known for word in words):
+        known |= _own_commands()
+    return "\n\n".join(task_help(word, known) for word in words)
+
+
+def _own_commands() -> Mapping[str, Command[Any]]:
+    """Those of the project around us, if there is one."""
+    root = find_root(current_dir())
+    return {} if root is None else load_namespace(find_project(root, os.environ)).commands
+
+
 def _default(var: Variable) -> str:
-    if var.many or var.default is None:
+    if var.kind.many or var.default is None:
         return ""
     if isinstance(var.default, bool):
         return f" [default {int(var.default)}]"
     return f" [default {var.default}]"
 
 
-def task_help(name: str) -> str:
+def task_help(name: str, commands: Mapping[str, Command[Any]]) -> str:
     """A task's variables with type, default and environment name. Raises InputError when unknown."""
-    info = TASKS.get(name)
-    if info is None:
-        raise unknown_task(name)
-    lines = [f"doit {info.name}: {info.doc}", ""]
-    for variable in info.variables:
-        var = VARIABLES[variable]
-        lines += _wrap(f"  {var.name}=", f"{var.kind}: {var.help}{_default(var)} ({var.env})", 22)
-    return "\n".join(lines if info.variables else [*lines, "  takes no variables"])
+    command = commands.get(name)
+    if command is None:
+        raise unknown_task(name, commands)
+    lines = [f"doit {command.name}: {command.doc}", ""]
+    variables = variables_of(command.options)
+    for name, var in variables.items():
+        text = f"{var.kind.name}: {var.help}{_default(var)} ({environment_name(name)})"
+        lines += _wrap(f"  {name}=", text, 22)
+    return "\n".join(lines if variables else [*lines, "  takes no variables"])
 
 
-def unknown_task(name: str, known: Iterable[str] = TASKS) -> InputError:
+def unknown_task(name: str, known: Iterable[str]) -> InputError:
     """The error for a task nobody knows, with the nearest match."""
     hint = nearest(name.split(":")[0], tuple(known))
     return InputError(

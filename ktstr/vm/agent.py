@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from ktstr.errors import HostError, InputError
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.files import file_sha256, full_or_denied, staged
 
 FLAGS = (
@@ -77,10 +77,12 @@ def inputs_digest(c_dir: Path, toolchain: str) -> str:
     return total.hexdigest()
 
 
-def build(c_dir: Path, cc: str, out: Path) -> None:
+def build(c_dir: Path, cc: str, out: Path, planned: str | None = None) -> None:
     """Compile the agent to ``out``, atomically.
 
-    Raises InputError with the compiler's own words, HostError when ``out`` cannot be written.
+    ``planned`` is the digest of inputs under which ``out`` is kept, if it is kept under one. Raises InputError with
+    the compiler's own words, HostError when ``out`` cannot be written, Changed when the inputs are not the planned
+    ones any more.
     """
     files = [str(path) for path in sources(c_dir) if path.suffix == ".c"]
     prefix = f"-ffile-prefix-map={c_dir}=."
@@ -94,6 +96,8 @@ def build(c_dir: Path, cc: str, out: Path) -> None:
             )
             if "No space left on device" in done.stderr:
                 raise full_or_denied(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out.parent)
+            if planned is not None and inputs_digest(c_dir, toolchain_identity(cc)) != planned:
+                raise Changed(f"the guest agent's sources in {c_dir}, or the compiler {cc},")
             if done.returncode:
                 tail = "\n".join(done.stderr.splitlines()[-20:])
                 raise InputError(f"the guest agent does not compile:\n{tail}", fix=f"look at {c_dir / 'guest'}")

@@ -9,7 +9,8 @@ import re
 import signal
 from dataclasses import dataclass
 
-from ktstr.record.cell import ExitReason, GuestRecord
+from ktstr.record.guest import GuestRecord
+from ktstr.record.machine import ExitReason
 from ktstr.vm.channel import ChannelError
 from ktstr.vm.supervise import Ended
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ktstr.record.cell import (
+from msgspec.structs import replace
+
+from ktstr.record.guest import (
+    SILENT,
     GuestCpu,
     GuestRecord,
     Migration,
@@ -70,7 +73,7 @@ class GuestDecoder:
     """Frames in, in order; the record of what they said so far out at any time."""
 
     def __init__(self) -> None:
-        self._base = GuestRecord()
+        self._base = SILENT
         self._may_wait = True
         self._cpus: dict[int, GuestCpu] = {}
         self._distances: dict[int, tuple[int, ...]] = {}

@@ -7,11 +7,11 @@ base part: the agent as /init, and the folders it mounts on. Scheduler part: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 from ktstr.errors import InputError
-from ktstr.host.elf import BadElf, Dynamic, needed_libraries, read_dynamic, system_folders
+from ktstr.host.libraries import needed_files, read_program
 from ktstr.vm.cpio import MAX_DATA, Entry, archive, char_device, directory, regular
 
 FORMAT = 1  # raised when the same parts are packed in another way: part of every image's digest
@@ -25,7 +25,7 @@ _NODES = (("dev/console", 5, 1, 0o600), ("dev/null", 1, 3, 0o666))  # Documentat
 
 def base_part(agent: Path) -> bytes:
     """What every guest starts from. Raises InputError when the agent is no static x86-64 program."""
-    if _read_program(agent, "guest agent").interpreter is not None:
+    if read_program(agent, "guest agent").interpreter is not None:
         raise InputError(f"guest agent {agent}: is dynamically linked, expected a static program")
     folders = [directory(path, 0o1777 if path == "tmp" else 0o755) for path in _FOLDERS]
     nodes = [char_device(path, major, minor, mode) for path, major, minor, mode in _NODES]
@@ -52,27 +52,9 @@ def cell_part(program: bytes) -> bytes:
 
 def library_places(binary: Path, folders: Sequence[Path] = ()) -> dict[str, Path]:
     """Where each file that ``binary`` needs goes in the guest, and where it is here. Raises as ``scheduler_part``."""
-    own = _read_program(binary, "scheduler binary")
-    libraries = needed_libraries(binary, [*folders, *system_folders()])
-    found, missing = libraries.found, dict(libraries.missing)
-    places = {f"{SCHEDULER_LIB}/{name}": path for name, path in found.items()}
-    if own.interpreter is not None:
-        loader = _loader(own.interpreter, binary, found)
-        missing.pop(PurePosixPath(own.interpreter).name, None)
-        places.pop(f"{SCHEDULER_LIB}/{PurePosixPath(own.interpreter).name}", None)
-        places[own.interpreter.lstrip("/")] = loader
-    if missing:
-        name, needer = next(iter(missing.items()))
-        raise InputError(
-            f"scheduler binary {binary}: {needer.name} needs the library {name}, which was not found",
-            fix=f"install {name}, set LD_LIBRARY_PATH to its folder, or link statically",
-        )
-    return places
-
-
-def library_path(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """The folders of ``LD_LIBRARY_PATH``; relative and empty items are passed over."""
-    return tuple(Path(item) for item in environ.get("LD_LIBRARY_PATH", "").split(":") if item.startswith("/"))
+    needed = needed_files(binary, folders, "scheduler binary")
+    places = {f"{SCHEDULER_LIB}/{name}": path for name, path in needed.libraries.items()}
+    return places | {place.lstrip("/"): path for place, path in needed.loaders.items()}
 
 
 def concatenate(parts: Sequence[Path], out: Path) -> None:
@@ -83,33 +65,6 @@ def concatenate(parts: Sequence[Path], out: Path) -> None:
                 while chunk := source.read(1 << 20):
                     file.write(chunk)
             file.write(bytes(-file.tell() % 4))
-
-
-def _loader(interpreter: str, binary: Path, found: Mapping[str, Path]) -> Path:
-    """The file at the path the binary names as its loader, else the machine's own of that name."""
-    parts = PurePosixPath(interpreter).parts
-    if parts[:1] != ("/",) or ".." in parts or "//" in interpreter:
-        raise InputError(f"scheduler binary {binary}: its loader is {interpreter!r}, expected an absolute path")
-    path = Path(interpreter)
-    loader = path if path.is_file() else found.get(path.name)
-    if loader is None:
-        raise InputError(
-            f"scheduler binary {binary}: its loader {interpreter} was not found",
-            fix="install the libc it was built for, or link statically",
-        )
-    return loader
-
-
-def _read_program(path: Path, what: str) -> Dynamic:
-    try:
-        with path.open("rb") as file:
-            if file.read(2) == b"#!":
-                raise InputError(f"{what} {path}: is a script (the guest has no shell), expected an x86-64 program")
-        return read_dynamic(path)
-    except BadElf as err:
-        raise InputError(f"{what} {path}: is no x86-64 program: {err}") from None
-    except OSError as err:
-        raise InputError(f"{what} {path}: {err.strerror}") from None
 
 
 def _content(path: Path, what: str) -> bytes:

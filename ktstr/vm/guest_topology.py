@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from ktstr.config.topology import Topology
 from ktstr.cpulist import render
-from ktstr.record.cell import GuestCpu, GuestRecord
+from ktstr.record.guest import GuestCpu, GuestRecord
 
 _MAX_SHOWN = 60  # characters of a list that came from the guest
 

@@ -18,7 +18,8 @@ from typing import Any
 import ktstr
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
-from ktstr.record.cell import KvmRun, MachineEnd
+from ktstr.record.codec import decode
+from ktstr.record.machine import KvmRun, MachineEnd, PerformanceMode
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kernel_args import kernel_command_line
@@ -262,7 +263,7 @@ class _Run:
             overcommit=cpus / budget,
             cloned=cloned,
             boot_ms=self.boot_ms,
-            performance=None if performance is None else performance.as_json(),
+            performance=None if performance is None else decode(PerformanceMode, performance.as_json()),
             warnings=(*self.warnings, *(performance.warnings if performance else ()), *vmm.warnings()),
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ktstr.config.topology import Topology
-from ktstr.record.cell import MachineEnd
+from ktstr.record.machine import MachineEnd
 
 
 @dataclass(frozen=True)

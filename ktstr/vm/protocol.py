@@ -63,4 +63,4 @@ OP_NAMES = MappingProxyType({value: name for name, value in OPS.items()})
 WORK_TYPES = MappingProxyType({_camel(name): value for name, value in enum_values("work").items()})
 POLICIES = MappingProxyType({name.lower(): value for name, value in enum_values("policy").items()})
 SCHED_EVENTS = MappingProxyType({value: name.lower() for name, value in enum_values("sched").items()})
-"""Kinds of scheduler events by number, in the words of ``results.record.SchedEventKind``."""
+"""Kinds of scheduler events by number, in the words of ``record.guest.SchedEventKind``."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
-from ktstr.record.cell import MachineEnd
+from ktstr.record.machine import MachineEnd
 from ktstr.tools.pinned import Tool
 from ktstr.vm.guest_image import concatenate
 from ktstr.vm.machine import GuestSpec, MachineResult

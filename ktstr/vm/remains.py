@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktstr.record.cell import ExitReason
+from ktstr.record.machine import ExitReason
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.supervise import Ended
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntFlag
 from pathlib import Path
@@ -85,7 +88,9 @@ class VmmExit:
 
 @dataclass(frozen=True)
 class Output:
-    """What became of a stream: bytes written and dropped, and an errno value (EFBIG at its limit) or 0."""
+    """What became of a stream: bytes written and dropped, and an errno value or 0: EFBIG at its limit, EAGAIN for
+    a pipe, terminal or socket that nobody read.
+    """
 
     written: int
     dropped: int
@@ -98,6 +103,19 @@ class VcpuTimes:
 
     run_ns: int
     wait_ns: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Guest RAM that is one piece here: its physical address, its size in bytes, and guest NUMA node.
+
+    ``host`` is where it is in this process, for readers without a copy; nothing is there after ``Vmm.close``.
+    """
+
+    address: int
+    size: int
+    host: int
+    node: int
 
 
 @dataclass
@@ -122,7 +140,8 @@ class _Kept:
 class Vmm:
     """One machine, made complete and standing still. Use it as a context: leaving destroys it.
 
-    Raises VmmError with the errno and the operation that failed.
+    Any thread may call anything, ``close`` too. Raises VmmError with the errno and the operation that failed; all
+    but ``close`` raise it (EBADF) once the machine is closed.
     """
 
     def __init__(self, library: Any, config: VmmConfig) -> None:
@@ -133,6 +152,9 @@ class Vmm:
         if made == self._ffi.NULL:
             raise self._failure(self._error)
         self._vmm: Any = made
+        self._calls: Counter[int] = Counter()  # by thread: those that are in C, or about to be
+        self._changed = threading.Condition()
+        self._destroyed = False
 
     def _config(self, config: VmmConfig, kept: _Kept) -> Any:
         topology = config.topology
@@ -155,8 +177,7 @@ class Vmm:
         made.pin = kept.array("int32_t", config.pin)
         made.node_masks = kept.array("uint64_t", config.node_masks)
         made.fifo_priority = config.fifo_priority
-        if config.snapshot is not None:
-            made.snapshot_memory_fd, made.snapshot_state_fd = config.snapshot
+        made.snapshot_memory_fd, made.snapshot_state_fd = config.snapshot or (-1, -1)
         return made
 
     def _failure(self, error: Any) -> VmmError:
@@ -166,7 +187,8 @@ class Vmm:
     def _call(self, function: Any, *args: Any) -> int:
         """Call what gives 0 or more, or -errno with an error filled in; each call has its own."""
         error = self._ffi.new("struct vmm_error *")
-        status: int = function(self._vmm, *args, error)
+        with self._open() as vmm:
+            status: int = function(vmm, *args, error)
         if status < 0:
             raise self._failure(error)
         return status
@@ -178,9 +200,42 @@ class Vmm:
         self.close()
 
     def close(self) -> None:
-        """Stop it if need be, and leave no thread, mapping or descriptor. Twice is once."""
-        vmm, self._vmm = self._vmm, self._ffi.NULL
+        """Stop it if need be, and leave no thread, mapping or descriptor. Twice is once.
+
+        Calls of other threads that are under way end first, as those of a machine that ended.
+        """
+        with self._changed:
+            vmm, self._vmm = self._vmm, self._ffi.NULL
+            if vmm == self._ffi.NULL:
+                self._changed.wait_for(lambda: self._destroyed)
+                return
+        self._lib.vmm_stop(vmm)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._others())
         self._lib.vmm_destroy(vmm)
+        with self._changed:
+            self._destroyed = True
+            self._changed.notify_all()
+
+    def _others(self) -> set[int]:
+        """Threads that use the machine. Our own does not, whatever an exception out of a signal handler left."""
+        return {thread for thread, calls in self._calls.items() if calls} - {threading.get_ident()}
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """The machine, which ``close`` leaves alone meanwhile."""
+        thread = threading.get_ident()
+        with self._changed:
+            if self._vmm == self._ffi.NULL:
+                raise VmmError("KVM: the machine is closed", errno.EBADF)
+            vmm = self._vmm
+            self._calls[thread] += 1
+        try:
+            yield vmm
+        finally:
+            with self._changed:
+                self._calls[thread] -= 1
+                self._changed.notify_all()
 
     def start(self) -> None:
         self._call(self._lib.vmm_start)
@@ -189,25 +244,29 @@ class Vmm:
         """Block until it has ended; None when ``timeout_s`` passed first."""
         found = self._ffi.new("struct vmm_exit *")
         timeout = -1 if timeout_s is None else round(timeout_s * 1000)
-        if not self._lib.vmm_wait(self._vmm, timeout, found):
-            return None
+        with self._open() as vmm:
+            if not self._lib.vmm_wait(vmm, timeout, found):
+                return None
         reason = self._ffi.string(self._ffi.cast("enum vmm_reason", found.reason))
         text = self._ffi.string(found.text).decode(errors="replace")
         return VmmExit(reason.removeprefix("VMM_").lower(), found.code, found.cpu, text)
 
     def stop(self) -> None:
         """Ask for the end; ``wait`` says when."""
-        self._lib.vmm_stop(self._vmm)
+        with self._open() as vmm:
+            self._lib.vmm_stop(vmm)
 
     def pause(self) -> None:
         self._call(self._lib.vmm_pause)
 
     def resume(self) -> None:
-        self._lib.vmm_resume(self._vmm)
+        with self._open() as vmm:
+            self._lib.vmm_resume(vmm)
 
     def kick(self) -> None:
         """Force all vCPUs out of the guest once."""
-        self._lib.vmm_kick(self._vmm)
+        with self._open() as vmm:
+            self._lib.vmm_kick(vmm)
 
     def registers(self, cpu: int) -> dict[str, int]:
         """A vCPU's registers by name. Pauses the machine for a moment; works after its end, too."""
@@ -228,6 +287,16 @@ class Vmm:
         rows = found[0 : min(count, _STATS)]
         return {self._ffi.string(row.name).decode(errors="replace"): row.value for row in rows}
 
+    def pieces(self) -> tuple[Piece, ...]:
+        """All guest memory, by address. There is none between 3 and 4 GiB, so a node may have two pieces."""
+        with self._open() as vmm:
+            count = self._lib.vmm_pieces(vmm, self._ffi.NULL, 0)
+            found = self._ffi.new("struct vmm_piece[]", count)
+            self._lib.vmm_pieces(vmm, found, count)
+        return tuple(
+            Piece(row.address, row.bytes, int(self._ffi.cast("uintptr_t", row.host)), row.node) for row in found
+        )
+
     def read(self, address: int, size: int) -> bytes:
         """Guest physical memory."""
         data = self._ffi.new("char[]", max(1, size))
@@ -239,12 +308,14 @@ class Vmm:
 
     def send(self, data: bytes) -> int:
         """To the guest on the channel: how many bytes found room."""
-        sent: int = self._lib.vmm_send(self._vmm, data, len(data))
+        with self._open() as vmm:
+            sent: int = self._lib.vmm_send(vmm, data, len(data))
         return sent
 
     def type(self, data: bytes) -> int:
         """To the guest as typed at its console: how many bytes found room."""
-        sent: int = self._lib.vmm_type(self._vmm, data, len(data))
+        with self._open() as vmm:
+            sent: int = self._lib.vmm_type(vmm, data, len(data))
         return sent
 
     def snapshot(self, memory_fd: int, state_fd: int) -> None:
@@ -259,13 +330,15 @@ class Vmm:
 
     def _output(self, function: Any) -> Output:
         found = self._ffi.new("struct vmm_output *")
-        function(self._vmm, found)
+        with self._open() as vmm:
+            function(vmm, found)
         return Output(found.written, found.dropped, found.error)
 
     def warnings(self) -> tuple[str, ...]:
         """What was asked for and not had, a sentence each."""
         text = self._ffi.new("char[]", _TEXT)
-        self._lib.vmm_warnings(self._vmm, text, _TEXT)
+        with self._open() as vmm:
+            self._lib.vmm_warnings(vmm, text, _TEXT)
         return tuple(self._ffi.string(text).decode(errors="replace").splitlines())
 
 

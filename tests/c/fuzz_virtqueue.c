@@ -112,7 +112,7 @@ static void act(struct machine *machine, const struct step *step)
 static void check_counts(const struct machine *machine)
 {
 	for (uint32_t i = 0; i < 4; i++) {
-		const struct virtqueue_state *state = &machine->console.virtio.queues[i].state;
+		const struct virtqueue_state *state = &machine->console.virtio.common.queues[i].state;
 		uint16_t lost = (uint16_t)(state->next_avail - state->next_used);
 
 		CHECK(lost <= 1); /* the one that broke the device */

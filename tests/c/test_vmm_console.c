@@ -119,12 +119,12 @@ TEST(console_takes_turns_with_a_guest_that_never_stops)
 	alarm(60);
 	CHECK(pthread_create(&thread, NULL, flood, &vcpu) == 0);
 	while (taken != 64) {
-		uint16_t before = machine->console.virtio.queues[TX].state.next_avail;
+		uint16_t before = machine->console.virtio.common.queues[TX].state.next_avail;
 
 		eventfd_read(machine->watched_fd, &count);
 		eventfd_write(machine->watched_fd, 1);
 		machine->ready(machine->watched);
-		taken = (uint16_t)(machine->console.virtio.queues[TX].state.next_avail - before);
+		taken = (uint16_t)(machine->console.virtio.common.queues[TX].state.next_avail - before);
 		CHECK(taken <= 64);
 	}
 	CHECK(eventfd_read(machine->watched_fd, &count) == 0 && machine->console.virtio.error.code == 0);

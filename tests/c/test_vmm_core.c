@@ -3,9 +3,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 
 #include "boot.h"
+#include "budget.h"
 #include "gate.h"
 #include "irq.h"
 #include "loader.h"
@@ -509,4 +511,34 @@ TEST(nobody_passes_a_gate_before_it_opens_or_after_the_end)
 	gate_release(&gate); /* of nothing: does not open it */
 	CHECK(!gate_enter(&gate));
 	gate_deinit(&gate);
+}
+
+/* Whatever the host has: a process in a cpuset or under taskset has less. */
+TEST(the_budget_is_what_this_process_may_use)
+{
+	cpu_set_t all, one;
+	uint32_t first = 0;
+
+	CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+	CHECK(budget_cpus(NULL, 8) == (uint32_t)CPU_COUNT(&all));
+	while (!CPU_ISSET(first, &all))
+		first++;
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+	CHECK(budget_cpus(NULL, 8) == 1);
+	CHECK(budget_cpus((const int32_t[]){ -1, -1 }, 2) == 1);
+}
+
+TEST(the_budget_of_pinned_cpus_is_where_they_are)
+{
+	cpu_set_t all;
+	uint32_t allowed;
+
+	CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+	allowed = (uint32_t)CPU_COUNT(&all);
+	CHECK(budget_cpus((const int32_t[]){ 5, 6, 5, 7 }, 4) == 3); /* two share one */
+	CHECK(budget_cpus((const int32_t[]){ 1000, 1001 }, 2) == 2);
+	CHECK(budget_cpus((const int32_t[]){ 1000, -1 }, 2) == allowed + 1);
+	CHECK(budget_cpus((const int32_t[]){ 1 << 30 }, 1) == 0); /* no host has it */
 }

@@ -196,34 +196,6 @@ TEST(serial_state_goes_on_in_another_machine)
 	machine_destroy(clone);
 }
 
-TEST(sink_stops_at_its_limit_and_counts)
-{
-	int fd = output_file();
-	struct sink sink;
-
-	sink_init(&sink, fd, 10);
-	sink_write(&sink, (const uint8_t *)"1234567", 7);
-	CHECK(sink.error == 0);
-	sink_write(&sink, (const uint8_t *)"890abc", 6);
-	sink_write(&sink, (const uint8_t *)"d", 1);
-	CHECK(sink.error == EFBIG && sink.written == 10 && sink.dropped == 4);
-	check_output(fd, "1234567890");
-	close(fd);
-}
-
-TEST(sink_remembers_the_first_error)
-{
-	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
-	struct sink sink;
-
-	CHECK(fd >= 0);
-	sink_init(&sink, fd, 100);
-	sink_write(&sink, (const uint8_t *)"abc", 3);
-	close(fd);
-	sink_write(&sink, (const uint8_t *)"de", 2);
-	CHECK(sink.error == ENOSPC && sink.written == 0 && sink.dropped == 5);
-}
-
 TEST(i8042_resets_and_is_no_controller_to_linux)
 {
 	struct machine *machine = machine_create(-1);
@@ -390,13 +362,13 @@ TEST(virtio_bar_can_be_reached_through_config_space)
 	config_write(machine, 1, window + 8, 0x14, 4); /* device_status */
 	config_write(machine, 1, window + 12, 1, 4);
 	config_write(machine, 1, window + 16, 3, 1);
-	CHECK(config_read(machine, 1, window + 16, 1) == 3 && machine->console.virtio.registers.status == 3);
+	CHECK(config_read(machine, 1, window + 16, 1) == 3 && machine->console.virtio.common.registers.status == 3);
 	config_write(machine, 1, window + 8, 0xfffffffc, 4);
 	config_write(machine, 1, window + 12, 4, 4);
 	config_write(machine, 1, window + 16, 0, 4);
 	config_write(machine, 1, window + 8, 0x14, 4);
 	config_write(machine, 1, window + 12, 0, 4);
 	config_write(machine, 1, window + 16, 0, 4);
-	CHECK(machine->console.virtio.registers.status == 3);
+	CHECK(machine->console.virtio.common.registers.status == 3);
 	machine_destroy(machine);
 }

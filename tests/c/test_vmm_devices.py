@@ -11,9 +11,11 @@ import pytest
 from tests.c.test_c import C_DIR, FLAGS, HERE, run
 
 DEVICES = (
-    "stream",
+    "fifo",
+    "sink",
     "serial",
     "power",
+    "i8042",
     "pci",
     "msix",
     "virtqueue",
@@ -21,7 +23,7 @@ DEVICES = (
     "virtio_pci",
     "virtio_console",
 )
-UNITS = ("test_vmm_devices", "test_vmm_console", "test_vmm_transport")
+UNITS = ("test_vmm_devices", "test_vmm_console", "test_vmm_sink", "test_vmm_transport")
 CASES = [
     (unit, name)
     for unit in UNITS

@@ -331,3 +331,82 @@ TEST(a_stop_may_come_while_it_starts)
 		vmm_destroy(vmm);
 	}
 }
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Both pipes have an end for reading; the smallest there is, as their queues have to get full, too. */
+static void open_unread(struct vmm_config *config, int console[2], int channel[2])
+{
+	CHECK(pipe2(console, O_CLOEXEC) == 0 && pipe2(channel, O_CLOEXEC) == 0);
+	CHECK(fcntl(console[1], F_SETPIPE_SZ, 4096) == 4096 && fcntl(channel[1], F_SETPIPE_SZ, 4096) == 4096);
+	config->console_fd = console[1];
+	config->channel_fd = channel[1];
+	config->channel_limit = config->console_limit = 1 << 30;
+}
+
+TEST(output_that_nobody_reads_holds_up_neither_the_guest_nor_the_end)
+{
+	struct vmm_config config = guest_config("flood");
+	struct vmm_output console = { 0 }, channel = { 0 };
+	struct vmm_exit end;
+	struct vmm *vmm;
+	int fds[2][2];
+	int64_t began;
+
+	alarm(TIMEOUT_MS / 1000);
+	open_unread(&config, fds[0], fds[1]);
+	vmm = start(&config);
+	while (channel.dropped == 0 || counter(vmm) < 20) { /* more than the console's pipe takes */
+		nap();
+		vmm_channel_output(vmm, &channel);
+		CHECK(vmm_wait(vmm, 0, &end) == 0);
+	}
+	vmm_console_output(vmm, &console);
+	CHECK(console.error == 0 && console.written > 0 && console.written <= 4096);
+	CHECK(channel.error == EAGAIN && channel.written > 0 && channel.written <= 4096);
+	until_counter_passes(vmm, counter(vmm));
+	began = now_ms();
+	vmm_stop(vmm);
+	CHECK(vmm_wait(vmm, TIMEOUT_MS, &end) == 1 && end.reason == VMM_STOPPED);
+	vmm_console_output(vmm, &console);
+	CHECK(console.error == EAGAIN && console.dropped > 0);
+	vmm_destroy(vmm);
+	CHECK(now_ms() - began < 1000);
+}
+
+/* The supervisor writes what the pipe did not take at once, as soon as somebody reads, and the rest at the end. */
+TEST(a_late_reader_gets_all_that_was_kept)
+{
+	static const char code[] = "\x66\xba\xf8\x03\x48\x8d\x35\x08\x00\x00\x00\xb9\x10\x27\x00\x00\xf3\x6e" POWER_OFF;
+	struct vmm_config config = CONFIG(code); /* mov dx, 0x3f8; lea rsi, [rip + 8]; mov ecx, 10000; rep outsb */
+	struct vmm_output output = { 0 };
+	struct vmm_exit end;
+	struct vmm *vmm;
+	int fds[2][2];
+	char got[1000];
+	size_t all = 0;
+
+	alarm(TIMEOUT_MS / 1000);
+	open_unread(&config, fds[0], fds[1]);
+	vmm = start(&config);
+	while (output.written < 3500)
+		vmm_console_output(vmm, &output);
+	while (all < 9 * sizeof(got)) { /* the last line is not full, and comes with the end */
+		ssize_t n = read(fds[0][0], got, sizeof(got));
+
+		CHECK(n > 0);
+		all += (size_t)n;
+	}
+	CHECK(vmm_wait(vmm, TIMEOUT_MS, &end) == 1 && end.reason == VMM_POWER_OFF);
+	vmm_destroy(vmm);
+	close(fds[0][1]);
+	for (ssize_t n; (n = read(fds[0][0], got, sizeof(got))); all += (size_t)n)
+		CHECK(n > 0);
+	CHECK(all == 10000);
+}

@@ -3,7 +3,62 @@
  * Whole machines on this host's KVM, by the public interface alone. Their kernels are a few bytes of
  * machine code at 16 MiB, entered in 64-bit mode by the boot CPU.
  */
+#include <linux/kvm.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+
 #include "vmm_machine.h"
+
+static atomic_uint halt_polls_off;
+
+/* In place of the C library's: what the VMM asks of KVM goes by here. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == KVM_ENABLE_CAP && ((const struct kvm_enable_cap *)arg)->cap == KVM_CAP_HALT_POLL)
+		halt_polls_off += ((const struct kvm_enable_cap *)arg)->args[0] == 0;
+	return (int)syscall(SYS_ioctl, fd, request, arg);
+}
+
+static bool polls_before_it_halts(const struct vmm_config *config)
+{
+	uint32_t before = halt_polls_off;
+
+	vmm_destroy(create(config));
+	return halt_polls_off == before;
+}
+
+/* However many CPUs the host has. */
+TEST(vcpus_poll_before_they_halt_only_when_each_may_have_a_host_cpu)
+{
+	struct vmm_config config = CONFIG(HALT);
+	cpu_set_t all, one;
+	int first = 0;
+
+	config.cores = 1;
+	CHECK(polls_before_it_halts(&config));
+	CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+	config.cores = (uint32_t)CPU_COUNT(&all);
+	CHECK(polls_before_it_halts(&config));
+	config.cores++;
+	CHECK(!polls_before_it_halts(&config));
+	while (!CPU_ISSET(first, &all))
+		first++;
+	CPU_ZERO(&one);
+	CPU_SET(first, &one);
+	CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+	config.cores = 2;
+	CHECK(!polls_before_it_halts(&config));
+	CHECK(sched_setaffinity(0, sizeof(all), &all) == 0);
+	config.pin = (const int32_t[]){ first, first };
+	CHECK(!polls_before_it_halts(&config));
+}
 
 TEST(a_guest_turns_itself_off)
 {
@@ -101,6 +156,71 @@ TEST(kicks_do_not_stop_a_guest)
 		vmm_kick(vmm);
 	until_counter_passes(vmm, counter(vmm));
 	CHECK(vmm_wait(vmm, 0, &end) == 0 && end.reason == VMM_RUNNING);
+	vmm_destroy(vmm);
+}
+
+/* The process may have used up all signals that it may queue: each of the real-time ones has its own place. */
+TEST(kicks_need_no_room_for_queued_signals)
+{
+	const struct rlimit none = { 0, 0 };
+	struct vmm_config config = CONFIG(COUNT);
+	struct vmm *vmm;
+	struct vmm_exit end;
+	uint64_t found;
+
+	alarm(TIMEOUT_MS / 1000);
+	CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
+	vmm = start(&config);
+	for (int i = 0; i < 20; i++) {
+		until_counter_passes(vmm, counter(vmm));
+		CHECK(vmm_pause(vmm, &error) == 0);
+		found = counter(vmm);
+		nap();
+		CHECK(counter(vmm) == found);
+		vmm_resume(vmm);
+	}
+	vmm_stop(vmm);
+	CHECK(vmm_wait(vmm, TIMEOUT_MS, &end) == 1 && end.reason == VMM_STOPPED);
+	vmm_destroy(vmm);
+}
+
+/* Signals that wait for a thread of this process. */
+static unsigned long pending_signals(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	unsigned long pending = 0;
+
+	for (struct dirent *entry; (entry = readdir(tasks));) {
+		char path[300], line[256];
+		unsigned long one;
+		FILE *status;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", entry->d_name);
+		status = fopen(path, "r");
+		while (status && fgets(line, sizeof(line), status))
+			if (sscanf(line, "SigPnd: %lx", &one) == 1)
+				pending |= one;
+		if (status)
+			fclose(status);
+	}
+	closedir(tasks);
+	return pending;
+}
+
+TEST(kicks_pass_over_vcpus_that_are_outside_of_the_guest)
+{
+	struct vmm_config config = CONFIG(COUNT);
+	struct vmm *vmm = start(&config);
+	unsigned long before;
+
+	until_counter_passes(vmm, 0);
+	CHECK(vmm_pause(vmm, &error) == 0);
+	before = pending_signals(); /* of the pause, when it met a vCPU on its way out */
+	for (int i = 0; i < 100; i++)
+		vmm_kick(vmm);
+	CHECK(pending_signals() == before);
+	vmm_resume(vmm);
+	until_counter_passes(vmm, counter(vmm));
 	vmm_destroy(vmm);
 }
 
@@ -331,6 +451,7 @@ TEST(signals_stay_the_callers)
 	}
 	CHECK(atomic_load(&heard) > 0);
 	CHECK(sigaction(SIGRTMIN, NULL, &kick) == 0 && kick.sa_handler == SIG_DFL);
+	CHECK(sigaction(SIGSTKFLT, NULL, &kick) == 0 && kick.sa_handler == SIG_DFL);
 	until_counter_passes(vmm, counter(vmm));
 	vmm_destroy(vmm);
 }

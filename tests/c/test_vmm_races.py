@@ -10,7 +10,7 @@ import pytest
 from tests.c.test_c import run
 from tests.c.vmm_objects import THREAD_SANITIZER, build_core, link, names
 
-PROGRAMS = ("test_vmm_core", "test_vmm_devices", "test_vmm_console", "test_vmm_transport")
+PROGRAMS = ("test_vmm_core", "test_vmm_devices", "test_vmm_console", "test_vmm_sink", "test_vmm_transport")
 
 RACE = """
 #include <pthread.h>

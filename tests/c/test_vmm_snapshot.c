@@ -406,6 +406,50 @@ static void check_damaged(struct vmm_config config, const uint8_t *state, size_t
 	free(copy);
 }
 
+/* As for a program whose standard input was closed. */
+TEST(a_snapshot_may_be_descriptor_0)
+{
+	struct vmm_config config = CONFIG(COUNT), clone;
+	struct vmm *vmm = start(&config);
+	struct snapshot snapshot;
+	uint64_t saved;
+
+	until_counter_passes(vmm, 0);
+	snapshot = save(vmm);
+	vmm_destroy(vmm);
+	CHECK(pread(snapshot.memory, &saved, sizeof(saved), COUNTER) == sizeof(saved) && saved);
+	clone = clone_config(config, snapshot);
+	for (uint32_t i = 0; i < 3; i++) {
+		CHECK(dup2(i == 2 ? snapshot.state : snapshot.memory, 0) == 0);
+		clone.snapshot_memory_fd = i == 2 ? snapshot.memory : 0;
+		clone.snapshot_state_fd = i == 2 ? 0 : snapshot.state;
+		clone.flags = i == 1 ? VMM_POPULATE : 0;
+		vmm = create(&clone);
+		CHECK(counter(vmm) == saved);
+		CHECK(vmm_start(vmm, &error) == 0);
+		until_counter_passes(vmm, saved);
+		vmm_destroy(vmm);
+	}
+	forget(snapshot);
+}
+
+TEST(half_a_snapshot_is_none)
+{
+	struct vmm_config config = CONFIG(HALT), half = config;
+
+	half.snapshot_memory_fd = output_file();
+	refused(&half, EINVAL, "state fd -1");
+	half.snapshot_state_fd = half.snapshot_memory_fd;
+	refused(&half, EINVAL, "is memory and state");
+	half.snapshot_memory_fd = -1;
+	refused(&half, EINVAL, "memory is fd -1");
+	half = (struct vmm_config){ .nodes = 1, .llcs = 1, .cores = 1, .threads = 1, .memory_bytes = 64 << 20 };
+	refused(&half, EINVAL, "fd 0 is memory and state");
+	half.snapshot_memory_fd = half.snapshot_state_fd = -1;
+	refused(&half, EINVAL, "needs a kernel");
+	vmm_destroy(create(&config));
+}
+
 TEST(what_is_no_state_of_this_machine_is_refused)
 {
 	struct vmm_config config = CONFIG(HALT), clone, other;

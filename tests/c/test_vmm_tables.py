@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ktstr.config.topology import PRESETS, Topology
 from tests.c import acpi_decoder as acpi
 from tests.c.cpuid_decoder import (
+    INDEXED,
     Cpuid,
     Ids,
     cache_leaves,
@@ -26,7 +27,7 @@ from tests.c.cpuid_decoder import (
     ids_since_6_9,
 )
 from tests.c.test_c import C_DIR, FLAGS, HERE, run
-from tests.c.vmm_dump import ADDRESS, ALL, SIZE, call, counts, cpuids, kvm_list, tables, topologies
+from tests.c.vmm_dump import ADDRESS, ALL, SIZE, amx_list, call, counts, cpuids, kvm_list, tables, topologies
 
 INTEL, AMD = 0, 1
 VENDORS = pytest.mark.parametrize("vendor", [INTEL, AMD], ids=["intel", "amd"])
@@ -37,7 +38,9 @@ MIB, GIB = 1 << 20, 1 << 30
 @pytest.fixture(scope="session")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("vmm_tables") / "dump"
-    sources = [str(C_DIR / "core" / f"{name}.c") for name in ("acpi", "cpuid", "topology", "memory", "error")]
+    sources = [
+        str(C_DIR / "core" / f"{name}.c") for name in ("acpi", "cpuid", "cpuid_offer", "topology", "memory", "error")
+    ]
     run(["gcc", *FLAGS, f"-I{C_DIR / 'core'}", str(HERE / "test_vmm_tables.c"), *sources, "-o", str(out)])
     return out
 
@@ -187,6 +190,38 @@ def test_features_of_kvm_reach_the_guest_but_for_what_cannot_work(dump: Path, ve
     assert (cpuid.exact(4) is None) == (vendor == AMD)
 
 
+TILE_STATE = 1 << 17 | 1 << 18
+
+
+@VENDORS
+@pytest.mark.parametrize("flagged", [True, False], ids=["marked", "not_marked"])
+@pytest.mark.parametrize("listed", [1, 2], ids=["once", "twice"])
+def test_each_subleaf_of_the_tile_leaves_has_its_own_answer(
+    dump: Path, vendor: int, flagged: bool, listed: int
+) -> None:
+    supported = amx_list(0xE7 | TILE_STATE, flagged=flagged, tiles=listed)
+    (cpuid,) = cpuids(dump, Topology.parse("1n1l1c1t"), vendor, supported)
+    found = {(e.function, e.index): (e.flags, e.registers) for e in cpuid.entries if e.function in (0x1D, 0x1E)}
+    assert found == {
+        (0x1D, 0): (INDEXED, (1, 0, 0, 0)),
+        (0x1D, 1): (INDEXED, (0x04002000, 0x00080040, 0x10, 0)),
+        (0x1E, 0): (INDEXED, (1, 0x4010, 0, 0)),
+        (0x1E, 1): (INDEXED, (0x1F, 0, 0, 0)),
+    }
+    assert cpuid(7)[3] == 1 << 22 | 1 << 24 | 1 << 25 | 1 << 26
+    assert cpuid(7, 1) == (1 << 21 | 1 << 4, 0, 0, 1 << 8 | 1 << 14)
+
+
+@VENDORS
+@pytest.mark.parametrize("state", [0, 1 << 17], ids=["none", "configuration_only"])
+def test_there_are_no_tiles_where_their_state_may_not_be_used(dump: Path, vendor: int, state: int) -> None:
+    """As for every process that did not ask for it: KVM then lists the leaves, but not the state."""
+    (cpuid,) = cpuids(dump, Topology.parse("1n1l1c1t"), vendor, amx_list(0xE7 | state))
+    assert cpuid.exact(0x1D) is None and cpuid.exact(0x1E) is None
+    assert cpuid(7)[3] == 1 << 26
+    assert cpuid(7, 1) == (1 << 4, 0, 0, 1 << 14)
+
+
 @pytest.mark.parametrize(
     ("vendor", "native"), [(INTEL, b"GenuineIntel"), (AMD, b"AuthenticAMD"), (AMD, b"HygonGenuine")]
 )
@@ -220,9 +255,10 @@ def test_this_hosts_kvm_takes_the_list(dump: Path, vendor: int) -> None:
     topology = Topology.parse("1n14l18c1t")
     done = call(dump, "kvm", vendor, *counts(topology), 251)
     assert done.returncode == 0, done.stderr
-    _, ours, taken = decode_lists(done.stdout)
+    offered = 8 + 40 * struct.unpack_from("<I", done.stdout)[0]  # what KVM lists may be odd; what we make of it not
+    ours, taken = decode_lists(done.stdout[offered:])
     assert {(e.function, e.index) for e in taken.entries} == {(e.function, e.index) for e in ours.entries}
-    cpus = cpuids(dump, topology, vendor, done.stdout[: 8 + 40 * struct.unpack_from("<I", done.stdout)[0]])
+    cpus = cpuids(dump, topology, vendor, done.stdout[:offered])
     check_what_linux_sees(topology, cpus, [ids_since_6_9(c) for c in cpus])
     assert ids_since_6_9(taken) == ids_since_6_9(ours) == ids_since_6_9(cpus[251])
 

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "i8042.h"
 #include "power.h"
 #include "pci.h"
 #include "serial.h"
@@ -153,6 +154,7 @@ static inline void machine_destroy(struct machine *machine)
 {
 	serial_deinit(&machine->serial);
 	virtio_console_deinit(&machine->console);
+	sink_deinit(&machine->out);
 	free(machine->memory.ranges[0].host);
 	free(machine);
 }

@@ -42,6 +42,30 @@ def kvm_list(value: int, skip: tuple[int, ...] = (), host: bytes = b"GenuineInte
     return struct.pack("<II", len(rows), 0) + b"".join(ENTRY.pack(*row) for row in rows)
 
 
+def amx_list(xcr0: int, *, flagged: bool = True, tiles: int = 1) -> bytes:
+    """KVM_GET_SUPPORTED_CPUID of an Intel host with AMX: leaf 0x1d has a subleaf for each palette, 0x1e two.
+
+    ``xcr0`` are the state components that this process may use; ``flagged`` whether KVM marks these leaves as
+    depending on the subleaf; ``tiles`` how often it lists them.
+    """
+    amx = INDEXED if flagged else 0
+    names = vendor_words(b"GenuineIntel")
+    rows = [
+        (0, 0, 0, 0x1F, *names),
+        (7, 0, INDEXED, 1, 0, 0, 1 << 22 | 1 << 24 | 1 << 25 | 1 << 26),
+        (7, 1, INDEXED, 1 << 21 | 1 << 4, 0, 0, 1 << 8 | 1 << 14),
+        (0xD, 0, INDEXED, xcr0, 0x240, 0x2B00, 0),
+        (0xD, 1, INDEXED, 0xF, 0, 0, 0),
+    ]
+    rows += tiles * [
+        (0x1D, 0, amx, 1, 0, 0, 0),
+        (0x1D, 1, amx, 0x04002000, 0x00080040, 0x10, 0),
+        (0x1E, 0, amx, 1, 0x4010, 0, 0),
+        (0x1E, 1, amx, 0x1F, 0, 0, 0),
+    ]
+    return struct.pack("<II", len(rows), 0) + b"".join(ENTRY.pack(*row) for row in rows)
+
+
 def cpuids(
     dump: Path, topology: Topology, vendor: int, supported: bytes = kvm_list(ALL), realtime: int = 0
 ) -> list[Cpuid]:

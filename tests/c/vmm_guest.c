@@ -135,12 +135,12 @@ static void start_port(uint32_t features)
 	write8(BAR + 0x14, 15);
 }
 
-/* Give a queue its one buffer and wait for it to come back; gives the bytes written into it. */
-static uint32_t exchange(uint16_t index, uint32_t len, uint16_t flags)
+/* Give a queue one buffer and wait for it to come back; gives the bytes written into it. */
+static uint32_t exchange_at(uint16_t index, volatile uint8_t *buffer, uint32_t len, uint16_t flags)
 {
 	volatile struct queue *queue = &queues[index];
 
-	queue->desc[0] = (struct descriptor){ (uint64_t)buffers[index], len, flags, 0 };
+	queue->desc[0] = (struct descriptor){ (uint64_t)buffer, len, flags, 0 };
 	queue->avail[2 + queue->avail[1] % QUEUE_SIZE] = 0;
 	__asm__ volatile("" : : : "memory");
 	queue->avail[1]++;
@@ -148,6 +148,11 @@ static uint32_t exchange(uint16_t index, uint32_t len, uint16_t flags)
 	while (queue->used_index == queue->seen)
 		__asm__ volatile("pause" : : : "memory");
 	return queue->used[queue->seen++ % QUEUE_SIZE].len;
+}
+
+static uint32_t exchange(uint16_t index, uint32_t len, uint16_t flags)
+{
+	return exchange_at(index, buffers[index], len, flags);
 }
 
 /* Everything sent on the channel comes back on it, until a newline did. */
@@ -226,6 +231,22 @@ static void leave_ram(void)
 	((void (*)(void))0xd0000000)();
 }
 
+/* On both ways out, without end; less on the one where each byte is an exit. */
+static void flood(void)
+{
+	static volatile uint8_t text[16384];
+
+	start_port(0);
+	for (;;) {
+		const volatile uint8_t *from = text;
+		uint64_t bytes = 512;
+
+		__asm__ volatile("rep outsb" : "+S"(from), "+c"(bytes) : "d"(SERIAL) : "memory");
+		exchange_at(TX, text, sizeof(text), 0);
+		++*counter;
+	}
+}
+
 static void act(char command)
 {
 	switch (command) {
@@ -240,6 +261,9 @@ static void act(char command)
 		break;
 	case 'l':
 		leave_ram();
+		break;
+	case 'f':
+		flood();
 		break;
 	case 'c':
 		count();

@@ -64,7 +64,8 @@ static inline struct vmm_config config_of(const char *code, size_t bytes)
 {
 	return (struct vmm_config){
 		.kernel = kernel_of(code, bytes), .command_line = "", .nodes = 1, .llcs = 1, .cores = 2, .threads = 1,
-		.memory_bytes = 64 << 20, .console_fd = -1, .channel_fd = -1, .console_limit = 1 << 20,
+		.memory_bytes = 64 << 20, .console_fd = -1, .channel_fd = -1, .snapshot_memory_fd = -1,
+		.snapshot_state_fd = -1, .console_limit = 1 << 20,
 		.channel_limit = 1 << 20,
 	};
 }

@@ -140,13 +140,14 @@ static struct options parse(int argc, char **argv)
 		.snapshot_ms = 1000,
 		.config = { .command_line = "console=ttyS0 panic=-1 reboot=k quiet", .nodes = 1, .llcs = 1, .cores = 1,
 			    .threads = 1, .memory_bytes = 512ULL << 20, .channel_fd = -1, .console_fd = STDOUT_FILENO,
-			    .console_limit = 64 << 20, .channel_limit = 1ULL << 30 },
+			    .console_limit = 64 << 20, .channel_limit = 1ULL << 30,
+			    .snapshot_memory_fd = -1, .snapshot_state_fd = -1 },
 	};
 	int option;
 
 	while ((option = getopt(argc, argv, "t:m:a:c:d:v:f:S:w:C:ksqh")) != -1)
 		parse_option(&options, option);
-	if (optind == argc && !options.config.snapshot_memory_fd)
+	if (optind == argc && options.config.snapshot_memory_fd < 0)
 		parse_option(&options, 'h');
 	if (options.quiet)
 		options.config.console_fd = -1;

@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from ktstr.cells.publish import publish
-from ktstr.cells.remembered import FILE, Remembered, Row, read_rows, sources_digest, write_rows
-from ktstr.planning.plan import CellPlan, Plan
-from ktstr.progress import Progress
-from ktstr.results.store import RECORD, folder_name
+from ktstr.cells.remembered import Remembered
+from ktstr.planning.plan import Plan
+from ktstr.planning.points import CellPlan
+from ktstr.record.sidecar import Sidecar
+from ktstr.results.judged import FILE, Row, read_rows, sources_digest, write_rows
+from ktstr.results.ledger import CellOutcome
+from ktstr.results.store import RECORD, CellStore
 from ktstr.results.view import Epoch
-from ktstr.tasks.session import Outcome, Session
-from tests.cells.test_cell import planned
-from tests.cells.test_cell import session as made_session
+from tests.cells.plans import NAME, plan
 from tests.results.cells import sidecar
+
+
+@dataclass(frozen=True)
+class Run:
+    plan: Plan
+    remembered: Remembered
+    epoch: Epoch
+
+    def publish(self, outcome: CellOutcome) -> list[CellOutcome]:
+        return publish(self.plan, self.remembered, self.epoch, [outcome])
+
 
 ROW = Row("c" * 64, "d" * 64, [3, 5], 7, "pass", [], 1.5, ["console.log"], "7.2", "icount-s7/t.ktstr.json", ["a", "b"])
 
 
-def never() -> dict[str, object]:
+def never() -> Sidecar:
     raise AssertionError("the sidecar was made anew")
 
 
-def session(folder: Path, token: str, **environ: str) -> Session:
-    """A later session of the same project each time the token is new."""
-    run = replace(made_session(folder, Progress(io.StringIO())), epoch=Epoch(token, 0), environ=environ)
-    cell = planned(folder)
-    run.plan = Plan((cell,), (), (), {}, None, None)  # type: ignore[arg-type]
-    return run
+def session(folder: Path, token: str, **environ: str) -> Run:
+    """A later run of the same project each time the token is new."""
+    made = plan(folder, environ=environ)
+    return Run(made, Remembered(made), Epoch(token, 0))
 
 
-def judged(run: Session, **changes: object) -> Path:
+def judged(run: Run, **changes: object) -> Path:
     """The cell as judged and published by ``run``; its published sidecar."""
-    cell = planned(run.project.root)
-    record = run.project.cells / folder_name(cell.input_digest) / RECORD
+    project = run.plan.request.project
+    (planned,) = run.plan.cells
+    record = CellStore(project.cells).folder(planned.input_digest) / RECORD
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text("{}")
-    whole = sidecar(input_digest=cell.input_digest, preset="one", kernel_version="7.2")
-    outcome = Outcome(
-        cell.name, "pass", ("why",), True, 1.5, whole, files=(f"{record.parent}/console.log",), lasting=True
+    whole = sidecar(input_digest=planned.input_digest, preset="one", kernel_version="7.2")
+    outcome = CellOutcome(
+        planned.name, "pass", ("why",), True, 1.5, whole, files=(f"{record.parent}/console.log",), lasting=True
     )
-    (out,) = publish(run, [replace(outcome, **changes)])  # type: ignore[arg-type]
+    (out,) = run.publish(replace(outcome, **changes))  # type: ignore[arg-type]
     assert out.path is not None
-    return run.project.stand / out.path
+    return project.stand / out.path
 
 
-def found(run: Session, cell: CellPlan | None = None) -> Outcome | None:
-    return Remembered(run).find(cell or planned(run.project.root), never)
+def found(run: Run, planned: CellPlan | None = None) -> CellOutcome | None:
+    return run.remembered.find(planned or run.plan.cells[0], never)
 
 
 def test_what_was_judged_and_published_stands(tmp_path: Path) -> None:
@@ -60,7 +70,7 @@ def test_what_was_judged_and_published_stands(tmp_path: Path) -> None:
     outcome = found(session(tmp_path, "b"))
     assert outcome is not None
     assert (outcome.verdict, outcome.reasons, outcome.ran, outcome.seconds) == ("pass", ("why",), False, 1.5)
-    assert outcome.files == (f"{tmp_path}/target/ktstr/.cells/{'c' * 16}/console.log",)
+    assert outcome.files == (f"{CellStore(tmp_path / 'target/ktstr/.cells').folder('c' * 64)}/console.log",)
 
 
 def test_it_is_published_again_without_being_read_and_belongs_to_the_new_session(tmp_path: Path) -> None:
@@ -70,8 +80,8 @@ def test_it_is_published_again_without_being_read_and_belongs_to_the_new_session
         run = session(tmp_path, token)
         outcome = found(run)
         assert outcome is not None
-        (out,) = publish(run, [outcome])
-        assert run.project.stand / str(out.path) == path
+        (out,) = run.publish(outcome)
+        assert tmp_path / str(out.path) == path
         assert path.stat().st_ino == inode
     assert found(session(tmp_path, "d")) is not None
 
@@ -84,10 +94,10 @@ def test_what_need_not_last_is_not_remembered(tmp_path: Path) -> None:
 def test_another_basis_input_or_name_does_not_stand(tmp_path: Path) -> None:
     judged(session(tmp_path, "a"))
     run = session(tmp_path, "b")
-    cell = planned(tmp_path)
-    assert found(run, replace(cell, point=replace(cell.point, basis="e" * 64))) is None
-    assert found(run, replace(cell, input_digest="f" * 64)) is None
-    assert found(run, replace(cell, name="another/cell")) is None
+    (planned,) = run.plan.cells
+    assert found(run, replace(planned, point=replace(planned.point, basis="e" * 64))) is None
+    assert found(run, replace(planned, input_digest="f" * 64)) is None
+    assert found(run, replace(planned, name="another/cell")) is None
 
 
 def same_size(path: Path) -> None:
@@ -107,7 +117,7 @@ def test_a_published_sidecar_that_someone_touched_does_not_stand(
 )
 def test_a_record_that_changed_does_not_stand(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     judged(session(tmp_path, "a"))
-    damage(tmp_path / "target/ktstr/.cells" / ("c" * 16) / RECORD)
+    damage(CellStore(tmp_path / "target/ktstr/.cells").folder("c" * 64) / RECORD)
     assert found(session(tmp_path, "b")) is None
 
 
@@ -136,18 +146,18 @@ def test_one_changed_byte_is_noticed(tmp_path: Path) -> None:
 
 def test_rows_of_cells_that_were_not_selected_stay(tmp_path: Path) -> None:
     run = session(tmp_path, "a")
-    path = run.project.state / FILE
+    path = run.plan.request.project.state / FILE
     path.parent.mkdir(parents=True)
     write_rows(path, {"other": ROW})
     judged(run)
-    assert sorted(read_rows(path)) == sorted(["other", planned(tmp_path).name])
+    assert sorted(read_rows(path)) == sorted(["other", NAME])
 
 
 def test_the_input_digest_is_known_on_the_same_basis_only(tmp_path: Path) -> None:
     judged(session(tmp_path, "a"))
-    known = Remembered(session(tmp_path, "b"))
-    assert known.digest(planned(tmp_path).name, "d" * 64) == "c" * 64
-    assert known.digest(planned(tmp_path).name, "e" * 64) is None
+    known = session(tmp_path, "b").plan.judged
+    assert known.digest(NAME, "d" * 64) == "c" * 64
+    assert known.digest(NAME, "e" * 64) is None
     assert known.digest("another/cell", "d" * 64) is None
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from ktstr.record.cell import CellRecord, GuestRecord, KvmRun, MachineEnd, WorkerReport
+from ktstr.record.cell import CellRecord
+from ktstr.record.guest import SILENT, GuestRecord, WorkerReport
+from ktstr.record.host import NOTHING_KNOWN
+from ktstr.record.machine import KvmRun, MachineEnd
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -13,13 +16,18 @@ FAIR = WorkerReport(
     index=0, work_index=0, cgroup=0, tid=100, work_units=1024_000, iterations=1000, cpu_time_ns=S, wall_time_ns=2 * S,
     migration_count=0, migrations=(), cpus_used=(0,), max_gap_ns=4 * MS, max_gap_cpu=0, max_gap_at_ns=100 * MS,
     max_gap_off_cpu_ns=4 * MS, max_stall_ns=20_000, max_stall_cpu=0, wake_latencies_ns=(), wake_sample_total=0,
-    schedstat_cpu_time_ns=S, schedstat_run_delay_ns=S, schedstat_run_count=500, completed=True,
+    schedstat_cpu_time_ns=S, schedstat_run_delay_ns=S, schedstat_run_count=500, completed=True, exit_info=None,
 )  # fmt: skip
 
 
 def worker(index: int = 0, **changes: object) -> WorkerReport:
     """A fair worker with tid 100 + index; 50 % CPU of 2 s unless changed."""
-    return replace(FAIR, **{"index": index, "tid": 100 + index, **changes})  # type: ignore[arg-type]
+    return replace(FAIR, **{"index": index, "tid": 100 + index, **changes})
+
+
+def heard(**changes: object) -> GuestRecord:
+    """What a guest reported that said this and nothing else."""
+    return replace(SILENT, **changes)
 
 
 def end(reason: str = "clean", detail: str = "") -> MachineEnd:
@@ -32,17 +40,19 @@ def kvm_run(*waits_ns: int, budget: int = 2, **changes: object) -> KvmRun:
     base = KvmRun(
         vm_stats={"remote_tlb_flush": 3}, vcpu_stats=stats, host_run_ns=(2 * S,) * len(waits_ns),
         host_wait_ns=waits_ns, halt_poll_ns=200_000, cpu_budget=budget, overcommit=len(waits_ns) / budget, cloned=False,
+        warnings=(),
     )  # fmt: skip
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)
 
 
 def record(guest: GuestRecord | None = None, machine: MachineEnd | None = None) -> CellRecord:
     """A record of a run that ended by itself."""
     return CellRecord(
-        guest=guest or GuestRecord(kernel_release="7.2.0", ended=True),
+        guest=guest or heard(kernel_release="7.2.0", ended=True),
         end=machine or end(),
         input_digest="ab" * 32,
         measured_at="2025-01-02T03:04:05Z",
         measured_commit="1234567",
         run_id="20250102T030405Z-0",
+        host=NOTHING_KNOWN,
     )

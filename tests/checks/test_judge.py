@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import WorkGroup
 from ktstr.checks.thresholds import merge
 from ktstr.config.model import CheckValue
-from ktstr.record.cell import GuestRecord, SchedEvent, WorkerReport
-from tests.checks.reports import MS, S, end, kvm_run, record, worker
+from ktstr.record.guest import SILENT, GuestRecord, SchedEvent, WorkerReport
+from tests.checks.reports import MS, S, end, heard, kvm_run, record, worker
 
 WORKS = (WorkGroup(0, "cg_0", "SpinWait", 2, (0, 1)),)
 FAIR = (worker(0), worker(1))
@@ -20,8 +21,8 @@ ATTACHED = (SchedEvent(1, "started", 0, ""), SchedEvent(2, "attached", 0, ""), S
 
 
 def guest(workers: tuple[WorkerReport, ...] = FAIR, **changes: object) -> GuestRecord:
-    base = GuestRecord(kernel_release="7.2.0", workers=workers, ended=True)
-    return replace(base, **changes)  # type: ignore[arg-type]
+    base = heard(kernel_release="7.2.0", workers=workers, ended=True)
+    return replace(base, **changes)
 
 
 def judged(
@@ -70,7 +71,7 @@ def test_a_panic_fails_and_quotes_its_line() -> None:
 
 
 def test_a_panic_before_the_agent_spoke_says_so() -> None:
-    found = judged(GuestRecord(), "panic", "VFS: Unable to mount root fs")
+    found = judged(SILENT, "panic", "VFS: Unable to mount root fs")
     assert found.outcome == "fail" and "before the agent said a word" in found.reasons[0]
 
 
@@ -120,7 +121,7 @@ def on_kvm(
     **checks: CheckValue,
 ) -> Judgement:  # fmt: skip
     machine = replace(end(reason), kvm=kvm_run(*waits_ns))
-    works = (replace(WORKS[0], work_type=work),)
+    works = (dataclasses.replace(WORKS[0], work_type=work),)
     return judge(record(seen, machine), merge({}, checks), Expected(works, scheduler, "kvm"))
 
 

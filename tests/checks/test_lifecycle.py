@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from ktstr.checks.lifecycle import judge_scheduler, stall_ns
 from ktstr.checks.verdict import Detail, Verdict
-from ktstr.record.cell import GuestRecord, SchedEvent
+from ktstr.record.guest import SchedEvent
+from tests.checks.reports import heard
 
 MS = 1_000_000
 KMSG = """\
@@ -18,7 +19,7 @@ def event(kind: str, code: int = 0, text: str = "", at_ms: int = 10) -> SchedEve
 
 
 def life(*events: SchedEvent, log: str = "", kmsg: str = "", errors: tuple[str, ...] = ()) -> list[Detail]:
-    guest = GuestRecord(sched_events=events, sched_log=log, sched_kmsg=kmsg, errors=errors, ended=True)
+    guest = heard(sched_events=events, sched_log=log, sched_kmsg=kmsg, errors=errors, ended=True)
     return judge_scheduler(guest, "scx_ktstr", ended_well=True)
 
 
@@ -39,7 +40,7 @@ def test_the_end_after_an_ordered_stop_is_not_a_death() -> None:
 
 
 def test_the_kernels_own_scheduler_has_no_life_to_judge() -> None:
-    assert judge_scheduler(GuestRecord(ended=True), None, ended_well=True) == []
+    assert judge_scheduler(heard(ended=True), None, ended_well=True) == []
 
 
 def test_a_death_at_load_quotes_its_own_last_words() -> None:
@@ -120,7 +121,7 @@ def test_hostile_log_text_is_quoted_clean() -> None:
 
 
 def test_a_third_of_the_longest_stall_told_may_be_beyond_the_timeout() -> None:
-    assert stall_ns(GuestRecord(sched_kmsg=KMSG)) == 4012 * MS / 3
+    assert stall_ns(heard(sched_kmsg=KMSG)) == 4012 * MS / 3
     told = event("evicted", text="x[1] failed to run for 6.000s")
-    assert stall_ns(GuestRecord(sched_events=(told,), sched_kmsg=KMSG)) == 2000 * MS
-    assert stall_ns(GuestRecord(sched_events=(event("evicted", text="failed to run for long"),))) is None
+    assert stall_ns(heard(sched_events=(told,), sched_kmsg=KMSG)) == 2000 * MS
+    assert stall_ns(heard(sched_events=(event("evicted", text="failed to run for long"),))) is None

@@ -4,7 +4,7 @@ import pytest
 
 from ktstr.checks.model import WorkGroup, gather
 from ktstr.checks.stats import PHASE_SAMPLES_CAP, cgroup_stats, scenario_stats
-from ktstr.record.cell import Stimulus
+from ktstr.record.guest import Stimulus
 from tests.checks.reports import MS, S, worker
 
 WORKS = (WorkGroup(0, "a", "PipeIo", 2), WorkGroup(1, "b", "SpinWait", 1))

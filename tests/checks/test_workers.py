@@ -8,7 +8,7 @@ from ktstr.checks.thresholds import merge
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.checks.workers import Run, judge_workers
 from ktstr.config.model import CheckValue
-from ktstr.record.cell import WorkerReport
+from ktstr.record.guest import WorkerReport
 from tests.checks.reports import MS, S, worker
 
 FAIL, INCONCLUSIVE = Verdict.FAIL, Verdict.INCONCLUSIVE

@@ -12,6 +12,7 @@ import pytest
 from ktstr import cli
 from ktstr.commands.init import init, run
 from ktstr.config.load import load
+from ktstr.config.model import Binary
 from ktstr.config.project import find_root
 from ktstr.config.select import Selection, expand
 from ktstr.errors import HostError, InputError
@@ -39,7 +40,7 @@ def test_the_commented_scheduler_is_right_when_uncommented(tmp_path: Path) -> No
     lines[begin : begin + 4] = [line.removeprefix("# ") for line in lines[begin : begin + 4]]
     path.write_text("\n".join(lines))
     mine = load(path).schedulers["mine"]
-    assert mine.path == tmp_path / "target/release/scx_mine"
+    assert mine.kind == Binary(tmp_path / "target/release/scx_mine")
     assert mine.args == ("--verbose",)
 
 

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from ktstr.commands.test import last_verdicts, reproduce
+from ktstr.commands.test import reproduce
 from ktstr.config.model import CellKey
+from ktstr.options import Building, GraphOptions, TestOptions
+from ktstr.results.last import last_verdicts
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null"])
@@ -24,7 +26,7 @@ def test_no_memory_before_the_first_run(tmp_path: Path) -> None:
 def test_reproduce_pins_every_dimension_and_quotes_for_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
     cell = SimpleNamespace(key=CellKey("t", "p", "./my kernel", "s", 7), point=SimpleNamespace(accel="icount"))
-    assert reproduce(cell) == (  # type: ignore[arg-type]
+    assert reproduce(cell, TestOptions()) == (  # type: ignore[arg-type]
         "doit test test=t preset=p 'kernel=./my kernel' scheduler=s accel=icount seed=7 rerun=1"
     )
 
@@ -32,4 +34,12 @@ def test_reproduce_pins_every_dimension_and_quotes_for_the_shell(monkeypatch: py
 def test_reproduce_says_the_command_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KTSTR_CALLED_AS", "./doit")
     cell = SimpleNamespace(key=CellKey("t", "p", "k", "s", 7), point=SimpleNamespace(accel="icount"))
-    assert reproduce(cell).startswith("./doit test test=t ")  # type: ignore[arg-type]
+    assert reproduce(cell, TestOptions()).startswith("./doit test test=t ")  # type: ignore[arg-type]
+
+
+def test_reproduce_says_how_the_kernel_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
+    cell = SimpleNamespace(key=CellKey("t", "p", "6.14", "s", 7), point=SimpleNamespace(accel="icount"))
+    building = Building(("minimal", "debug"), CC="gcc-12", LLVM="-19")
+    command = reproduce(cell, TestOptions(GraphOptions(building=building)))  # type: ignore[arg-type]
+    assert command.endswith(" kconfig=minimal,debug CC=gcc-12 LLVM=-19 rerun=1")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ktstr.config import yaml_lines
 from ktstr.config.load import load, parse, validate
-from ktstr.config.model import Cgroup, Config, Cpuset, KernelDecl, Matrix, SchedulerDecl, Work
+from ktstr.config.model import Binary, Builtin, Cgroup, Config, Cpuset, KernelDecl, Matrix, SchedulerDecl, Source, Work
 from ktstr.config.problems import Problem
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
@@ -44,7 +44,7 @@ def test_the_repository_s_own_file_loads() -> None:
     config = load(REPOSITORY / "ktstr.yaml")
     assert config.kernels["default"] == KernelDecl("default", "deb:forky/cloud-amd64")
     assert config.schedulers["scx_ktstr_stall"].args == ("--stall-after", "0", "--timeout-ms", "500")
-    assert config.schedulers["scx_ktstr"].source == REPOSITORY / "schedulers/scx_ktstr"
+    assert config.schedulers["scx_ktstr"].kind == Source(REPOSITORY / "schedulers/scx_ktstr")
     assert config.presets["numa2-tiny"] == Topology(2, 2, 2, 1, ((10, 31), (31, 10)))
     assert len([t for t in config.tests.values() if t.demo]) == 2
 
@@ -54,7 +54,7 @@ def test_a_file_without_more_than_it_needs() -> None:
     test = config.tests["t"]
     assert test.cgroups == (Cgroup("a", (Work("SpinWait", 2),)),)
     assert (test.duration_ns, test.memory_mib, test.checks, test.demo) == (2_000_000_000, None, {}, False)
-    assert config.schedulers == {"eevdf": SchedulerDecl("eevdf", builtin="eevdf")}
+    assert config.schedulers == {"eevdf": SchedulerDecl("eevdf", Builtin("eevdf"))}
     assert config.presets["odd-7llc"] == Topology(1, 7, 2, 1)
     assert len(config.presets) == 24
     assert config.matrices == ()
@@ -129,9 +129,9 @@ schedulers:
     assert [k.spec for k in config.kernels.values()] == ["/p/vmlinux", "/k/bzImage", "6.10", "/boot/vmlinuz"]
     assert config.kernels["b"].kargs == ("quirk",)
     mine = config.schedulers["mine"]
-    assert (mine.path, mine.source, mine.builtin) == (Path("/p/build/scx_mine"), None, None)
+    assert mine.kind == Binary(Path("/p/build/scx_mine"))
     assert (mine.args, mine.attach_timeout_ns, mine.sysctls) == (("-s", "20"), 3_000_000_000, (("kernel.a", "1"),))
-    assert config.schedulers["eevdf"] == SchedulerDecl("eevdf", builtin="eevdf", checks={"max_gap_ms": 100})
+    assert config.schedulers["eevdf"] == SchedulerDecl("eevdf", Builtin("eevdf"), checks={"max_gap_ms": 100})
 
 
 def test_matrices_with_seeds_and_points() -> None:

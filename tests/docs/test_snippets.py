@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.commands.variables import VARIABLES
+from ktstr.commands.declare.registry import builtin_commands
+from ktstr.commands.declare.variables import variables_of
 from ktstr.config.load import load
-from ktstr.tasks.table import TASKS
+from tests.project_checks import CHECK
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -46,7 +47,10 @@ def test_every_command_names_a_task_and_variables_that_exist(page: Path) -> None
     text = page.read_text(encoding="utf-8")
     commands = re.findall(r"^    (?:\./)?doit (.*?)(?:\s{2,}#.*|\s+#.*|\s+\|.*)?$", text, re.MULTILINE)
     assert commands
+    tasks = {*builtin_commands(), CHECK.name, "list", "help", "clean"}
+    every = (*builtin_commands().values(), CHECK)
+    variables = {name for command in every for name in variables_of(command.options)}
     for command in commands:
         for word in command.replace("'", "").split():
             name, equals, _ = word.partition("=")
-            assert name in (VARIABLES if equals else {*TASKS, "list", "help", "clean"}), f"{page.name}: doit {command}"
+            assert name in (variables if equals else tasks), f"{page.name}: doit {command}"

@@ -91,7 +91,7 @@ def _refused(said: Said, *words: str) -> None:
         ("jobs=0", ["jobs=", "at least 1"]),
         ("shard=3/2", ["shard=", "1 <= i <= n"]),
         ("rerun=maybe", ["rerun=", "expected 1 or 0"]),
-        ("slow=1", ["slow=", "takes no variable 'slow'"]),
+        ("keep=1", ["keep=", "takes no variable 'keep'"]),
         ("--verbose", ["--verbose", "found an option, expected name=value"]),
     ],
 )

@@ -17,9 +17,9 @@ import jsonschema
 import pygit2
 import pytest
 
-from ktstr.commands.variables import VARIABLES
+from ktstr.commands.declare.registry import builtin_commands
+from ktstr.commands.declare.variables import environment_name, variables_of
 from ktstr.results.store import folder_name
-from ktstr.tasks.table import TASKS
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
 pytestmark = pytest.mark.e2e
@@ -344,7 +344,7 @@ def test_list_fits_80_columns_and_describes_every_line(project: UserProject) -> 
     lines = done.stdout.splitlines()
     assert max(len(line) for line in lines) <= 80
     tasks = [line.split()[0] for line in lines if line.startswith("  ") and not line.startswith("   ")]
-    assert set(tasks) == set(TASKS) - {"check"}  # which is the ktstr repository's own
+    assert set(tasks) == set(builtin_commands())
     assert all(len(line.split()) > 1 or line.endswith(":") for line in lines if not line.startswith("    "))
 
 
@@ -361,12 +361,12 @@ def test_loading_the_graph_imports_no_heavy_package(project: UserProject, argume
     assert done.stderr.splitlines()[-1] == "[] 0"
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("task", sorted(builtin_commands()))
 def test_help_shows_each_variable_with_its_environment_name(project: UserProject, task: str) -> None:
     done = project.doit("help", task)
     assert done.returncode == 0
     words = done.stdout.split()
-    for name in TASKS[task].variables:
+    for name in variables_of(builtin_commands()[task].options):
         assert f"{name}=" in words
-        assert f"({VARIABLES[name].env})" in words
+        assert f"({environment_name(name)})" in words
     assert max(len(line) for line in done.stdout.splitlines()) <= 80

@@ -26,8 +26,10 @@ import pytest
 
 from ktstr.host.cache import Cache, cache_root
 from ktstr.pins.lock import read_lock
+from ktstr.record.codec import decode
+from ktstr.record.sidecar import Sidecar
 from ktstr.resources import c_dir
-from ktstr.results.sidecar import guest_digest, guest_identity
+from ktstr.results import sidecar as sidecars
 from ktstr.vm import agent
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
@@ -61,6 +63,14 @@ def measure(project: UserProject, *variables: str, under: Sequence[str] = ()) ->
     (cell,) = json.loads(done.stdout)["cells"]
     assert cell["ran"] is True
     return project.sidecar(cell)
+
+
+def guest_identity(whole: Json) -> bytes:
+    return sidecars.guest_identity(decode(Sidecar, whole))
+
+
+def guest_digest(whole: Json) -> str:
+    return sidecars.guest_digest(decode(Sidecar, whole))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from ktstr.host.context import HostContext, capture
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text())
-HOST = Draft202012Validator({"$ref": "#/$defs/host", "$defs": SCHEMA["$defs"]})
+HOST = Draft202012Validator({"$ref": "#/$defs/Host", "$defs": SCHEMA["$defs"]})
 UNAME = os.uname_result(("Linux", "secret-name", "6.1.0-x", "#1 SMP", "x86_64"))
 
 FILES = {

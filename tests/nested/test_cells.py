@@ -28,7 +28,7 @@ from ktstr.kernels.spec import DEFAULT
 from ktstr.lab.environ import passed_on
 from ktstr.lab.run import run_in_lab
 from ktstr.pins.lock import read_lock
-from ktstr.record.cell import GuestRecord
+from ktstr.record.guest import GuestRecord
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -14,24 +13,23 @@ from pathlib import Path
 import pytest
 
 from ktstr.cancel import Cancel, Cancelled
-from ktstr.cells.tokens import TokenPool
 from ktstr.config.load import parse
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
 from ktstr.host.reserve import exclude, waiting
+from ktstr.host.tokens import TokenPool
 from ktstr.kernels.kconfig import load_kconfig
 from ktstr.kernels.recipe import Recipe
 from ktstr.kernels.spec import TreeSpec
 from ktstr.kernels.toolchain import find_toolchain
 from ktstr.kernels.tree import tree_origin
 from ktstr.planning import kernels as module
-from ktstr.planning.kernels import Kernels
-from ktstr.planning.pins import Pins
-from ktstr.progress import Progress
-from ktstr.tasks.session import Session
-from tests.cells.test_cell import TEXT
-from tests.cells.test_cell import session as made_session
+from ktstr.planning.kernels import Archive, Kernels
+from ktstr.planning.pins import project_pins
+from ktstr.planning.request import Request
+from ktstr.planning.steps import Steps
+from tests.cells.plans import TEXT, plan
 from tests.kernels.toy_tree import toy_tree
 
 CPUS = len(os.sched_getaffinity(0))
@@ -49,20 +47,19 @@ def host_to_itself(folder: Path, timeout_s: float = 20) -> Iterator[None]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Session:
-    made = made_session(tmp_path, Progress(io.StringIO()))
+def run(tmp_path: Path) -> Request:
     environ = {"KTSTR_LOCK_DIR": str(tmp_path / "locks"), "PATH": os.environ["PATH"]}
-    return replace(made, environ=environ, tokens=TokenPool(CPUS, 1 << 20))
+    return replace(plan(tmp_path, environ=environ).request, tokens=TokenPool(CPUS, 1 << 20))
 
 
 @pytest.fixture
-def build(run: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def build(run: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Builds a tree as the step of its kernel does; make itself is left out, and leaves its name."""
     toy_tree(tmp_path / "linux", tmp_path / "kernel.elf")
     kconfig = load_kconfig(["minimal"], tmp_path)
     recipe = Recipe(tree_origin(TreeSpec(tmp_path / "linux")), kconfig, find_toolchain(os.environ))
     cache, config = Cache(tmp_path / "cache", run.cancel), parse(TEXT, Path("ktstr.yaml"), validated=True)
-    kernels = Kernels(run, config, cache, Apt(tmp_path / "apt"), Pins(run), lambda *words: "")
+    kernels = Kernels(run, config, Archive(cache, Apt(tmp_path / "apt")), project_pins(run.project), Steps())
     monkeypatch.setattr(module, "build_kernel", lambda *words: (tmp_path / "built").touch())
     return lambda: kernels._build("local", recipe, cache)
 
@@ -75,7 +72,7 @@ def started(work: Callable[[], None]) -> threading.Thread:
 
 
 def test_a_build_and_an_undisturbed_run_of_one_process_do_not_wait_for_each_other(
-    run: Session, build: Callable[[], None], tmp_path: Path
+    run: Request, build: Callable[[], None], tmp_path: Path
 ) -> None:
     with run.tokens.hold(CPUS, 64, run.cancel):
         thread = started(build)
@@ -87,7 +84,7 @@ def test_a_build_and_an_undisturbed_run_of_one_process_do_not_wait_for_each_othe
 
 
 def test_a_build_waits_for_an_undisturbed_run_of_another_process(
-    run: Session, build: Callable[[], None], tmp_path: Path
+    run: Request, build: Callable[[], None], tmp_path: Path
 ) -> None:
     with host_to_itself(tmp_path / "locks"):
         thread = started(build)
@@ -96,7 +93,7 @@ def test_a_build_waits_for_an_undisturbed_run_of_another_process(
     assert (tmp_path / "built").exists()
 
 
-def test_cancelled_while_it_waits_nothing_is_built(run: Session, build: Callable[[], None], tmp_path: Path) -> None:
+def test_cancelled_while_it_waits_nothing_is_built(run: Request, build: Callable[[], None], tmp_path: Path) -> None:
     with host_to_itself(tmp_path / "locks"):
         threading.Timer(0.3, run.cancel.set).start()
         with pytest.raises(Cancelled):

@@ -1,24 +1,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct, field
 
 from ktstr.record.codec import DecodeError, decode, encode
 
 
-@dataclass(frozen=True)
-class Inner:
+class Inner(Struct, frozen=True, forbid_unknown_fields=True):
     word: Literal["a", "b"]
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Outer:
+class Outer(Struct, frozen=True, forbid_unknown_fields=True):
     inner: tuple[Inner, ...]
     share: float
     label: str | None
@@ -34,7 +33,7 @@ OUTER = st.builds(
     st.floats(allow_nan=False, allow_infinity=False),
     st.none() | st.text(),
     st.lists(st.lists(INTS).map(tuple)).map(tuple),
-    st.dictionaries(st.text(), st.integers() | st.text() | st.none()),
+    st.dictionaries(st.text(), INTS | st.text() | st.none()),
 )
 
 
@@ -74,3 +73,40 @@ def test_errors_name_the_field_what_was_found_and_what_was_expected(data: object
     with pytest.raises(DecodeError) as error:
         decode(Inner, data, "x")
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"a": 2**64}, "x.extra.a: found 18446744073709551616, expected a 64-bit integer"),
+        ({"a": [1, {"b": -(2**64)}]}, "x.extra.a[1].b: found -18446744073709551616, expected a 64-bit integer"),
+        ({"a": [1, 2, 2**64]}, "x.extra.a[2]: found 18446744073709551616, expected a 64-bit integer"),
+        ({"a": [0.5, float("nan")]}, "x.extra.a[1]: found nan, expected a finite number"),
+    ],
+)
+def test_no_number_anywhere_is_beyond_64_bits_or_infinite(extra: object, said: str) -> None:
+    with pytest.raises(DecodeError) as error:
+        decode(Outer, {"inner": [], "share": 0.5, "label": None, "extra": extra}, "x")
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_what_is_nested_too_deeply_is_refused(make: Callable[[object], object]) -> None:
+    deep: object = 1
+    for _ in range(100_000):
+        deep = make(deep)
+    with pytest.raises(DecodeError, match="x: is nested too deeply"):
+        decode(Outer, {"inner": [], "share": 0.5, "label": None, "extra": {"a": deep}}, "x")
+
+
+def test_errors_in_records_inside_records_have_the_whole_path() -> None:
+    data = {"inner": [{"word": "a", "numbers": []}, {"word": "b", "numbers": [1, "2"]}], "share": 1, "label": None}
+    with pytest.raises(DecodeError) as error:
+        decode(Outer, data, "x")
+    assert str(error.value) == "x.inner[1].numbers[1]: found '2', expected a 64-bit integer"
+
+
+def test_a_long_value_is_quoted_in_part() -> None:
+    with pytest.raises(DecodeError) as error:
+        decode(Inner, {"word": "c" * 500, "numbers": []}, "x")
+    assert len(str(error.value)) < 120

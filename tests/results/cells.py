@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from typing import Any
+
+from msgspec.structs import replace
 
 from ktstr.checks.judge import Expected, judge
 from ktstr.checks.model import WorkGroup
 from ktstr.checks.thresholds import merge
-from ktstr.record.cell import CellRecord, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport
-from ktstr.results.sidecar import CellIdentity, build
-from tests.checks.reports import MS, S, record, worker
+from ktstr.record.cell import CellRecord
+from ktstr.record.guest import Migration, SchedEvent, Stimulus, VcpuReport
+from ktstr.record.host import Host
+from ktstr.record.sidecar import Sidecar
+from ktstr.results.sidecar import CellIdentity, build, dump
+from tests.checks.reports import MS, S, heard, record, worker
 
 IDENTITY = CellIdentity(
     test="steady", preset="tiny", topology="1n2l2c1t", vcpus=4, scheduler="scx_ktstr", accel="icount", seed=7,
@@ -27,7 +32,7 @@ def cell(**changes: Any) -> CellRecord:
         worker(0, wake_latencies_ns=(1000, 2000), wake_sample_total=2, migrations=(Migration(5, 0, 1),)),
         worker(1, wake_latencies_ns=(3000,), wake_sample_total=9),
     )
-    guest = GuestRecord(
+    guest = heard(
         kernel_release="7.2.0-cloud",
         sched_events=(
             SchedEvent(1, "started", 0, ""),
@@ -44,12 +49,18 @@ def cell(**changes: Any) -> CellRecord:
         ended=True,
         end_ns=3 * S,
     )
-    base = replace(record(guest), host={"arch": "x86_64", "online_cpus": 2})
+    base = replace(record(guest), host=Host(arch="x86_64", online_cpus=2))
     return replace(base, **changes)
 
 
-def sidecar(identity: CellIdentity = IDENTITY, **changes: Any) -> dict[str, Any]:
-    """The sidecar of ``cell``, judged by the default checks; ``changes`` are to the finished document."""
+def sidecar(identity: CellIdentity = IDENTITY, **changes: Any) -> Sidecar:
+    """The sidecar of ``cell``, judged by the default checks; ``changes`` are to the finished sidecar."""
     found = cell()
     whole = build(identity, found, judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", identity.accel)))
-    return {**whole, **changes}
+    return replace(whole, **changes)
+
+
+def document(whole: Sidecar) -> dict[str, Any]:
+    """The sidecar as whoever reads its file has it."""
+    loaded: dict[str, Any] = json.loads(dump(whole))
+    return loaded

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import copy
+import dataclasses
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,19 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as Invalid
+from msgspec.structs import replace
 
 from ktstr.checks.judge import Expected, judge
 from ktstr.checks.thresholds import merge
 from ktstr.errors import InputError
-from ktstr.record.cell import WorkerReport
+from ktstr.record import sidecar_schema
+from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.guest import WorkerReport
+from ktstr.record.machine import PerformanceMode
+from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sc
 from tests.checks.reports import S, end, kvm_run, worker
-from tests.results.cells import IDENTITY, WORKS, cell, sidecar
+from tests.results.cells import IDENTITY, WORKS, cell, document, sidecar
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -35,31 +39,46 @@ def built(*workers: WorkerReport, **checks: Any) -> dict[str, Any]:
     found = cell()
     found = replace(found, guest=replace(found.guest, workers=workers)) if workers else found
     judgement = judge(found, merge({}, checks), Expected(WORKS, "scx_ktstr", "icount"))
-    return sc.build(IDENTITY, found, judgement)
+    return document(sc.build(IDENTITY, found, judgement))
 
 
 def skipped() -> dict[str, Any]:
-    return sc.build_skip(IDENTITY, "needs 8 CPUs", timestamp="2025-01-02T03:04:05Z", run="20250102T030405Z-1")
+    skip = sc.build_skip(IDENTITY, "needs 8 CPUs", timestamp="2025-01-02T03:04:05Z", run="20250102T030405Z-1")
+    return document(skip)
+
+
+def written(**changes: Any) -> dict[str, Any]:
+    """The document of a measured cell; ``changes`` are to what was read from its file."""
+    return {**document(sidecar()), **changes}
+
+
+def as_file(whole: dict[str, Any]) -> bytes:
+    return json.dumps(whole).encode()
 
 
 def test_the_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("whole", [sidecar(), skipped(), built(worker(0, work_units=0)), built(max_gap_ms=1)])
+def test_the_schema_is_that_of_the_types() -> None:
+    text = (Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text()
+    assert text == sidecar_schema.render(), "python -m ktstr.record.sidecar_schema > schemas/sidecar.schema.json"
+
+
+@pytest.mark.parametrize("whole", [written(), skipped(), built(worker(0, work_units=0)), built(max_gap_ms=1)])
 def test_what_is_written_is_valid(whole: dict[str, Any]) -> None:
     VALIDATOR.validate(whole)
-    VALIDATOR.validate(json.loads(sc.dump(whole)))
+    assert decode(Sidecar, whole)
 
 
 def test_every_key_is_always_there_in_order() -> None:
-    assert list(sidecar())[: len(KEYS)] == KEYS
-    assert list(skipped()) == list(sidecar())
-    assert sorted(SCHEMA["required"]) == sorted(sidecar())
+    assert list(written())[: len(KEYS)] == KEYS
+    assert list(skipped()) == list(written())
+    assert sorted(SCHEMA["required"]) == sorted(written())
 
 
 def test_a_measured_cell_says_what_it_is_and_how_it_was_measured() -> None:
-    found = sidecar()
+    found = written()
     assert (found["passed"], found["skipped"], found["inconclusive"]) == (True, False, False)
     assert (found["accel"], found["seed"], found["cpu_budget"], found["vcpus"]) == ("icount", 7, 1, 4)
     assert (found["kernel_version"], found["emulator"]) == ("7.2.0-cloud", "QEMU 10.0.2")
@@ -103,16 +122,16 @@ def test_non_finite_numbers_are_dropped_from_metrics_and_null_elsewhere() -> Non
     judgement = judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "icount"))
     assert judgement.stats is not None
     stats = replace(judgement.stats, worst_spread=float("nan"), ext_metrics={"a": float("inf"), "b": 1.0})
-    whole = sc.build(IDENTITY, found, replace(judgement, stats=stats))
+    whole = document(sc.build(IDENTITY, found, dataclasses.replace(judgement, stats=stats)))
     assert whole["stats"]["worst_spread"] is None and whole["stats"]["ext_metrics"] == {"b": 1.0}
-    VALIDATOR.validate(json.loads(sc.dump(whole)))
+    VALIDATOR.validate(whole)
 
 
 def test_host_dilation_is_left_out_unless_measured() -> None:
-    assert "host_dilation" not in sidecar()
+    assert "host_dilation" not in written()
     found = cell(end=replace(end(), host_dilation=1.25))
     judgement = judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "kvm"))
-    whole = sc.build(IDENTITY, found, judgement)
+    whole = document(sc.build(IDENTITY, found, judgement))
     assert whole["host_dilation"] == 1.25
     VALIDATOR.validate(whole)
 
@@ -123,16 +142,25 @@ PERFORMANCE = {
 }  # fmt: skip
 
 
-def on_kvm(**changes: Any) -> dict[str, Any]:
-    kvm = kvm_run(500, 600, budget=1, performance=PERFORMANCE, warnings=("no huge\x1b[1m pages",), **changes)
+def on_kvm(**changes: Any) -> Sidecar:
+    kvm = kvm_run(
+        500,
+        600,
+        budget=1,
+        performance=decode(PerformanceMode, PERFORMANCE),
+        warnings=("no huge\x1b[1m pages",),
+        **changes,
+    )
     found = cell(end=replace(end(), kvm=kvm))
     return sc.build(
-        replace(IDENTITY, accel="kvm"), found, judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "kvm"))
+        dataclasses.replace(IDENTITY, accel="kvm"),
+        found,
+        judge(found, merge({}, {}), Expected(WORKS, "scx_ktstr", "kvm")),
     )
 
 
 def test_a_kvm_run_says_what_it_took_of_its_host() -> None:
-    found = on_kvm(boot_ms=412.5)
+    found = document(on_kvm(boot_ms=412.5))
     assert found["kvm_stats"] == {"per_vcpu": [{"exits": 100, "halt_exits": 7}, {"exits": 101, "halt_exits": 7}]}
     assert found["kvm_run"] == {
         "vcpu_threads": [{"run_ns": 2 * S, "run_delay_ns": 500}, {"run_ns": 2 * S, "run_delay_ns": 600}],
@@ -140,11 +168,11 @@ def test_a_kvm_run_says_what_it_took_of_its_host() -> None:
         "warnings": ["no huge pages"],
     }  # fmt: skip
     assert found["cpu_budget"] == 1, "what the run had, not what was planned"
-    VALIDATOR.validate(json.loads(sc.dump(found)))
+    VALIDATOR.validate(found)
 
 
 def test_only_kvm_has_a_kvm_run() -> None:
-    assert (sidecar()["kvm_run"], skipped()["kvm_run"], sidecar()["cpu_budget"]) == (None, None, 1)
+    assert (written()["kvm_run"], skipped()["kvm_run"], written()["cpu_budget"]) == (None, None, 1)
 
 
 def test_what_the_host_of_a_kvm_run_did_is_not_the_guests_doing() -> None:
@@ -164,10 +192,13 @@ def test_what_the_host_of_a_kvm_run_did_is_not_the_guests_doing() -> None:
     ],
 )
 def test_the_schema_is_strict_about_a_kvm_run(change: dict[str, Any]) -> None:
-    found = on_kvm()
+    found = document(on_kvm())
+    changed = {**found, "kvm_run": {**found["kvm_run"], **change}}
     with pytest.raises(Invalid) as error:
-        VALIDATOR.validate({**found, "kvm_run": {**found["kvm_run"], **change}})
+        VALIDATOR.validate(changed)
     assert "kvm_run" in error.value.json_path
+    with pytest.raises(DecodeError, match=r"sidecar\.kvm_run"):
+        decode(Sidecar, changed, "sidecar")
 
 
 @pytest.mark.parametrize(
@@ -186,18 +217,22 @@ def test_the_schema_is_strict_about_a_kvm_run(change: dict[str, Any]) -> None:
 )
 def test_the_schema_is_strict(change: dict[str, Any], where: str) -> None:
     with pytest.raises(Invalid) as error:
-        VALIDATOR.validate({**sidecar(), **change})
+        VALIDATOR.validate(written(**change))
     assert where in error.value.json_path
+    with pytest.raises(DecodeError) as refused:
+        decode(Sidecar, written(**change))
+    assert where in str(refused.value)
 
 
 def test_the_variant_hash_is_the_published_one_and_ignores_what_is_not_the_variant() -> None:
     base = sc.CellIdentity("t", "p", "1n1l1c1t", 1, "eevdf", "kvm", 0, "SpinWait", 1)
     assert sc.variant_hash(base) == "16b754f538ba41fd"
     assert sc.file_name(base) == "t-16b754f538ba41fd.ktstr.json"
-    same = replace(base, vcpus=9, cpu_budget=3, seed=5, accel="tcg", project_commit="1", run_source="ci")
+    same = dataclasses.replace(base, vcpus=9, cpu_budget=3, seed=5, accel="tcg", project_commit="1", run_source="ci")
     assert sc.variant_hash(same) == sc.variant_hash(base)
-    assert sc.variant_hash(replace(base, kargs=("b", "a"))) == sc.variant_hash(replace(base, kargs=("a", "b")))
-    assert sc.variant_hash(replace(base, kargs=("a",))) != sc.variant_hash(base)
+    one, other = (dataclasses.replace(base, kargs=kargs) for kargs in (("b", "a"), ("a", "b")))
+    assert sc.variant_hash(one) == sc.variant_hash(other)
+    assert sc.variant_hash(dataclasses.replace(base, kargs=("a",))) != sc.variant_hash(base)
 
 
 def test_run_ids_and_sources() -> None:
@@ -213,23 +248,23 @@ def test_the_guests_identity_ignores_time_host_and_commit_and_nothing_else() -> 
     )  # fmt: skip
     assert sc.guest_identity(base) == sc.guest_identity(other)
     assert sc.guest_digest(base) == sc.guest_digest(other)
-    changed = copy.deepcopy(base)
-    changed["workers"][1]["iterations"] += 1
+    first, second = base.workers
+    changed = replace(base, workers=(first, replace(second, iterations=second.iterations + 1)))
     assert sc.guest_digest(changed) != sc.guest_digest(base)
     assert sc.guest_digest(sidecar(seed=8)) != sc.guest_digest(base)
 
 
 def test_numbers_stay_on_one_line_and_the_text_is_the_same_document() -> None:
-    whole = sidecar(kargs=["[\n 1,\n 2\n]"])
+    whole = sidecar(kargs=("[\n 1,\n 2\n]",))
     text = sc.dump(whole).decode()
     assert '"wake_latencies_ns": [1000, 2000, 3000]' in text
-    assert json.loads(text) == json.loads(json.dumps(whole))
+    assert json.loads(text) == json.loads(json.dumps(encode(whole)))
 
 
 def test_a_file_from_disk_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "x.ktstr.json"
     path.write_bytes(sc.dump(sidecar()))
-    assert sc.read_sidecar(path) == json.loads(json.dumps(sidecar()))
+    assert sc.read_sidecar(path) == sidecar()
 
 
 @pytest.mark.parametrize(
@@ -242,9 +277,17 @@ def test_a_file_from_disk_is_read_back(tmp_path: Path) -> None:
         (b'{"a": 1e999}', "no finite number"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "is no JSON"),
-        (b'{"test_name": "x"}', "required property"),
-        (sc.dump(sidecar(vcpus="4")), "vcpus"),
-        (sc.dump({**sidecar(), "stats": {**sidecar()["stats"], "total_cpus": None}}), "stats.total_cpus"),
+        (b'{"a": 1, "a": 1}', "the key 'a' twice"),
+        (b'{"test_name": "x"}', "sidecar.topology: missing field"),
+        (as_file(written(vcpus="4")), "sidecar.vcpus: found '4', expected a 64-bit integer"),
+        (as_file(written(vcpus=2**64)), "sidecar.vcpus: found 18446744073709551616, expected a 64-bit integer"),
+        (as_file(written(stats={**written()["stats"], "total_cpus": None})), "stats.total_cpus"),
+        (as_file(written(passed=True, skipped=True)), "found both passed and skipped, expected at most one of"),
+        (as_file(written(perturbations={"generator": "x"})), "perturbations.seed: found None, expected int"),
+        (
+            as_file(written(perturbations={"generator": "x", "seed": 1, "order": 2})),
+            "order: found 2, expected an array",
+        ),
     ],
 )
 def test_a_hostile_file_is_refused_with_path_and_field(tmp_path: Path, data: bytes, said: str) -> None:

@@ -7,20 +7,25 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ktstr.errors import HostError, InputError
 from ktstr.host import lease
 from ktstr.record.cell import CellRecord
+from ktstr.record.machine import PerformanceMode
 from ktstr.results.store import RECORD, CellStore, dump_record, load_record, reusable
 from tests.checks.reports import end, kvm_run
 from tests.results.cells import cell
 
 DIGEST = "ab" * 32
+PERFORMANCE = PerformanceMode(
+    pin=(1, 2), memory_nodes=((0,), ()), service_cpu=0, fifo_priority=None, realtime_hint=True, keep_pause=True,
+    keep_halt=False, huge_pages=False, populate=True,
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,7 +36,7 @@ def test_a_record_comes_back_equal(tmp_path: Path) -> None:
 
 
 def test_a_kvm_run_comes_back_equal(tmp_path: Path) -> None:
-    kvm = kvm_run(2**63, 0, performance={"pin": [1, 2], "memory_nodes": [[0], []]}, warnings=("a", "b"), boot_ms=1.5)
+    kvm = kvm_run(2**63, 0, performance=PERFORMANCE, warnings=("a", "b"), boot_ms=1.5)
     path = tmp_path / RECORD
     path.write_bytes(dump_record(cell(end=replace(end(), kvm=kvm))))
     found = load_record(path).end.kvm

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as with_changes
 
 from ktstr.errors import HostError
+from ktstr.record.sidecar import Sidecar
 from ktstr.results import view
 from ktstr.results.sidecar import read_sidecar
 from ktstr.results.view import EPOCH, Epoch, epoch, leaf_name, publish, publish_verbatim
@@ -17,7 +19,7 @@ from tests.results.cells import IDENTITY, sidecar
 LEAF = "7.2.0-abc1234"
 
 
-def named(test: str, **changes: object) -> dict[str, object]:
+def named(test: str, **changes: object) -> Sidecar:
     return sidecar(replace(IDENTITY, test=test, **changes))  # type: ignore[arg-type]
 
 
@@ -33,7 +35,7 @@ def test_a_sidecar_is_published_under_kernel_commit_accel_and_seed(tmp_path: Pat
     (path,) = publish(tmp_path, LEAF, [named("steady")], session("a"))
     assert path.parent == tmp_path / LEAF / "icount-s7"
     assert path.name.startswith("steady-") and path.name.endswith(".ktstr.json")
-    assert read_sidecar(path)["test_name"] == "steady"
+    assert read_sidecar(path).test_name == "steady"
     assert (tmp_path / LEAF / EPOCH).read_text() == "a"
 
 
@@ -80,11 +82,11 @@ def test_an_unchanged_sidecar_is_not_written_again_but_belongs_to_the_session(tm
 
 
 def test_two_presets_of_one_topology_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    a = named("t", preset="a") | {"input_digest": "a1" * 16}
-    b = named("t", preset="b") | {"input_digest": "b2" * 16}
+    a = with_changes(named("t", preset="a"), input_digest="a1" * 16)
+    b = with_changes(named("t", preset="b"), input_digest="b2" * 16)
     paths = publish(tmp_path, LEAF, [b, a], session("x"))
     assert [p.parent.name for p in paths] == ["icount-s7-b2b2b2b2", "icount-s7"]
-    assert [read_sidecar(p)["preset"] for p in paths] == ["b", "a"]
+    assert [read_sidecar(p).preset for p in paths] == ["b", "a"]
     publish(tmp_path, LEAF, [a], session("y"))
     assert names(tmp_path / LEAF) == ["t"]
 

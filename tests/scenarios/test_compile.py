@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ktstr.checks.model import WorkGroup
 from ktstr.config.load import parse
-from ktstr.config.model import Config, SchedulerDecl, TestDecl
+from ktstr.config.model import Binary, Builtin, Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.scenarios.compile import compile_test
@@ -26,8 +26,8 @@ from ktstr.scenarios.program import (
     Worker,
 )
 
-EEVDF = SchedulerDecl("eevdf", builtin="eevdf")
-SCX = SchedulerDecl("scx", path=Path("/x"), args=("-v",), attach_timeout_ns=3_000_000_000, where="ktstr.yaml:9:3")
+EEVDF = SchedulerDecl("eevdf", Builtin("eevdf"))
+SCX = SchedulerDecl("scx", Binary(Path("/x")), args=("-v",), attach_timeout_ns=3_000_000_000, where="ktstr.yaml:9:3")
 TINY = Topology.parse("1n2l2c1t")
 TEXT = """
 kernels: {k: 6.14}
@@ -162,10 +162,10 @@ def test_an_affinity_is_cut_to_the_cpuset() -> None:
 
 
 def test_more_arguments_than_the_agent_takes() -> None:
-    many = SchedulerDecl("scx", path=Path("/x"), args=("x",) * 62, where="ktstr.yaml:9:3")
+    many = SchedulerDecl("scx", Binary(Path("/x")), args=("x",) * 62, where="ktstr.yaml:9:3")
     with pytest.raises(InputError, match=r"ktstr\.yaml:9:3 schedulers\.scx\.args: found 64 arguments of 149 bytes"):
         compile_test(declared("two"), TINY, many, 0, "scx")
-    long = SchedulerDecl("scx", path=Path("/x"), args=("ü" * 4096,))
+    long = SchedulerDecl("scx", Binary(Path("/x")), args=("ü" * 4096,))
     with pytest.raises(InputError, match="expected at most 63 of 8192"):
         compile_test(declared("two"), TINY, long, 0, "scx")
 

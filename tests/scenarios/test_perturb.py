@@ -85,7 +85,7 @@ def test_the_record_is_plain_json_and_what_the_sidecars_schema_says() -> None:
     made = perturb(2**64 - 1, 2, 3, 4, SECOND)
     record = made.as_json()
     assert json.loads(json.dumps(record)) == record
-    Draft202012Validator(SCHEMA["$defs"]["perturbations"]).validate(record)
+    Draft202012Validator(SCHEMA["properties"]["perturbations"]).validate(record)
     assert set(record) == {field.name for field in fields(made)}
     assert record["seed"] == 2**64 - 1
     assert record["generator"] == "splitmix64/1"

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from ktstr.files import file_sha256
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.pins.lock import read_lock
 from ktstr.schedulers.build import SchedulerBinary, build
-from ktstr.schedulers.toolchain import find_clang
+from ktstr.schedulers.inputs import Inputs, read_inputs
+from ktstr.schedulers.toolchain import find_clang, find_toolchain
 from ktstr.tools.pinned import BpfTools, ensure_bpf
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +28,17 @@ def tools() -> BpfTools:
     cache = Cache(cache_root(os.environ))
     pin = read_lock(ROOT / "ktstr.lock").tools["bpf"]
     return ensure_bpf(pin, cache, Apt(cache.apt))
+
+
+def inputs_now(source: Path, kernel_btf: Path | None, tools: BpfTools) -> Inputs:
+    """The inputs of the scheduler in ``source`` for the kernel with that BTF."""
+    kernel = "none" if kernel_btf is None else file_sha256(kernel_btf)
+    return read_inputs(source, kernel, find_toolchain(tools, os.environ))
+
+
+def build_now(source: Path, kernel_btf: Path | None, tools: BpfTools, outdir: Path) -> SchedulerBinary:
+    """Build what is in ``source``."""
+    return build(inputs_now(source, kernel_btf, tools), kernel_btf, outdir)
 
 
 @pytest.fixture(scope="session")
@@ -46,4 +59,4 @@ def kernel_btf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scx_ktstr(kernel_btf: Path, tools: BpfTools, tmp_path_factory: pytest.TempPathFactory) -> SchedulerBinary:
     """scx_ktstr, built from this repository's sources."""
-    return build(SCX_KTSTR, kernel_btf, tools, tmp_path_factory.mktemp("built") / "scx_ktstr")
+    return build_now(SCX_KTSTR, kernel_btf, tools, tmp_path_factory.mktemp("built") / "scx_ktstr")

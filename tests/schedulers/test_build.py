@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.errors import HostError, InputError
-from ktstr.schedulers.build import SchedulerBinary, build, fit_skeleton, inputs_digest, load_built, scheduler_name
-from ktstr.schedulers.toolchain import Toolchain
+from ktstr.errors import Changed, HostError, InputError
+from ktstr.schedulers.build import SchedulerBinary, build, fit_skeleton, load_built
+from ktstr.schedulers.inputs import read_inputs
+from ktstr.schedulers.toolchain import find_toolchain
 from ktstr.tools.pinned import BpfTools
 
-from .conftest import SCX_KTSTR
-
-CHAIN = Toolchain("clang", "gcc", ("bpftool",), Path("include"), Path("lib"), (("clang", "19"),))
+from .conftest import SCX_KTSTR, build_now, inputs_now
 
 # A scheduler that shares nothing with ours: other name, headers in include/, the other skeleton name.
 TINY_BPF = """\
@@ -56,65 +55,6 @@ def _copy(tmp_path: Path, name: str) -> Path:
     return shutil.copytree(SCX_KTSTR, tmp_path / name)
 
 
-def test_digest_is_of_contents_not_of_place_or_time(tmp_path: Path) -> None:
-    one, two = _copy(tmp_path, "one"), _copy(tmp_path, "two")
-    os.utime(two / "scx_ktstr.c", (1, 1))
-    (two / "README.md").write_text("rewritten")
-    (two / "notes.txt").write_text("new")
-    assert inputs_digest(one, "btf", CHAIN) == inputs_digest(two, "btf", CHAIN)
-
-
-@pytest.mark.parametrize("edited", ["scx_ktstr.c", "scx_ktstr.bpf.c", "scx_ktstr.h", "include/new.h"])
-def test_digest_changes_with_any_source_file(tmp_path: Path, edited: str) -> None:
-    one, two = _copy(tmp_path, "one"), _copy(tmp_path, "two")
-    (two / edited).parent.mkdir(exist_ok=True)
-    with (two / edited).open("a") as file:
-        file.write("/* */\n")
-    assert inputs_digest(one, "btf", CHAIN) != inputs_digest(two, "btf", CHAIN)
-
-
-def test_digest_changes_when_a_file_is_renamed(tmp_path: Path) -> None:
-    one, two = _copy(tmp_path, "one"), _copy(tmp_path, "two")
-    (two / "compat.bpf.h").rename(two / "other.bpf.h")
-    assert inputs_digest(one, "btf", CHAIN) != inputs_digest(two, "btf", CHAIN)
-
-
-def test_digest_changes_with_the_kernel_and_with_the_tools() -> None:
-    newer = replace(CHAIN, versions=(("clang", "20"),))
-    moved = replace(CHAIN, bpftool=("x/bpftool",), include=Path("x/include"), library=Path("x/lib"))
-    base = inputs_digest(SCX_KTSTR, "btf", CHAIN)
-    assert base != inputs_digest(SCX_KTSTR, "other btf", CHAIN)
-    assert base != inputs_digest(SCX_KTSTR, "btf", newer)
-    assert base == inputs_digest(SCX_KTSTR, "btf", moved)
-
-
-def test_a_missing_source_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no-such: found no such folder"):
-        scheduler_name(tmp_path / "no-such")
-
-
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        ((), "found 0"),
-        (("a.bpf.c",), r"found 1 \*\.bpf\.c and no loader"),
-        (("a.c",), "found 0"),
-        (("a.bpf.c", "a.c", "b.bpf.c", "b.c"), "found a, b"),
-    ],
-)
-def test_a_folder_without_exactly_one_pair_is_refused(tmp_path: Path, files: tuple[str, ...], found: str) -> None:
-    for name in files:
-        (tmp_path / name).write_text("")
-    with pytest.raises(InputError, match=found):
-        scheduler_name(tmp_path)
-
-
-def test_a_bpf_part_without_loader_beside_a_pair_does_not_matter(tmp_path: Path) -> None:
-    for name in ("a.bpf.c", "a.c", "lib.bpf.c"):
-        (tmp_path / name).write_text("")
-    assert scheduler_name(tmp_path) == "a"
-
-
 def test_our_scheduler_compiles_without_a_warning(scx_ktstr: SchedulerBinary) -> None:
     assert json.loads(scx_ktstr.metadata.read_text())["warnings"] == ""
 
@@ -130,13 +70,13 @@ def test_metadata_tells_inputs_output_and_tools(scx_ktstr: SchedulerBinary, kern
 def test_same_sources_elsewhere_give_the_same_bytes(
     scx_ktstr: SchedulerBinary, kernel_btf: Path, tools: BpfTools, tmp_path: Path
 ) -> None:
-    again = build(_copy(tmp_path, "a much longer name"), kernel_btf, tools, tmp_path / "some" / "where")
+    again = build_now(_copy(tmp_path, "a much longer name"), kernel_btf, tools, tmp_path / "some" / "where")
     assert (again.digest, again.inputs) == (scx_ktstr.digest, scx_ktstr.inputs)
     assert again.path.stat().st_mode & 0o777 == 0o755
 
 
 def test_only_results_are_left_behind(kernel_btf: Path, tools: BpfTools, tmp_path: Path) -> None:
-    build(_copy(tmp_path, "source"), kernel_btf, tools, tmp_path / "out" / "built")
+    build_now(_copy(tmp_path, "source"), kernel_btf, tools, tmp_path / "out" / "built")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["built"]
     left = sorted(path.name for path in (tmp_path / "out" / "built").iterdir())
     assert left == ["metadata.json", "scx_ktstr", "scx_ktstr.bpf.o"]
@@ -146,7 +86,7 @@ def test_only_results_are_left_behind(kernel_btf: Path, tools: BpfTools, tmp_pat
 def test_any_folder_of_the_convention_builds(
     tiny: Path, kernel_btf: Path, tools: BpfTools, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    built = build(tiny, kernel_btf, tools, tmp_path / "out")
+    built = build_now(tiny, kernel_btf, tools, tmp_path / "out")
     assert built.path.name == "tiny-sched"
     assert os.waitstatus_to_exitcode(os.system(str(built.path))) == 0
     assert capfd.readouterr().out == "tiny 1 1000\n"
@@ -154,7 +94,7 @@ def test_any_folder_of_the_convention_builds(
 
 def test_built_is_found_again_until_anything_in_it_changes(tiny: Path, kernel_btf: Path, tools: BpfTools) -> None:
     outdir = tiny.parent / "out"
-    built = build(tiny, kernel_btf, tools, outdir)
+    built = build_now(tiny, kernel_btf, tools, outdir)
     assert load_built(outdir, built.inputs) == built
     assert load_built(outdir, "another digest") is None
     with built.path.open("ab") as file:
@@ -162,12 +102,13 @@ def test_built_is_found_again_until_anything_in_it_changes(tiny: Path, kernel_bt
     assert load_built(outdir, built.inputs) is None
 
 
-def test_a_name_given_to_the_inputs_is_the_one_recorded(
+def test_what_stands_for_the_kernel_is_in_the_digest_recorded(
     tiny: Path, kernel_btf: Path, tools: BpfTools, tmp_path: Path
 ) -> None:
-    built = build(tiny, kernel_btf, tools, tmp_path / "out", inputs="of the graph")
-    assert json.loads(built.metadata.read_text())["inputs_digest"] == built.inputs == "of the graph"
-    assert load_built(tmp_path / "out", "of the graph") == built
+    inputs = read_inputs(tiny, "of the graph", find_toolchain(tools, os.environ))
+    built = build(inputs, kernel_btf, tmp_path / "out")
+    assert json.loads(built.metadata.read_text())["inputs_digest"] == built.inputs == inputs.digest
+    assert load_built(tmp_path / "out", inputs.digest) == built
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"binary": 3}', '{"binary": "../../bin/sh"}'])
@@ -182,10 +123,10 @@ def test_a_syntax_error_shows_file_line_and_compiler_and_keeps_the_old_build(
     tiny: Path, kernel_btf: Path, tools: BpfTools, broken: str
 ) -> None:
     outdir = tiny.parent / "out"
-    before = build(tiny, kernel_btf, tools, outdir)
+    before = build_now(tiny, kernel_btf, tools, outdir)
     (tiny / broken).write_text("int good;\nint bad bad;\n")
     with pytest.raises(InputError) as caught:
-        build(tiny, kernel_btf, tools, outdir)
+        build_now(tiny, kernel_btf, tools, outdir)
     assert f"{tiny / broken} does not compile:" in caught.value.message
     assert f"{broken}:2:" in caught.value.message
     assert load_built(outdir, before.inputs) == before
@@ -197,26 +138,26 @@ def test_missing_clang_leaves_nothing_and_names_the_package(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostError) as caught:
-        build(SCX_KTSTR, kernel_btf, tools, tmp_path / "out")
+        build_now(SCX_KTSTR, kernel_btf, tools, tmp_path / "out")
     assert caught.value.fix == "apt-get install --no-install-recommends clang-19"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kernel_without_btf_is_the_users_choice_to_change(tools: BpfTools, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no BTF"):
-        build(SCX_KTSTR, None, tools, tmp_path / "out")
+        build_now(SCX_KTSTR, None, tools, tmp_path / "out")
 
 
 def test_a_kernel_without_sched_ext_is_said_to_be_one(tools: BpfTools, tmp_path: Path) -> None:
     (tmp_path / "vmlinux.btf").write_bytes(b"\x9f\xeb\x01\0task_struct\0")
     with pytest.raises(InputError, match="found no sched_ext_ops"):
-        build(SCX_KTSTR, tmp_path / "vmlinux.btf", tools, tmp_path / "out")
+        build_now(SCX_KTSTR, tmp_path / "vmlinux.btf", tools, tmp_path / "out")
 
 
 def test_damaged_btf_is_an_error_with_bpftools_words(tools: BpfTools, tmp_path: Path) -> None:
     (tmp_path / "vmlinux.btf").write_bytes(b"garbage\0sched_ext_ops\0garbage")
     with pytest.raises(HostError, match="bpftool btf dump failed"):
-        build(SCX_KTSTR, tmp_path / "vmlinux.btf", tools, tmp_path / "out")
+        build_now(SCX_KTSTR, tmp_path / "vmlinux.btf", tools, tmp_path / "out")
 
 
 def test_an_output_folder_that_cannot_be_made_is_a_host_error(
@@ -224,7 +165,72 @@ def test_an_output_folder_that_cannot_be_made_is_a_host_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match="cannot write the scheduler scx_ktstr"):
-        build(SCX_KTSTR, kernel_btf, tools, tmp_path / "file" / "out")
+        build_now(SCX_KTSTR, kernel_btf, tools, tmp_path / "file" / "out")
+
+
+HIDDEN_C = '#include "tiny.skel.h"\n#define INNER "../inner.inc"\n#include INNER\nint main(void) { return number; }\n'
+HIDDEN_BPF = """\
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#ifdef SEC
+#include "../macros.inc"
+#endif
+char _license[] SEC("license") = "GPL";
+"""
+
+
+def test_only_an_include_that_no_text_shows_is_kept_by_the_build(
+    kernel_btf: Path, tools: BpfTools, tmp_path: Path
+) -> None:
+    source = tmp_path / "tiny"
+    source.mkdir()
+    (source / "tiny.bpf.c").write_text(HIDDEN_BPF)
+    (source / "tiny.c").write_text(HIDDEN_C)
+    (tmp_path / "inner.inc").write_text("static int number = 7;\n")
+    (tmp_path / "macros.inc").write_text("#define MACRO 1\n")
+    record = tmp_path / "records/files.json"
+    planned = read_inputs(source, "btf", find_toolchain(tools, os.environ), record)
+    assert "../macros.inc" in planned.files
+    build(planned, kernel_btf, tmp_path / "out")
+    assert json.loads(record.read_text()) == ["../inner.inc"]
+
+
+def edits_while_it_compiles(folder: Path, compiler: str, edit: str) -> str:
+    """A compiler that runs the shell command ``edit`` before it compiles."""
+    wrapper = folder / Path(compiler).name
+    asked = 'case "$*" in *--version*) ;; *) ' + edit + " ;; esac\n"
+    wrapper.write_text(f'#!/bin/sh\n{asked}exec {compiler} "$@"\n')
+    wrapper.chmod(0o755)
+    return str(wrapper)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    ["echo 'int more;' >>include/tiny-types.h", "echo 'not C' >>tiny-sched.c", "rm include/tiny-types.h"],
+)
+def test_an_edit_while_it_compiles_stores_nothing(
+    tiny: Path, kernel_btf: Path, tools: BpfTools, edit: str, tmp_path: Path
+) -> None:
+    planned = inputs_now(tiny, kernel_btf, tools)
+    chain = replace(planned.toolchain, cc=edits_while_it_compiles(tmp_path, planned.toolchain.cc, edit))
+    with pytest.raises(Changed, match=r"tiny.*: (include/tiny-types\.h|tiny-sched\.c) changed while ktstr was running"):
+        build(replace(planned, toolchain=chain), kernel_btf, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_edit_since_the_plan_stores_nothing_and_compiles_nothing(
+    tiny: Path, kernel_btf: Path, tools: BpfTools, tmp_path: Path
+) -> None:
+    planned = inputs_now(tiny, kernel_btf, tools)
+    with (tiny / "tiny-sched.bpf.c").open("a") as file:
+        file.write("int more;\n")
+    compiled = tmp_path / "compiled"
+    chain = replace(
+        planned.toolchain, clang=edits_while_it_compiles(tmp_path, planned.toolchain.clang, f"touch {compiled}")
+    )
+    with pytest.raises(Changed, match=r"tiny-sched\.bpf\.c changed while ktstr was running"):
+        build(replace(planned, toolchain=chain), kernel_btf, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not compiled.exists()
 
 
 SKELETON = """\

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ktstr.errors import HostError
+from ktstr.record.sidecar import Sidecar
 from ktstr.results.sidecar import dump
 from ktstr.stats.runs import RunRow, list_runs, to_json, to_text
 from tests.results.cells import sidecar
@@ -15,7 +16,7 @@ from tests.results.cells import sidecar
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/stats_list.schema.json").read_text())
 
 
-def make_run(root: Path, name: str, mtime: int, **sidecars: dict[str, object]) -> None:
+def make_run(root: Path, name: str, mtime: int, **sidecars: Sidecar) -> None:
     for path, whole in sidecars.items():
         target = root / name / (path.replace("__", "/") + ".ktstr.json")
         target.parent.mkdir(parents=True, exist_ok=True)

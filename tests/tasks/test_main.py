@@ -2,73 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ktstr.cells.tokens import TokenPool
-from ktstr.config.project import Project
-from ktstr.errors import HostError, InputError
-from ktstr.progress import Progress
-from ktstr.results.view import Epoch
-from ktstr.tasks.main import exit_code, main, split_arguments
-from ktstr.tasks.session import Outcome, Session
+from ktstr.errors import InputError
+from ktstr.results.ledger import ABORT
+from ktstr.tasks.main import Arguments, bisecting, main, split_arguments
 
 ROOT = Path(__file__).parent.parent.parent
 HEAVY = ("pandas", "drgn", "scipy", "rich", "requests", "pygit2", "jsonschema")
 
 
-def session(**fields: object) -> Session:
-    made = Session(
-        Project(ROOT, ROOT, ROOT / "target"),
-        ("test",),
-        {},
-        {},
-        Progress(sys.stderr),
-        TokenPool(1, 1),
-        Epoch("t", 0),
-    )
-    for name, value in fields.items():
-        setattr(made, name, value)
-    return made
-
-
-def outcome(code: int) -> dict[str, Outcome]:
-    return {"x": Outcome("x", "fail", (), True, 1.0, exit_code=code)}
-
-
 def test_words_and_variables_are_told_apart() -> None:
-    assert split_arguments(["test", "kernel=a=b", "kernel=c"]) == (["test"], {"kernel": ["a=b", "c"]})
+    assert split_arguments(["test", "kernel=a=b", "kernel=c"]) == Arguments(("test",), {"kernel": ["a=b", "c"]})
 
 
 def test_an_option_is_refused() -> None:
     with pytest.raises(InputError, match="expected name=value"):
         split_arguments(["test", "--kernel"])
-
-
-@pytest.mark.parametrize(
-    ("codes", "failures", "expected"),
-    [
-        ([], {}, 0),
-        ([1], {}, 1),
-        ([1, 3], {}, 3),
-        ([1], {"kernel:x": HostError("gone")}, 3),
-        ([1, 3], {"agent": InputError("bad")}, 2),
-    ],
-)
-def test_worst_code_wins_2_before_3_before_1(codes: list[int], failures: dict[str, object], expected: int) -> None:
-    assert exit_code(session(exit_codes=codes, failures=failures)) == expected
-
-
-def test_a_cells_own_code_counts() -> None:
-    assert exit_code(session(outcomes=outcome(3))) == 3
-
-
-@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
-def test_interruption_wins_over_everything(number: int, code: int) -> None:
-    assert exit_code(session(signal=number, exit_codes=[2])) == code
 
 
 def test_errors_are_one_message_and_no_traceback(
@@ -94,3 +50,25 @@ def test_list_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("HEAVY []")
+
+
+def test_a_bisection_is_seen_before_anything_is_checked() -> None:
+    assert bisecting(["test", "bisect=1"], {})
+    assert bisecting(["test"], {"KTSTR_BISECT": "1"})
+    assert not bisecting(["test", "bisect=0"], {"KTSTR_BISECT": "1"})
+    assert not bisecting(["test"], {})
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """The front end takes signals over for the rest of its process, which here is that of all tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("mistake", ["kernle=6.12", "test=nosuch", "kernel=/nowhere"])
+def test_a_mistake_of_the_users_stops_a_bisection_instead_of_marking_a_commit(mistake: str) -> None:
+    assert main(["test", mistake, "bisect=1", "dry_run=1"]) == ABORT

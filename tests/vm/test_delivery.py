@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.record.cell import GuestRecord, WorkerReport
+from ktstr.record.guest import GuestRecord, WorkerReport
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (

@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as with_changes
 
-from ktstr.record.cell import GuestRecord
+from ktstr.record.guest import SILENT
 from ktstr.vm.channel import ChannelError
 from ktstr.vm.ending import Left, emulator_failure, fell_over, panic_in, reason
 from ktstr.vm.supervise import Ended
 
 EXITED = Ended(0, None, None, 12.0, None, None)
 KILLED = replace(EXITED, status=-9)
-NOTHING = Left("", None, False, GuestRecord(), None, 0)
-SPOKE = GuestRecord(kernel_release="7.2.0")
-DONE = replace(SPOKE, ended=True)
+NOTHING = Left("", None, False, SILENT, None, 0)
+SPOKE = with_changes(SILENT, kernel_release="7.2.0")
+DONE = with_changes(SPOKE, ended=True)
 PANIC = "[    0.5] x\n[   12.345678] Kernel panic - not syncing: Fatal exception\n[   12.4] Rebooting in 1 seconds..\n"
 RESET = "CPU Reset (CPU 0)\nEAX=0\nTriple fault\nCPU Reset (CPU 0)\n"
 
@@ -25,7 +26,7 @@ RESET = "CPU Reset (CPU 0)\nEAX=0\nTriple fault\nCPU Reset (CPU 0)\n"
     ("ended", "left", "expected", "detail"),
     [
         (EXITED, replace(NOTHING, guest=DONE), "clean", ""),
-        (EXITED, replace(NOTHING, guest=replace(DONE, deadline_hit=True)), "virtual_deadline", "its own deadline"),
+        (EXITED, replace(NOTHING, guest=with_changes(DONE, deadline_hit=True)), "virtual_deadline", "its own deadline"),
         (replace(KILLED, stopped="cancelled"), replace(NOTHING, console=PANIC), "killed", "cancelled"),
         (
             replace(KILLED, stopped="flood", flooded=Path("/w/channel.bin")),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import InputError
-from ktstr.vm.guest_image import base_part, cell_part, concatenate, library_path, library_places, scheduler_part
+from ktstr.vm.guest_image import base_part, cell_part, concatenate, library_places, scheduler_part
 from tests.vm.test_cpio import unpack
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
@@ -153,8 +153,3 @@ def test_parts_in_one_file_begin_at_four_bytes(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     concatenate([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"12345\0\0\x006\0\0\0"
-
-
-def test_only_absolute_folders_of_the_library_path_count() -> None:
-    assert library_path({"LD_LIBRARY_PATH": "/a:b::/c"}) == (Path("/a"), Path("/c"))
-    assert library_path({}) == ()

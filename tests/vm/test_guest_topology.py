@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ktstr.config.topology import PRESETS, Topology
-from ktstr.record.cell import GuestCpu, GuestRecord
+from ktstr.record.guest import SILENT, GuestCpu, GuestRecord
 from ktstr.vm.guest_topology import differences
 
 # Written out: 2 nodes of 2 LLCs of 1 core of 2 threads.
@@ -25,12 +24,12 @@ CPUS = tuple(
         (7, 1, 1, (6, 7)),
     ]
 )
-SHOWN = GuestRecord(cpus=CPUS, node_distances=((10, 20), (20, 10)))
+SHOWN = replace(SILENT, cpus=CPUS, node_distances=((10, 20), (20, 10)))
 
 
 def changed(cpu: int, **fields: object) -> GuestRecord:
     cpus = list(CPUS)
-    cpus[cpu] = replace(cpus[cpu], **fields)  # type: ignore[arg-type]
+    cpus[cpu] = replace(cpus[cpu], **fields)
     return replace(SHOWN, cpus=tuple(cpus))
 
 
@@ -63,9 +62,9 @@ def test_each_difference_is_named(guest: GuestRecord, expected: str) -> None:
 
 
 def test_missing_and_surplus_cpus_are_named() -> None:
-    assert differences(GuestRecord(cpus=CPUS[:6]), TWO_NODES) == ["CPUs: the guest shows 0-5, declared 0-7"]
-    assert differences(GuestRecord(cpus=CPUS), Topology(1, 1, 4, 1)) == ["CPUs: the guest shows 0-7, declared 0-3"]
-    assert differences(GuestRecord(), TWO_NODES) == ["CPUs: the guest shows none, declared 0-7"]
+    assert differences(replace(SILENT, cpus=CPUS[:6]), TWO_NODES) == ["CPUs: the guest shows 0-5, declared 0-7"]
+    assert differences(replace(SILENT, cpus=CPUS), Topology(1, 1, 4, 1)) == ["CPUs: the guest shows 0-7, declared 0-3"]
+    assert differences(SILENT, TWO_NODES) == ["CPUs: the guest shows none, declared 0-7"]
 
 
 def test_how_many_cpus_are_wrong_is_said() -> None:
@@ -76,7 +75,7 @@ def test_how_many_cpus_are_wrong_is_said() -> None:
 
 def test_a_kernel_without_numa_shows_no_distances_of_one_node() -> None:
     topology = Topology(1, 1, 1, 1)
-    guest = GuestRecord(cpus=(GuestCpu(0, 0, 0, (0,), (0,)),))
+    guest = replace(SILENT, cpus=(GuestCpu(0, 0, 0, (0,), (0,)),))
     assert differences(guest, topology) == []
 
 
@@ -96,6 +95,6 @@ def test_a_guest_that_shows_a_preset_passes_for_that_preset_alone(label: str) ->
         for cpu in range(topology.cpus)
     )  # fmt: skip
     nodes = range(topology.numa_nodes)
-    guest = GuestRecord(cpus=cpus, node_distances=tuple(tuple(10 if a == b else 20 for b in nodes) for a in nodes))
+    guest = replace(SILENT, cpus=cpus, node_distances=tuple(tuple(10 if a == b else 20 for b in nodes) for a in nodes))
     passes = [other for other in set(PRESETS.values()) if not differences(guest, Topology.parse(other))]
     assert passes == [label]

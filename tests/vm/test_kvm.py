@@ -11,11 +11,11 @@ import pytest
 import ktstr
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
-from ktstr.record.cell import KvmRun
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kvm import KvmMachine, _dilation
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.vmm_build import Extension
+from tests.checks.reports import kvm_run
 
 SPEC = GuestSpec(Path("/k/vmlinux"), (Path("/i/image.cpio"),), Topology(2, 4, 2, 1), 1024, ("quirk=1",))
 
@@ -69,4 +69,4 @@ def test_a_vmm_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_dilation_is_what_the_host_made_the_vcpus_wait(
     run: tuple[int, ...], wait: tuple[int, ...], expected: float | None
 ) -> None:
-    assert _dilation(KvmRun({}, (), run, wait, None, 2, 1.0, False)) == expected
+    assert _dilation(kvm_run(*wait, host_run_ns=run)) == expected

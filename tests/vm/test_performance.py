@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.errors import HostError
 from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
+from ktstr.record.codec import decode, encode
+from ktstr.record.machine import PerformanceMode
 from ktstr.vm.performance import (
     Core,
     HostState,
@@ -185,6 +188,8 @@ def test_a_host_that_has_all_of_it_gets_all_flags_of_the_header_and_no_warning()
         "pin": [0, 1], "memory_nodes": [[0], [1]], "service_cpu": 2, "fifo_priority": 1, "realtime_hint": True,
         "keep_pause": True, "keep_halt": True, "huge_pages": True, "populate": True,
     }  # fmt: skip
+    recorded = encode(decode(PerformanceMode, found.as_json()))
+    assert json.dumps(recorded) == json.dumps(found.as_json()), "as a record and a sidecar have it"
 
 
 def test_the_supervisor_needs_one_priority_more_than_vcpus() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from ktstr.record.cell import SchedEventKind
-from ktstr.scenarios.program import SchedPolicy, WorkType
+from ktstr.record import vocabulary
+from ktstr.record.guest import SchedEventKind
+from ktstr.scenarios.program import Op
 from ktstr.vm import protocol
 from ktstr.vm.protocol import OPS, POLICIES, SCHED_EVENTS, WORK_TYPES, declarations, ffi, header_path, lib
 
@@ -16,10 +19,17 @@ def test_header_is_the_one_the_agent_is_compiled_with() -> None:
     assert header_path().parent.name == "include"
 
 
+def in_order(numbers: Mapping[str, int]) -> list[str]:
+    return sorted(numbers, key=numbers.__getitem__)
+
+
 def test_names_are_those_of_the_program_and_the_record() -> None:
-    assert list(WORK_TYPES) and set(WORK_TYPES) == set(WorkType.__args__)  # type: ignore[attr-defined]
-    assert set(POLICIES) == set(SchedPolicy.__args__)  # type: ignore[attr-defined]
-    assert set(SCHED_EVENTS.values()) == set(SchedEventKind.__args__)  # type: ignore[attr-defined]
+    assert in_order(WORK_TYPES) and in_order(WORK_TYPES) == list(vocabulary.WORK_TYPES)
+    assert in_order(WORK_TYPES) == list(get_args(vocabulary.WorkType))
+    assert in_order(POLICIES) == list(vocabulary.POLICIES) == list(get_args(vocabulary.SchedPolicy))
+    assert in_order(OPS) == list(vocabulary.OPS)
+    assert set(OPS) == {op.__name__ for op in get_args(Op)}
+    assert set(SCHED_EVENTS.values()) == set(get_args(SchedEventKind))
 
 
 def test_numbers_are_those_of_the_header() -> None:

@@ -21,7 +21,7 @@ from ktstr.kernels.build import ensure
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
 from ktstr.pins.lock import read_lock
-from ktstr.record.cell import GuestRecord
+from ktstr.record.guest import GuestRecord
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "pci.h"
+#include "i8042.h"
 #include "power.h"
 
 #define HEADER_LENGTH 4

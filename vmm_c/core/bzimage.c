@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The 64-bit boot protocol (Documentation/arch/x86/boot.rst): everything is said in the setup header. */
+#include "bzimage.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/param.h>
-
-#include "loader.h"
 
 #define SECTOR 512U
 #define SETUP_HEADER 0x1f1
@@ -22,34 +21,33 @@ static struct setup_header read_header(const uint8_t *header)
 	return setup;
 }
 
-static int check_header(const struct loader_file *file, const struct setup_header *header, struct vmm_error *err)
+static int check_header(const struct image *image, const struct setup_header *header, struct vmm_error *err)
 {
 	if (header->version < VERSION_64BIT)
-		return error_set(err, ENOEXEC, "%s: boot protocol %u.%02u, expected 2.12 or later", file->path,
+		return error_set(err, ENOEXEC, "%s: boot protocol %u.%02u, expected 2.12 or later", image->path,
 				 header->version >> 8, header->version & 0xff);
 	if (!(header->xloadflags & XLF_KERNEL_64))
-		return error_set(err, ENOEXEC, "%s: a 32-bit kernel, expected one for x86-64", file->path);
+		return error_set(err, ENOEXEC, "%s: a 32-bit kernel, expected one for x86-64", image->path);
 	return 0;
 }
 
-int bzimage_load(const struct loader_file *file, const uint8_t *header, struct loaded_kernel *ret,
-		 struct vmm_error *err)
+int bzimage_load(const struct image *image, const uint8_t *header, struct loaded_kernel *ret, struct vmm_error *err)
 {
 	struct setup_header setup = read_header(header);
 	uint64_t offset, bytes, room;
-	int rc = check_header(file, &setup, err);
+	int rc = check_header(image, &setup, err);
 	void *host;
 
 	if (rc)
 		return rc;
 	offset = ((setup.setup_sects ? setup.setup_sects : 4U) + 1U) * SECTOR;
 	bytes = setup.syssize * 16ULL; /* what follows in the file, a signature, is not loaded */
-	if (bytes <= ENTRY_64BIT || offset + bytes > file->bytes + 15)
-		return error_set(err, ENOEXEC, "%s: truncated, %llu bytes of a kernel of %llu", file->path,
-				 (unsigned long long)file->bytes, (unsigned long long)(offset + bytes));
-	bytes = MIN(bytes, file->bytes - offset); /* syssize is rounded up to paragraphs */
+	if (bytes <= ENTRY_64BIT || offset + bytes > image->bytes + 15)
+		return error_set(err, ENOEXEC, "%s: truncated, %llu bytes of a kernel of %llu", image->path,
+				 (unsigned long long)image->bytes, (unsigned long long)(offset + bytes));
+	bytes = MIN(bytes, image->bytes - offset); /* syssize is rounded up to paragraphs */
 	room = MAX(bytes, setup.init_size); /* where it unpacks itself */
-	host = loader_place(file, setup.pref_address, room, err);
+	host = image_place(image, setup.pref_address, room, err);
 	if (!host)
 		return -ENOMEM;
 	*ret = (struct loaded_kernel){
@@ -58,5 +56,5 @@ int bzimage_load(const struct loader_file *file, const uint8_t *header, struct l
 		.initrd_max = setup.initrd_addr_max, .command_line_max = setup.cmdline_size,
 		.setup = setup,
 	};
-	return loader_read(file, offset, host, bytes, err);
+	return image_read(image, offset, host, bytes, err);
 }

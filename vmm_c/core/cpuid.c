@@ -15,6 +15,8 @@
 #include <string.h>
 #include <sys/param.h>
 
+#include "cpuid_offer.h"
+
 #define BIT(n) (1U << (n))
 
 /*
@@ -80,29 +82,13 @@ static struct leaf offered(const struct builder *b, uint32_t function)
 	return (struct leaf){ 0 };
 }
 
-/*
- * 0x80000007: power management, 0x8000001a: speed of vectors, 0x80000021: more features. Own because they
- * would be wrong here: 3 is a serial number, 0xa, 0x1c and 0x23 are performance counters, 0x1a is the kind of core.
- */
-static bool kept(const struct builder *b, uint32_t function)
-{
-	static const uint32_t own[] = { 0, 1, 2, 3, 4, 0xa, 0xb, 0x1a, 0x1c, 0x1f, 0x23 };
-
-	if (function >= 0x80000000)
-		return function == 0x80000007 || (b->amd && (function == 0x8000001a || function == 0x80000021));
-	if (function >= KVM_CPUID_SIGNATURE)
-		return function > KVM_CPUID_FEATURES;
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		if (function == own[i])
-			return false;
-	return true;
-}
-
 static void keep_offered(struct builder *b)
 {
+	struct kvm_cpuid_entry2 entry;
+
 	for (uint32_t i = 0; i < b->supported->nent; i++)
-		if (kept(b, b->supported->entries[i].function))
-			put_entry(b, &b->supported->entries[i]);
+		if (cpuid_offer(b->supported, i, b->amd, &entry))
+			put_entry(b, &entry);
 }
 
 static uint32_t package_cpus(const struct builder *b)

@@ -1,54 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What is on the machine's board: which device answers where, and the wires between them and KVM. */
-#include <errno.h>
+#include "devices.h"
 
-#include "vm.h"
+#include <errno.h>
 
 #define CONSOLE_PCI_NUMBER 1
 #define CONSOLE_BAR 0xe0000000ULL
 #define CONSOLE_FIRST_MSI 0
-
-static int connect_line(void *machine, uint32_t gsi, int eventfd, struct vmm_error *err)
-{
-	struct vmm *vm = machine;
-
-	return irq_connect_line(&vm->irqs, gsi, eventfd, err);
-}
-
-static int connect_msi(void *machine, uint32_t slot, uint64_t address, uint32_t data, int eventfd,
-		       struct vmm_error *err)
-{
-	struct vmm *vm = machine;
-
-	return irq_connect_msi(&vm->irqs, slot, address, data, eventfd, err);
-}
-
-static int disconnect_msi(void *machine, uint32_t slot, int eventfd, struct vmm_error *err)
-{
-	struct vmm *vm = machine;
-
-	return irq_disconnect_msi(&vm->irqs, slot, eventfd, err);
-}
-
-static int set_doorbell(void *machine, uint64_t gpa, int eventfd, bool on, struct vmm_error *err)
-{
-	struct vmm *vm = machine;
-
-	return irq_set_doorbell(&vm->irqs, gpa, eventfd, on, err);
-}
-
-static int watch(void *machine, int fd, void (*ready)(void *device), void *device, struct vmm_error *err)
-{
-	struct vmm *vm = machine;
-
-	return supervisor_watch(&vm->supervisor, fd, ready, device, err);
-}
-
-static void request_end(void *machine, int reset)
-{
-	vm_end(machine, reset ? VMM_RESET : VMM_POWER_OFF, 0, -1, "the guest %s",
-	       reset ? "asked for a reset" : "turned itself off");
-}
 
 static int add_windows(struct devices *devices, struct vmm_error *err)
 {
@@ -61,11 +18,11 @@ static int add_windows(struct devices *devices, struct vmm_error *err)
 	return fits ? 0 : error_set(err, EINVAL, "two devices share an address");
 }
 
-static int init_console(struct vmm *vm, struct vmm_error *err)
+static int init_console(struct devices *devices, const struct wires *wires, const struct memory *memory,
+			struct vmm_error *err)
 {
-	struct devices *devices = &vm->devices;
 	struct virtio_place place = {
-		&devices->pci, CONSOLE_PCI_NUMBER, CONSOLE_BAR, CONSOLE_FIRST_MSI, &vm->memory, &vm->wires,
+		&devices->pci, CONSOLE_PCI_NUMBER, CONSOLE_BAR, CONSOLE_FIRST_MSI, memory, wires,
 	};
 	int rc = virtio_console_init(&devices->console, &place, &devices->channel_out, err);
 
@@ -74,31 +31,39 @@ static int init_console(struct vmm *vm, struct vmm_error *err)
 	return rc;
 }
 
-int devices_init(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static void deinit_output(struct devices *devices)
 {
-	struct devices *devices = &vm->devices;
+	sink_deinit(&devices->console_out);
+	sink_deinit(&devices->channel_out);
+}
+
+int devices_init(struct devices *devices, const struct wires *wires, const struct memory *memory,
+		 const struct vmm_config *config, struct vmm_error *err)
+{
 	int rc = add_windows(devices, err);
 
 	if (rc)
 		return rc;
-	vm->wires = (struct wires){ vm, connect_line, connect_msi, disconnect_msi, set_doorbell, watch, request_end };
 	sink_init(&devices->console_out, config->console_fd, config->console_limit);
 	sink_init(&devices->channel_out, config->channel_fd, config->channel_limit);
-	i8042_init(&devices->i8042, &vm->wires);
-	power_init(&devices->power, &vm->wires);
-	pci_init(&devices->pci, &vm->wires);
-	rc = serial_init(&devices->serial, &vm->wires, &devices->console_out, err);
-	rc = rc ?: init_console(vm, err);
+	i8042_init(&devices->i8042, wires);
+	power_init(&devices->power, wires);
+	pci_init(&devices->pci, wires);
+	rc = serial_init(&devices->serial, wires, &devices->console_out, err);
+	rc = rc ?: init_console(devices, wires, memory, err);
 	if (rc)
 		serial_deinit(&devices->serial);
+	if (rc)
+		deinit_output(devices);
 	devices->built = rc == 0;
 	return rc;
 }
 
-void devices_deinit(struct vmm *vm)
+void devices_deinit(struct devices *devices)
 {
-	if (!vm->devices.built)
+	if (!devices->built)
 		return;
-	virtio_console_deinit(&vm->devices.console);
-	serial_deinit(&vm->devices.serial);
+	virtio_console_deinit(&devices->console);
+	serial_deinit(&devices->serial);
+	deinit_output(devices);
 }

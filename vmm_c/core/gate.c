@@ -85,7 +85,7 @@ void gate_end(struct gate *gate, const struct vmm_exit *exit)
 	if (!gate->stopping)
 		gate->exit = *exit;
 	gate->stopping = true;
-	atomic_store_explicit(&gate->closed, true, memory_order_release);
+	atomic_store(&gate->closed, true);
 	pthread_cond_broadcast(&gate->changed);
 	pthread_mutex_unlock(&gate->lock);
 }

@@ -15,7 +15,7 @@
 struct gate {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* on the monotonic clock */
-	atomic_bool closed; /* vCPUs may not just walk through */
+	atomic_bool closed; /* vCPUs may not just walk through; in the one order of all atomics, see run.c */
 	bool starting; /* threads are being created */
 	bool stopping; /* there is a reason to end */
 	bool ended; /* all vCPU threads are gone, all output is out */

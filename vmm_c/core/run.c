@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a vCPU's thread does: enter the guest, serve the exit, again. */
+#include "run.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -8,12 +9,10 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
-#include "vm.h"
 
-static void serve_port(struct vcpu *vcpu)
+static void serve_port(struct vmm *vm, struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
-	struct vmm *vm = vcpu->vm;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
 	pthread_mutex_lock(&vm->device_lock);
@@ -26,10 +25,9 @@ static void serve_port(struct vcpu *vcpu)
 	pthread_mutex_unlock(&vm->device_lock);
 }
 
-static void serve_mmio(struct vcpu *vcpu)
+static void serve_mmio(struct vmm *vm, struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
-	struct vmm *vm = vcpu->vm;
 
 	pthread_mutex_lock(&vm->device_lock);
 	if (run->mmio.is_write)
@@ -68,59 +66,60 @@ static const char *const suberrors[] = {
 	[KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON] = "an exit of the CPU it does not know",
 };
 
-static void end_internal_error(struct vcpu *vcpu)
+static void end_internal_error(struct vmm *vm, struct vcpu *vcpu)
 {
 	uint32_t suberror = vcpu->run->internal.suberror;
 	const char *name = suberror < sizeof(suberrors) / sizeof(suberrors[0]) ? suberrors[suberror] : NULL;
 	char place[160];
 
 	describe_place(vcpu, place, sizeof(place));
-	vm_end(vcpu->vm, VMM_INTERNAL_ERROR, (int32_t)suberror, (int32_t)vcpu->index,
-	       "KVM gave up on vCPU %u: %s (suberror %u); %s", vcpu->index, name ? name : "no reason it names", suberror, place);
+	vm_end(vm, VMM_INTERNAL_ERROR, (int32_t)suberror, (int32_t)vcpu->index,
+	       "KVM gave up on vCPU %u: %s (suberror %u); %s", vcpu->index, name ? name : "no reason it names",
+	       suberror, place);
 }
 
-static void end_fail_entry(struct vcpu *vcpu)
+static void end_fail_entry(struct vmm *vm, struct vcpu *vcpu)
 {
 	uint64_t reason = vcpu->run->fail_entry.hardware_entry_failure_reason;
 
-	vm_end(vcpu->vm, VMM_FAIL_ENTRY, (int32_t)reason, (int32_t)vcpu->index,
+	vm_end(vm, VMM_FAIL_ENTRY, (int32_t)reason, (int32_t)vcpu->index,
 	       "the host CPU refused to enter vCPU %u: hardware reason %#" PRIx64, vcpu->index, reason);
 }
 
-static void end_system_event(struct vcpu *vcpu)
+static void end_system_event(struct vmm *vm, struct vcpu *vcpu)
 {
 	uint32_t type = vcpu->run->system_event.type;
 	bool off = type == KVM_SYSTEM_EVENT_SHUTDOWN;
 
-	vm_end(vcpu->vm, off ? VMM_POWER_OFF : VMM_RESET, 0, (int32_t)vcpu->index, "system event %u on vCPU %u", type,
+	vm_end(vm, off ? VMM_POWER_OFF : VMM_RESET, 0, (int32_t)vcpu->index, "system event %u on vCPU %u", type,
 	       vcpu->index);
 }
 
-static void serve_exit(struct vcpu *vcpu)
+static void serve_exit(struct vmm *vm, struct vcpu *vcpu)
 {
 	switch (vcpu->run->exit_reason) {
 	case KVM_EXIT_IO:
-		serve_port(vcpu);
+		serve_port(vm, vcpu);
 		break;
 	case KVM_EXIT_MMIO:
-		serve_mmio(vcpu);
+		serve_mmio(vm, vcpu);
 		break;
 	case KVM_EXIT_INTR:
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		vm_end(vcpu->vm, VMM_TRIPLE_FAULT, 0, (int32_t)vcpu->index, "triple fault on vCPU %u", vcpu->index);
+		vm_end(vm, VMM_TRIPLE_FAULT, 0, (int32_t)vcpu->index, "triple fault on vCPU %u", vcpu->index);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
-		end_internal_error(vcpu);
+		end_internal_error(vm, vcpu);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		end_fail_entry(vcpu);
+		end_fail_entry(vm, vcpu);
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
-		end_system_event(vcpu);
+		end_system_event(vm, vcpu);
 		break;
 	default:
-		vm_end(vcpu->vm, VMM_HOST_ERROR, ENOSYS, (int32_t)vcpu->index, "vCPU %u: KVM_EXIT %u, which is not expected",
+		vm_end(vm, VMM_HOST_ERROR, ENOSYS, (int32_t)vcpu->index, "vCPU %u: KVM_EXIT %u, which is not expected",
 		       vcpu->index, vcpu->run->exit_reason);
 	}
 }
@@ -137,39 +136,57 @@ static void take_signals(void)
 		;
 }
 
-static void serve_error(struct vcpu *vcpu, int code)
+static void serve_error(struct vmm *vm, struct vcpu *vcpu, int code)
 {
 	if (code == EINTR)
 		take_signals();
 	else if (code != EAGAIN) /* which an INIT or SIPI gives a waiting vCPU */
-		vm_end(vcpu->vm, VMM_HOST_ERROR, code, (int32_t)vcpu->index, "KVM_RUN of vCPU %u: %s%s", vcpu->index,
+		vm_end(vm, VMM_HOST_ERROR, code, (int32_t)vcpu->index, "KVM_RUN of vCPU %u: %s%s", vcpu->index,
 		       strerror(code), code == EFAULT ? "; is the host out of memory or large pages?" : "");
 }
 
 /* What the last exit asked for is in the guest's registers only once KVM ran again, here without the guest. */
-static void finish_exit(struct vcpu *vcpu)
+static void finish_exit(struct vmm *vm, struct vcpu *vcpu)
 {
 	vcpu->run->immediate_exit = 1;
 	while (ioctl(vcpu->fd, KVM_RUN, 0) == 0)
-		serve_exit(vcpu);
+		serve_exit(vm, vcpu);
 	vcpu->run->immediate_exit = 0;
 }
 
-/* Whoever closes the gate sends a signal afterwards: a vCPU that saw it open comes back soon. */
-void vcpu_run(struct vcpu *vcpu)
+/*
+ * Whoever closes the gate looks for vCPUs in the guest afterwards, to kick them; here it is the other way round. So one
+ * of both sees what the other did, and a vCPU that is not seen finds the gate closed.
+ */
+static void run_guest(struct vmm *vm, struct vcpu *vcpu)
 {
-	struct gate *gate = &vcpu->vm->gate;
+	int rc = 0, code = 0;
+	bool closed;
+
+	atomic_store(&vcpu->in_guest, true);
+	closed = atomic_load(&vm->gate.closed);
+	if (!closed) {
+		rc = ioctl(vcpu->fd, KVM_RUN, 0);
+		code = errno;
+	}
+	atomic_store(&vcpu->in_guest, false);
+	if (rc < 0)
+		serve_error(vm, vcpu, code);
+	else if (!closed)
+		serve_exit(vm, vcpu);
+}
+
+void run_vcpu(struct vmm *vm, struct vcpu *vcpu)
+{
+	struct gate *gate = &vm->gate;
 	bool closed = false;
 
 	if (!gate_enter(gate))
 		return;
 	do {
-		if (ioctl(vcpu->fd, KVM_RUN, 0) < 0)
-			serve_error(vcpu, errno);
-		else
-			serve_exit(vcpu);
+		run_guest(vm, vcpu);
 		closed = atomic_load_explicit(&gate->closed, memory_order_acquire);
 		if (closed)
-			finish_exit(vcpu);
+			finish_exit(vm, vcpu);
 	} while (!closed || gate_pass(gate));
 }

@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 #include "bus.h"
-#include "stream.h"
+#include "fifo.h"
+#include "sink.h"
 #include "wires.h"
 
 #define SERIAL_PORT 0x3f8

@@ -12,13 +12,13 @@
 #define EVENT_DEADLINE (SUPERVISOR_MAX_WATCHES + 1)
 #define EVENTS_AT_ONCE 8
 
-static int add(struct supervisor *supervisor, int fd, uint32_t number, struct vmm_error *err)
+static int add(struct supervisor *supervisor, int fd, uint32_t events, uint32_t number, struct vmm_error *err)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = number };
+	struct epoll_event event = { .events = events, .data.u32 = number };
 
-	if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event))
-		return error_set(err, errno, "epoll_ctl: %s", strerror(errno));
-	return 0;
+	if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
+		return 0;
+	return error_set(err, errno, "epoll_ctl: %s", strerror(errno));
 }
 
 int supervisor_init(struct supervisor *supervisor, struct vmm_error *err)
@@ -32,8 +32,8 @@ int supervisor_init(struct supervisor *supervisor, struct vmm_error *err)
 	};
 	if (supervisor->epoll < 0 || supervisor->end < 0 || supervisor->deadline < 0)
 		return error_set(err, errno, "creating the supervisor's file descriptors: %s", strerror(errno));
-	rc = add(supervisor, supervisor->end, EVENT_END, err);
-	return rc ? rc : add(supervisor, supervisor->deadline, EVENT_DEADLINE, err);
+	rc = add(supervisor, supervisor->end, EPOLLIN, EVENT_END, err);
+	return rc ? rc : add(supervisor, supervisor->deadline, EPOLLIN, EVENT_DEADLINE, err);
 }
 
 static void close_fd(int *fd)
@@ -50,13 +50,26 @@ void supervisor_deinit(struct supervisor *supervisor)
 	close_fd(&supervisor->epoll);
 }
 
-int supervisor_watch(struct supervisor *supervisor, int fd, void (*ready)(void *device), void *device,
-		     struct vmm_error *err)
+static int watch(struct supervisor *supervisor, int fd, uint32_t events, struct watch watch, struct vmm_error *err)
 {
 	if (supervisor->count == SUPERVISOR_MAX_WATCHES)
 		return error_set(err, ENOSPC, "a machine's supervisor watches at most %d fds", SUPERVISOR_MAX_WATCHES);
-	supervisor->watches[supervisor->count] = (struct watch){ ready, device };
-	return add(supervisor, fd, supervisor->count++, err);
+	supervisor->watches[supervisor->count] = watch;
+	return add(supervisor, fd, events, supervisor->count++, err);
+}
+
+int supervisor_watch(struct supervisor *supervisor, int fd, void (*ready)(void *device), void *device,
+		     struct vmm_error *err)
+{
+	return watch(supervisor, fd, EPOLLIN, (struct watch){ ready, device }, err);
+}
+
+int supervisor_watch_writable(struct supervisor *supervisor, int fd, void (*ready)(void *device), void *device,
+			      struct vmm_error *err)
+{
+	int rc = watch(supervisor, fd, EPOLLOUT | EPOLLET, (struct watch){ ready, device }, err);
+
+	return rc == -EPERM ? 0 : rc; /* epoll takes nothing that is always writable, as /dev/null is */
 }
 
 int supervisor_set_deadline(struct supervisor *supervisor, uint64_t ms, struct vmm_error *err)

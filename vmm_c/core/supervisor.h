@@ -37,6 +37,9 @@ void supervisor_deinit(struct supervisor *supervisor);
 /* Before the loop begins. */
 int supervisor_watch(struct supervisor *supervisor, int fd, void (*ready)(void *device), void *device,
 		     struct vmm_error *err);
+/* As often as fd becomes writable, which some output may have to wait for. */
+int supervisor_watch_writable(struct supervisor *supervisor, int fd, void (*ready)(void *device), void *device,
+			      struct vmm_error *err);
 int supervisor_set_deadline(struct supervisor *supervisor, uint64_t ms, struct vmm_error *err);
 /* From any thread: have the loop return. */
 void supervisor_wake(struct supervisor *supervisor);

@@ -2,16 +2,12 @@
 #include "vcpu.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "boot.h"
-#include "vm.h"
 
 #define MSR_MISC_ENABLE 0x1a0
 #define MISC_ENABLE_FAST_STRING 1
@@ -24,9 +20,13 @@
 #define LVT_EXTINT 0x700U
 #define LVT_MASKED 0x10000U
 
+/*
+ * One that neither kernel nor libraries send, so that what is sent to the whole process is never taken by a vCPU. It is
+ * no real-time signal: of those the kernel queues each, and at RLIMIT_SIGPENDING drops it.
+ */
 int vcpu_signal(void)
 {
-	return SIGRTMIN;
+	return SIGSTKFLT;
 }
 
 /* While KVM_RUN runs only our signal is let in: KVM then returns EINTR and leaves it pending. */
@@ -40,7 +40,7 @@ static int set_signal_mask(struct vcpu *vcpu, struct vmm_error *err)
 
 static int map_run(struct vcpu *vcpu, struct vmm_error *err)
 {
-	void *run = mmap(NULL, (size_t)vcpu->vm->kvm.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	void *run = mmap(NULL, (size_t)vcpu->kvm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 
 	if (run == MAP_FAILED)
 		return error_set(err, errno, "mmap of vCPU %u: %s", vcpu->index, strerror(errno));
@@ -48,13 +48,12 @@ static int map_run(struct vcpu *vcpu, struct vmm_error *err)
 	return 0;
 }
 
-int vcpu_create(struct vcpu *vcpu, struct vmm *vm, uint32_t index, struct vmm_error *err)
+int vcpu_create(struct vcpu *vcpu, const struct kvm *kvm, uint32_t index, uint32_t apic_id, struct vmm_error *err)
 {
-	unsigned long id = topology_apic_id(&vm->topology, index);
 	int rc;
 
-	*vcpu = (struct vcpu){ .vm = vm, .index = index, .apic_id = (uint32_t)id };
-	vcpu->fd = kvm_ioctl(vm->kvm.vm, KVM_CREATE_VCPU, (void *)id, "KVM_CREATE_VCPU", err);
+	*vcpu = (struct vcpu){ .kvm = kvm, .index = index, .apic_id = apic_id };
+	vcpu->fd = kvm_ioctl(kvm->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)apic_id, "KVM_CREATE_VCPU", err);
 	if (vcpu->fd < 0)
 		return vcpu->fd;
 	rc = map_run(vcpu, err);
@@ -64,7 +63,7 @@ int vcpu_create(struct vcpu *vcpu, struct vmm *vm, uint32_t index, struct vmm_er
 void vcpu_destroy(struct vcpu *vcpu)
 {
 	if (vcpu->run)
-		munmap(vcpu->run, (size_t)vcpu->vm->kvm.run_bytes);
+		munmap(vcpu->run, (size_t)vcpu->kvm->run_bytes);
 	vcpu->run = NULL;
 	if (vcpu->fd >= 0)
 		close(vcpu->fd);
@@ -162,36 +161,4 @@ int vcpu_registers(const struct vcpu *vcpu, struct vmm_registers *ret, struct vm
 		.fs_base = s.fs.base, .gs_base = s.gs.base, .cs = s.cs.selector, .ss = s.ss.selector,
 	};
 	return 0;
-}
-
-/* The second number: time spent waiting on a runqueue (Documentation/scheduler/sched-stats.rst). */
-static int read_wait(pid_t tid, uint64_t *ret)
-{
-	char path[64];
-	FILE *file;
-	int found;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
-	file = fopen(path, "re");
-	if (!file)
-		return -errno;
-	found = fscanf(file, "%*u %" SCNu64, ret);
-	fclose(file);
-	return found == 1 ? 0 : -EIO;
-}
-
-/* The thread's clock, not schedstat's first number, which is as old as the last tick. */
-int vcpu_times(const struct vcpu *vcpu, struct vmm_times *ret)
-{
-	struct timespec cpu;
-	clockid_t clock;
-	int rc = pthread_getcpuclockid(vcpu->thread, &clock);
-
-	*ret = (struct vmm_times){ 0 };
-	if (rc)
-		return -rc;
-	if (clock_gettime(clock, &cpu))
-		return -errno;
-	ret->cpu_ns = (uint64_t)cpu.tv_sec * 1000000000ULL + (uint64_t)cpu.tv_nsec;
-	return read_wait(vcpu->tid, &ret->wait_ns);
 }

@@ -57,7 +57,7 @@ static void add_msr(const struct vcpu *vcpu, struct vcpu_msrs *msrs, uint32_t in
 static int get_msrs(const struct vcpu *vcpu, struct vcpu_msrs *ret, struct vmm_error *err)
 {
 	struct msr_list known = { .count = VCPU_MAX_MSRS };
-	int rc = kvm_ioctl(vcpu->vm->kvm.dev, KVM_GET_MSR_INDEX_LIST, &known, "KVM_GET_MSR_INDEX_LIST", err);
+	int rc = kvm_ioctl(vcpu->kvm->dev, KVM_GET_MSR_INDEX_LIST, &known, "KVM_GET_MSR_INDEX_LIST", err);
 
 	if (rc)
 		return rc;
@@ -115,7 +115,7 @@ static int move_tsc(const struct vcpu *vcpu, unsigned long request, const char *
 /* KVM writes and reads as many bytes of XSAVE state as it says; those of the plain ioctl where it says nothing. */
 static int xsave_bytes(const struct vcpu *vcpu, struct vmm_error *err)
 {
-	int bytes = ioctl(vcpu->vm->kvm.vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	int bytes = ioctl(vcpu->kvm->vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 
 	if (bytes > VCPU_XSAVE_BYTES)
 		return error_set(err, ENOTSUP, "this CPU's XSAVE state has %d bytes, at most %d can be saved", bytes,

@@ -2,7 +2,7 @@
 /* Everything KVM knows of a vCPU that stands still. */
 #pragma once
 
-#include "vm.h"
+#include "vcpu.h"
 
 #define VCPU_MAX_MSRS 512
 #define VCPU_XSAVE_BYTES 12288 /* with AMX it is 11,008 */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The common configuration structure (virtio 1.2, 4.1.4.3): negotiation and the places of the rings. */
-#include <string.h>
+#include "virtio_common.h"
 
-#include "virtio_pci.h"
+#include <stdbool.h>
+#include <string.h>
 
 #define QUEUE_PART 0x18U /* the structure ends with the registers of the queue selected */
 #define SETTABLE_STATUS                                                                                    \
@@ -12,16 +12,11 @@ _Static_assert(offsetof(struct virtio_registers, driver_features) == QUEUE_PART 
 		       QUEUE_PART + offsetof(struct virtqueue_state, next_avail) == VIRTIO_COMMON_BYTES,
 	       "the layouts are the specification's");
 
-static uint64_t offered(const struct virtio_pci *virtio)
+static struct virtqueue *selected(struct virtio_common *common)
 {
-	return virtio->kind->features | VIRTIO_F_VERSION_1;
-}
+	uint32_t index = common->registers.queue_select;
 
-static struct virtqueue *selected(struct virtio_pci *virtio)
-{
-	uint32_t index = virtio->registers.queue_select;
-
-	return index < virtio->kind->queues ? &virtio->queues[index] : NULL;
+	return index < common->queue_count ? &common->queues[index] : NULL;
 }
 
 static uint32_t feature_half(uint64_t features, uint32_t select)
@@ -29,15 +24,15 @@ static uint32_t feature_half(uint64_t features, uint32_t select)
 	return select < 2 ? (uint32_t)(features >> (32 * select)) : 0;
 }
 
-void virtio_common_read(struct virtio_pci *virtio, uint32_t offset, void *data, uint32_t len)
+void virtio_common_read(struct virtio_common *common, uint32_t offset, void *data, uint32_t len)
 {
-	struct virtio_registers registers = virtio->registers;
-	const struct virtqueue *queue = selected(virtio);
+	struct virtio_registers registers = common->registers;
+	const struct virtqueue *queue = selected(common);
 	uint8_t bytes[VIRTIO_COMMON_BYTES] = { 0 };
 
-	registers.device_feature = feature_half(offered(virtio), registers.device_feature_select);
+	registers.device_feature = feature_half(common->features, registers.device_feature_select);
 	registers.driver_feature = feature_half(registers.driver_features, registers.driver_feature_select);
-	registers.num_queues = (uint16_t)virtio->kind->queues;
+	registers.num_queues = (uint16_t)common->queue_count;
 	memcpy(bytes, &registers, QUEUE_PART);
 	if (queue) /* one that is not there has size 0 */
 		memcpy(bytes + QUEUE_PART, &queue->state, VIRTIO_COMMON_BYTES - QUEUE_PART);
@@ -55,15 +50,15 @@ static void set_driver_features(struct virtio_registers *registers, uint32_t val
 }
 
 /* Bits only ever get set, until a reset; FEATURES_OK stays clear for features that do not fit. */
-static enum virtio_event set_status(struct virtio_pci *virtio, uint8_t value)
+static enum virtio_event set_status(struct virtio_common *common, uint8_t value)
 {
-	uint64_t wanted = virtio->registers.driver_features;
-	uint8_t *status = &virtio->registers.status;
+	uint64_t wanted = common->registers.driver_features;
+	uint8_t *status = &common->registers.status;
 	uint8_t before = *status;
 
 	if (value == 0)
 		return VIRTIO_RESET;
-	if (!(before & VIRTIO_STATUS_FEATURES_OK) && (!(wanted & VIRTIO_F_VERSION_1) || wanted & ~offered(virtio)))
+	if (!(before & VIRTIO_STATUS_FEATURES_OK) && (!(wanted & VIRTIO_F_VERSION_1) || wanted & ~common->features))
 		value &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
 	*status |= value & SETTABLE_STATUS;
 	if (!(*status & VIRTIO_STATUS_FEATURES_OK) || before & VIRTIO_STATUS_DRIVER_OK)
@@ -72,18 +67,17 @@ static enum virtio_event set_status(struct virtio_pci *virtio, uint8_t value)
 	return *status & VIRTIO_STATUS_DRIVER_OK ? VIRTIO_STARTED : VIRTIO_NOTHING;
 }
 
-static uint16_t valid_vector(const struct virtio_pci *virtio, uint64_t value)
+static uint16_t valid_vector(const struct virtio_common *common, uint64_t value)
 {
-	return value < virtio->msix.count ? (uint16_t)value : VIRTIO_NO_VECTOR;
+	return value < common->vectors ? (uint16_t)value : VIRTIO_NO_VECTOR;
 }
 
-static void enable_queue(struct virtio_pci *virtio, struct virtqueue *queue)
+static enum virtio_event enable_queue(const struct virtio_common *common, struct virtqueue *queue,
+				      struct vmm_error *err)
 {
-	struct vmm_error err;
-
-	if (virtio->registers.status & VIRTIO_STATUS_FEATURES_OK && virtqueue_enable(queue, &err))
-		virtio_pci_break(virtio, "virtio device %u, queue %u: %s", virtio->kind->id,
-				 virtio->registers.queue_select, err.text);
+	if (common->registers.status & VIRTIO_STATUS_FEATURES_OK && virtqueue_enable(queue, err))
+		return VIRTIO_BROKEN;
+	return VIRTIO_NOTHING;
 }
 
 /* Where an access is and how wide, as one number; and that of a whole field. */
@@ -91,32 +85,35 @@ static void enable_queue(struct virtio_pci *virtio, struct virtqueue *queue)
 #define FIELD(type, member) ACCESS(offsetof(struct type, member), sizeof(((struct type *)NULL)->member))
 
 /* Size and places are fixed once a queue is enabled; enabling is the last thing a driver does to it. */
-static void write_queue(struct virtio_pci *virtio, uint32_t offset, uint64_t value, uint32_t len)
+static enum virtio_event write_queue(struct virtio_common *common, uint32_t offset, uint64_t value, uint32_t len,
+				     struct vmm_error *err)
 {
-	struct virtqueue *queue = selected(virtio);
+	struct virtqueue *queue = selected(common);
 	uint32_t field = ACCESS(offset, len);
 
 	if (queue && field == FIELD(virtqueue_state, vector))
-		queue->state.vector = valid_vector(virtio, value);
+		queue->state.vector = valid_vector(common, value);
 	if (!queue || queue->state.enabled)
-		return;
+		return VIRTIO_NOTHING;
+	if (field == FIELD(virtqueue_state, enabled) && value == 1)
+		return enable_queue(common, queue, err);
 	if (field == FIELD(virtqueue_state, size))
 		queue->state.size = (uint16_t)value;
-	else if (field == FIELD(virtqueue_state, enabled) && value == 1)
-		enable_queue(virtio, queue);
 	else if (offset >= offsetof(struct virtqueue_state, desc) && len >= 4 && offset % len == 0)
 		memcpy((uint8_t *)&queue->state + offset, &value, len);
+	return VIRTIO_NOTHING;
 }
 
-enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset, const void *data, uint32_t len)
+enum virtio_event virtio_common_write(struct virtio_common *common, uint32_t offset, const void *data, uint32_t len,
+				      struct vmm_error *err)
 {
-	struct virtio_registers *registers = &virtio->registers;
+	struct virtio_registers *registers = &common->registers;
 	uint64_t value = 0;
 
 	memcpy(&value, data, len);
 	switch (ACCESS(offset, len)) {
 	case FIELD(virtio_registers, status):
-		return set_status(virtio, (uint8_t)value);
+		return set_status(common, (uint8_t)value);
 	case FIELD(virtio_registers, device_feature_select):
 		registers->device_feature_select = (uint32_t)value;
 		break;
@@ -127,14 +124,14 @@ enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset
 		set_driver_features(registers, (uint32_t)value);
 		break;
 	case FIELD(virtio_registers, config_vector):
-		registers->config_vector = valid_vector(virtio, value);
+		registers->config_vector = valid_vector(common, value);
 		break;
 	case FIELD(virtio_registers, queue_select):
 		registers->queue_select = (uint16_t)value;
 		break;
 	default:
 		if (offset >= QUEUE_PART)
-			write_queue(virtio, offset - QUEUE_PART, value, len);
+			return write_queue(common, offset - QUEUE_PART, value, len, err);
 	}
 	return VIRTIO_NOTHING;
 }

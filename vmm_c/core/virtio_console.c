@@ -63,7 +63,7 @@ static void drain(struct virtio_console *console, uint32_t index,
 		  void (*take)(struct virtio_console *, const struct virtqueue_chain *))
 {
 	struct virtio_pci *virtio = &console->virtio;
-	struct virtqueue *queue = &virtio->queues[index];
+	struct virtqueue *queue = &virtio->common.queues[index];
 	struct virtqueue_chain chain;
 	uint32_t taken = 0;
 
@@ -124,7 +124,7 @@ static void fill(struct virtio_console *console, uint32_t index, bool (*has)(con
 		 uint32_t (*give)(struct virtio_console *, const struct virtqueue_chain *))
 {
 	struct virtio_pci *virtio = &console->virtio;
-	struct virtqueue *queue = &virtio->queues[index];
+	struct virtqueue *queue = &virtio->common.queues[index];
 	struct virtqueue_chain chain;
 	bool given = false;
 
@@ -149,7 +149,7 @@ static void look_at_queues(void *device)
 	struct virtio_console *console = device;
 
 	/* A driver without MULTIPORT knows one port, which is always open (5.3.5). */
-	if (!(console->virtio.registers.driver_features & F_MULTIPORT))
+	if (!(console->virtio.common.registers.driver_features & F_MULTIPORT))
 		console->state.guest_open = 1;
 	drain(console, TRANSMIT, transmit_chain);
 	drain(console, CONTROL_TRANSMIT, control_chain);

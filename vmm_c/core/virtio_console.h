@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "stream.h"
+#include "fifo.h"
+#include "sink.h"
 #include "virtio_pci.h"
 
 #define VIRTIO_CONSOLE_PORT_NAME "ktstr.0"

@@ -34,11 +34,11 @@ static void raise_vector(struct virtio_pci *virtio, uint8_t why, uint32_t vector
 {
 	struct vmm_error err;
 
-	virtio->registers.isr |= why;
+	virtio->common.registers.isr |= why;
 	if (!msix_raise(&virtio->msix, vector, &err))
 		return;
 	record(virtio, &err);
-	virtio->registers.status |= VIRTIO_STATUS_NEEDS_RESET;
+	virtio->common.registers.status |= VIRTIO_STATUS_NEEDS_RESET;
 }
 
 void virtio_pci_break(struct virtio_pci *virtio, const char *format, ...)
@@ -51,22 +51,22 @@ void virtio_pci_break(struct virtio_pci *virtio, const char *format, ...)
 	error_vset(&err, EPROTO, format, args);
 	va_end(args);
 	record(virtio, &err);
-	virtio->registers.status |= VIRTIO_STATUS_NEEDS_RESET;
+	virtio->common.registers.status |= VIRTIO_STATUS_NEEDS_RESET;
 	if (running)
-		raise_vector(virtio, ISR_CONFIG, virtio->registers.config_vector);
+		raise_vector(virtio, ISR_CONFIG, virtio->common.registers.config_vector);
 }
 
 bool virtio_pci_running(const struct virtio_pci *virtio)
 {
 	uint8_t both = VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET;
 
-	return (virtio->registers.status & both) == VIRTIO_STATUS_DRIVER_OK;
+	return (virtio->common.registers.status & both) == VIRTIO_STATUS_DRIVER_OK;
 }
 
 int virtio_pci_pop(struct virtio_pci *virtio, uint32_t queue, struct virtqueue_chain *ret)
 {
 	struct vmm_error err;
-	int rc = virtio_pci_running(virtio) ? virtqueue_pop(&virtio->queues[queue], ret, &err) : 0;
+	int rc = virtio_pci_running(virtio) ? virtqueue_pop(&virtio->common.queues[queue], ret, &err) : 0;
 
 	if (rc < 0)
 		virtio_pci_break(virtio, "virtio device %u, queue %u: %s", virtio->kind->id, queue, err.text);
@@ -75,8 +75,8 @@ int virtio_pci_pop(struct virtio_pci *virtio, uint32_t queue, struct virtqueue_c
 
 void virtio_pci_interrupt(struct virtio_pci *virtio, uint32_t queue)
 {
-	if (virtqueue_driver_wants_interrupt(&virtio->queues[queue]))
-		raise_vector(virtio, ISR_QUEUE, virtio->queues[queue].state.vector);
+	if (virtqueue_driver_wants_interrupt(&virtio->common.queues[queue]))
+		raise_vector(virtio, ISR_QUEUE, virtio->common.queues[queue].state.vector);
 }
 
 void virtio_pci_ring(struct virtio_pci *virtio)
@@ -128,10 +128,10 @@ static void bar_read(void *device, uint64_t offset, void *data, uint32_t len)
 
 	memset(data, 0, len);
 	if (offset + len <= VIRTIO_COMMON_BYTES) {
-		virtio_common_read(virtio, (uint32_t)offset, data, len);
+		virtio_common_read(&virtio->common, (uint32_t)offset, data, len);
 	} else if (offset == VIRTIO_BAR_ISR) {
-		*(uint8_t *)data = virtio->registers.isr;
-		virtio->registers.isr = 0;
+		*(uint8_t *)data = virtio->common.registers.isr;
+		virtio->common.registers.isr = 0;
 	} else if (offset >= VIRTIO_BAR_MSIX) {
 		msix_read(&virtio->msix, offset - VIRTIO_BAR_MSIX, data, len);
 	} else if (offset >= VIRTIO_BAR_DEVICE && config + len <= virtio->kind->config_bytes) {
@@ -141,9 +141,9 @@ static void bar_read(void *device, uint64_t offset, void *data, uint32_t len)
 
 static void reset(struct virtio_pci *virtio)
 {
-	virtio->registers = (struct virtio_registers){ .config_vector = VIRTIO_NO_VECTOR };
+	virtio->common.registers = (struct virtio_registers){ .config_vector = VIRTIO_NO_VECTOR };
 	for (uint32_t i = 0; i < VIRTIO_MAX_QUEUES; i++)
-		virtqueue_reset(&virtio->queues[i], virtio->queues[i].memory);
+		virtqueue_reset(&virtio->common.queues[i], virtio->common.queues[i].memory);
 	virtio->kind->reset(virtio->device);
 }
 
@@ -153,10 +153,13 @@ static void bar_write(void *device, uint64_t offset, const void *data, uint32_t 
 	struct vmm_error err;
 
 	if (offset + len <= VIRTIO_COMMON_BYTES) {
-		enum virtio_event event = virtio_common_write(virtio, (uint32_t)offset, data, len);
+		enum virtio_event event = virtio_common_write(&virtio->common, (uint32_t)offset, data, len, &err);
 
+		if (event == VIRTIO_BROKEN)
+			virtio_pci_break(virtio, "virtio device %u, queue %u: %s", virtio->kind->id,
+					 virtio->common.registers.queue_select, err.text);
 		/* Linux may reset a device on its way to power off: what a doorbell still on its way is about would be lost. */
-		if (event != VIRTIO_NOTHING)
+		if (event == VIRTIO_RESET || event == VIRTIO_STARTED)
 			virtio_pci_serve(virtio);
 		if (event == VIRTIO_RESET)
 			reset(virtio);
@@ -240,16 +243,19 @@ int virtio_pci_init(struct virtio_pci *virtio, const struct virtio_kind *kind, v
 	int rc;
 
 	*virtio = (struct virtio_pci){ .kind = kind, .device = device, .wires = *wires };
+	virtio->common.features = kind->features | VIRTIO_F_VERSION_1;
+	virtio->common.queue_count = kind->queues;
 	virtio->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (virtio->doorbell < 0)
 		return error_set(err, errno, "eventfd for a doorbell: %s", strerror(errno));
 	for (uint32_t i = 0; i < VIRTIO_MAX_QUEUES; i++)
-		virtio->queues[i].memory = place->memory;
+		virtio->common.queues[i].memory = place->memory;
 	describe(virtio, kind, place->bar);
 	rc = msix_init(&virtio->msix, &virtio->function, wires, place->first_msi_slot, kind->queues + 1,
 		       VIRTIO_BAR_MSIX, err);
 	if (rc)
 		return rc;
+	virtio->common.vectors = virtio->msix.count;
 	reset(virtio);
 	if (!pci_add(place->pci, place->number, &virtio->function))
 		return error_set(err, EBUSY, "PCI device number %u is taken or too high", place->number);
@@ -267,21 +273,21 @@ void virtio_pci_deinit(struct virtio_pci *virtio)
 void virtio_pci_save(const struct virtio_pci *virtio, struct virtio_pci_state *ret)
 {
 	*ret = (struct virtio_pci_state){
-		.registers = virtio->registers, .msix = virtio->msix.state, .config = virtio->function.config,
+		.registers = virtio->common.registers, .msix = virtio->msix.state, .config = virtio->function.config,
 	};
 	for (uint32_t i = 0; i < VIRTIO_MAX_QUEUES; i++)
-		ret->queues[i] = virtio->queues[i].state;
+		ret->queues[i] = virtio->common.queues[i].state;
 }
 
 int virtio_pci_restore(struct virtio_pci *virtio, const struct virtio_pci_state *state, struct vmm_error *err)
 {
 	/* Capabilities and identity stay the machine's. */
 	pci_function_write(&virtio->function, 0, state->config.bytes, PCI_CONFIG_BYTES);
-	virtio->registers = state->registers;
+	virtio->common.registers = state->registers;
 	virtio->msix.state = state->msix;
 	virtio->msix.state.pending &= (1ULL << virtio->msix.count) - 1;
 	for (uint32_t i = 0; i < VIRTIO_MAX_QUEUES; i++) {
-		struct virtqueue *queue = &virtio->queues[i];
+		struct virtqueue *queue = &virtio->common.queues[i];
 		int rc;
 
 		queue->state = state->queues[i];

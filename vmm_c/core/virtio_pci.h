@@ -12,20 +12,10 @@
 #include "memory.h"
 #include "msix.h"
 #include "pci.h"
-#include "virtqueue.h"
+#include "virtio_common.h"
 #include "wires.h"
 
-#define VIRTIO_MAX_QUEUES 4
 #define VIRTIO_VENDOR 0x1af4
-#define VIRTIO_NO_VECTOR 0xffff
-
-#define VIRTIO_STATUS_ACKNOWLEDGE 1
-#define VIRTIO_STATUS_DRIVER 2
-#define VIRTIO_STATUS_DRIVER_OK 4
-#define VIRTIO_STATUS_FEATURES_OK 8
-#define VIRTIO_STATUS_NEEDS_RESET 64
-#define VIRTIO_STATUS_FAILED 128
-#define VIRTIO_F_VERSION_1 (1ULL << 32)
 
 /* Parts of the BAR. */
 #define VIRTIO_BAR_BYTES 0x4000U
@@ -34,7 +24,6 @@
 #define VIRTIO_BAR_DEVICE 0x0200U
 #define VIRTIO_BAR_MSIX 0x1000U
 #define VIRTIO_BAR_NOTIFY 0x2000U
-#define VIRTIO_COMMON_BYTES 0x38U
 
 /* What kind of device is behind the transport. */
 struct virtio_kind {
@@ -49,18 +38,6 @@ struct virtio_kind {
 	void (*reset)(void *device);
 };
 
-struct virtio_registers {
-	/* The first part of the common configuration, as it is laid out there; three are filled in when read. */
-	uint32_t device_feature_select, device_feature;
-	uint32_t driver_feature_select, driver_feature;
-	uint16_t config_vector, num_queues;
-	uint8_t status, generation;
-	uint16_t queue_select;
-
-	uint64_t driver_features;
-	uint8_t isr;
-};
-
 struct virtio_pci_state {
 	struct virtio_registers registers;
 	struct virtqueue_state queues[VIRTIO_MAX_QUEUES];
@@ -69,8 +46,7 @@ struct virtio_pci_state {
 };
 
 struct virtio_pci {
-	struct virtio_registers registers;
-	struct virtqueue queues[VIRTIO_MAX_QUEUES];
+	struct virtio_common common;
 	struct msix msix;
 	struct pci_function function;
 	const struct virtio_kind *kind;
@@ -111,11 +87,3 @@ __attribute__((format(printf, 2, 3))) void virtio_pci_break(struct virtio_pci *v
 void virtio_pci_save(const struct virtio_pci *virtio, struct virtio_pci_state *ret);
 /* -EINVAL for a state that no machine with this memory can be in. */
 int virtio_pci_restore(struct virtio_pci *virtio, const struct virtio_pci_state *state, struct vmm_error *err);
-
-/* What a write of a register asks of the device, beyond the register. */
-enum virtio_event { VIRTIO_NOTHING, VIRTIO_RESET, VIRTIO_STARTED };
-
-/* The common configuration; offset + len is at most VIRTIO_COMMON_BYTES. */
-void virtio_common_read(struct virtio_pci *virtio, uint32_t offset, void *data, uint32_t len);
-/* Fields are written in their own width, 64-bit ones also in halves; anything else does nothing. */
-enum virtio_event virtio_common_write(struct virtio_pci *virtio, uint32_t offset, const void *data, uint32_t len);

@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A machine from its configuration, and back to nothing. */
 #include "vm.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "boot.h"
-#include "tables.h"
-
-#define LOCAL_DISTANCE 10
-#define REMOTE_DISTANCE 20
 
 void vm_warn(struct vmm *vm, const struct vmm_error *err)
 {
@@ -41,217 +30,68 @@ void vm_end(struct vmm *vm, enum vmm_reason reason, int32_t code, int32_t cpu, c
 	supervisor_wake(&vm->supervisor);
 }
 
-static int set_topology(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static int connect_line(void *machine, uint32_t gsi, int eventfd, struct vmm_error *err)
 {
-	struct topology *topology = &vm->topology;
-	uint32_t nodes = config->nodes;
+	struct vmm *vm = machine;
 
-	*topology = (struct topology){ nodes, config->llcs, config->cores, config->threads, { { 0 } } };
-	for (uint32_t a = 0; a < nodes && a < TOPOLOGY_MAX_NODES; a++)
-		for (uint32_t b = 0; b < nodes && b < TOPOLOGY_MAX_NODES; b++)
-			topology->distance[a][b] = config->distances ? config->distances[a * nodes + b] :
-						   a == b	     ? LOCAL_DISTANCE :
-								       REMOTE_DISTANCE;
-	return topology_check(topology, err);
+	return irq_connect_line(&vm->irqs, gsi, eventfd, err);
 }
 
-static int set_places(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static int connect_msi(void *machine, uint32_t slot, uint64_t address, uint32_t data, int eventfd,
+		       struct vmm_error *err)
 {
-	uint32_t cpus = topology_cpus(&vm->topology);
+	struct vmm *vm = machine;
 
-	vm->cpus = cpus;
-	vm->vcpus = calloc(cpus, sizeof(*vm->vcpus));
-	vm->pin = config->pin ? calloc(cpus, sizeof(*vm->pin)) : NULL;
-	if (!vm->vcpus || (config->pin && !vm->pin))
-		return error_set(err, ENOMEM, "no memory for %u vCPUs", cpus);
-	for (uint32_t i = 0; i < cpus; i++)
-		vm->vcpus[i].fd = -1;
-	if (config->pin)
-		memcpy(vm->pin, config->pin, cpus * sizeof(*vm->pin));
-	vm->fifo_priority = config->fifo_priority;
-	vm->deadline_ms = config->deadline_ms;
-	vm->flags = config->flags;
-	return 0;
+	return irq_connect_msi(&vm->irqs, slot, address, data, eventfd, err);
 }
 
-static int open_kvm(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static int disconnect_msi(void *machine, uint32_t slot, int eventfd, struct vmm_error *err)
 {
-	struct vmm_error refused = { 0 };
-	struct kvm_options options = {
-		.last_apic_id = topology_apic_id(&vm->topology, vm->cpus - 1),
-		.keep_pause = config->flags & VMM_KEEP_PAUSE,
-		.keep_halt = config->flags & VMM_KEEP_HALT,
-		/* A vCPU that polls before it sleeps takes the time of one that could run. */
-		.no_halt_poll = vm->cpus > (uint32_t)sysconf(_SC_NPROCESSORS_ONLN),
-	};
-	int rc = kvm_open(&vm->kvm, err);
+	struct vmm *vm = machine;
 
-	if (rc)
-		return rc;
-	if (vm->cpus > vm->kvm.max_cpus)
-		return error_set(err, E2BIG, "topology: %u vCPUs, and this host's KVM takes %u", vm->cpus,
-				 vm->kvm.max_cpus);
-	rc = kvm_create_vm(&vm->kvm, &options, &refused, err);
-	if (refused.code)
-		vm_warn(vm, &refused);
-	return rc;
+	return irq_disconnect_msi(&vm->irqs, slot, eventfd, err);
 }
 
-/* Binding comes before the first use of a page. */
-static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static int set_doorbell(void *machine, uint64_t gpa, int eventfd, bool on, struct vmm_error *err)
 {
-	struct vmm_error refused;
-	int rc;
+	struct vmm *vm = machine;
 
-	if (snapshot_shares_memory(config)) {
-		rc = memory_clone(&vm->memory, config->snapshot_memory_fd, config->memory_bytes, vm->topology.nodes, err);
-		return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
-	}
-	rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, config->flags & VMM_HUGE_PAGES, err);
-	for (uint32_t i = 0; i < vm->memory.count && rc == 0; i++) {
-		const struct memory_range *range = &vm->memory.ranges[i];
-		uint64_t mask = config->node_masks ? config->node_masks[range->node] : 0;
-
-		if (mask && memory_bind(range, mask, &refused))
-			vm_warn(vm, &refused);
-		if (config->flags & VMM_POPULATE)
-			rc = memory_populate(range, err);
-	}
-	if (rc == 0 && config->snapshot_memory_fd > 0)
-		rc = snapshot_read_memory(&vm->memory, config->snapshot_memory_fd, err);
-	return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
+	return irq_set_doorbell(&vm->irqs, gpa, eventfd, on, err);
 }
 
-static enum cpu_vendor choose_vendor(uint32_t asked, const struct kvm_cpuid2 *supported)
+static int watch(void *machine, int fd, void (*ready)(void *device), void *device, struct vmm_error *err)
 {
-	const uint32_t genuine_intel = 0x756e6547; /* "Genu" */
+	struct vmm *vm = machine;
 
-	if (asked != VMM_VENDOR_HOST)
-		return asked == VMM_VENDOR_INTEL ? CPU_INTEL : CPU_AMD;
-	for (uint32_t i = 0; i < supported->nent; i++)
-		if (supported->entries[i].function == 0)
-			return supported->entries[i].ebx == genuine_intel ? CPU_INTEL : CPU_AMD;
-	return CPU_AMD;
+	return supervisor_watch(&vm->supervisor, fd, ready, device, err);
 }
 
-static int add_cpu(struct vmm *vm, uint32_t index, const struct vmm_config *config, const struct kvm_cpuid2 *supported,
-		   struct vmm_error *err)
+static void request_end(void *machine, int reset)
 {
-	bool x2apic = kvm_needs_x2apic(topology_apic_id(&vm->topology, vm->cpus - 1));
-	struct vcpu *vcpu = &vm->vcpus[index];
-	union kvm_cpuid_table cpuid = { 0 };
-	int rc = vcpu_create(vcpu, vm, index, err);
-
-	rc = rc ?: cpuid_build(&vm->topology, choose_vendor(config->vendor, supported), index,
-				 config->flags & VMM_REALTIME_HINT, supported, &cpuid.table, KVM_MAX_CPUID, err);
-	rc = rc ?: vcpu_set_cpuid(vcpu, &cpuid.table, err);
-	vm->cpuid_hash = snapshot_hash(vm->cpuid_hash, &cpuid, sizeof(cpuid));
-	return rc ? rc : vcpu_power_on(vcpu, x2apic, err);
+	vm_end(machine, reset ? VMM_RESET : VMM_POWER_OFF, 0, -1, "the guest %s",
+	       reset ? "asked for a reset" : "turned itself off");
 }
 
-static int add_cpus(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+void vm_connect_devices(struct vmm *vm)
 {
-	union kvm_cpuid_table supported;
-	int rc = kvm_supported_cpuid(&vm->kvm, &supported, err);
-
-	for (uint32_t i = 0; i < vm->cpus && rc == 0; i++)
-		rc = add_cpu(vm, i, config, &supported.table, err);
-	return rc;
+	vm->wires = (struct wires){ vm, connect_line, connect_msi, disconnect_msi, set_doorbell, watch, request_end };
 }
 
-static int load(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static void drain(void *sink)
 {
-	struct loaded_kernel kernel;
-	struct loaded_initrd initrd = { 0 };
-	struct kvm_regs regs;
-	size_t used;
-	int rc = loader_kernel(&vm->memory, config->kernel, &kernel, err);
-
-	rc = rc ?: loader_initrd(&vm->memory, &kernel, config->initrd, config->initrd_parts, &initrd, err);
-	rc = rc ?: boot_write(&vm->memory, &kernel, &initrd, config->command_line, err);
-	rc = rc ?: acpi_build(&vm->topology, &vm->memory, BOOT_ACPI_BEGIN,
-				memory_at(&vm->memory, BOOT_ACPI_BEGIN, BOOT_ACPI_END - BOOT_ACPI_BEGIN),
-				BOOT_ACPI_END - BOOT_ACPI_BEGIN, &used, err);
-	if (rc)
-		return rc;
-	regs = boot_regs(&kernel);
-	return vcpu_set_boot(&vm->vcpus[0], &regs, err);
+	sink_drain(sink);
 }
 
-/* FIFO threads share it with others: without inheritance one could wait behind work of less priority. */
-static int init_device_lock(struct vmm *vm, struct vmm_error *err)
+static int watch_output(struct vmm *vm, struct sink *sink, struct vmm_error *err)
 {
-	pthread_mutexattr_t attributes;
-	int rc = pthread_mutexattr_init(&attributes);
+	int fd = sink_poll_fd(sink);
 
-	if (rc == 0) {
-		pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
-		rc = pthread_mutex_init(&vm->device_lock, &attributes);
-		pthread_mutexattr_destroy(&attributes);
-	}
-	return rc ? error_set(err, rc, "creating a mutex: %s", strerror(rc)) : 0;
+	return fd < 0 ? 0 : supervisor_watch_writable(&vm->supervisor, fd, drain, sink, err);
 }
 
-static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+int vm_watch_output(struct vmm *vm, struct vmm_error *err)
 {
-	int rc = set_topology(vm, config, err);
+	int rc = watch_output(vm, &vm->devices.console_out, err);
 
-	rc = rc ?: set_places(vm, config, err);
-	rc = rc ?: supervisor_init(&vm->supervisor, err);
-	rc = rc ?: open_kvm(vm, config, err);
-	rc = rc ?: add_memory(vm, config, err);
-	rc = rc ?: irq_init(&vm->irqs, vm->kvm.vm, err);
-	rc = rc ?: devices_init(vm, config, err);
-	rc = rc ?: add_cpus(vm, config, err);
-	if (rc)
-		return rc;
-	return config->snapshot_memory_fd > 0 ? snapshot_restore(vm, config->snapshot_state_fd, err) : load(vm, config, err);
-}
-
-/* The locks first: from then on vmm_destroy can undo any part. */
-static struct vmm *allocate(struct vmm_error *err)
-{
-	struct vmm *vm = calloc(1, sizeof(*vm));
-
-	if (!vm) {
-		error_set(err, ENOMEM, "no memory for a machine");
-		return NULL;
-	}
-	vm->kvm = (struct kvm){ .dev = -1, .vm = -1 };
-	vm->supervisor = (struct supervisor){ .epoll = -1, .end = -1, .deadline = -1 };
-	if (gate_init(&vm->gate, err) || init_device_lock(vm, err)) {
-		free(vm);
-		return NULL;
-	}
-	return vm;
-}
-
-struct vmm *vmm_create(const struct vmm_config *config, struct vmm_error *err)
-{
-	struct vmm *vm = allocate(err);
-
-	if (vm && build(vm, config, err)) {
-		vmm_destroy(vm);
-		return NULL;
-	}
-	return vm;
-}
-
-/* vCPUs before the VM before the memory, so that KVM never maps what is gone. */
-void vmm_destroy(struct vmm *vm)
-{
-	if (!vm)
-		return;
-	vm_end_threads(vm);
-	devices_deinit(vm);
-	for (uint32_t i = 0; vm->vcpus && i < vm->cpus; i++)
-		vcpu_destroy(&vm->vcpus[i]);
-	kvm_close(&vm->kvm);
-	memory_destroy(&vm->memory);
-	supervisor_deinit(&vm->supervisor);
-	gate_deinit(&vm->gate);
-	pthread_mutex_destroy(&vm->device_lock);
-	free(vm->vcpus);
-	free(vm->pin);
-	free(vm);
+	return rc ? rc : watch_output(vm, &vm->devices.channel_out, err);
 }

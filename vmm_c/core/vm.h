@@ -8,40 +8,32 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-#include "bus.h"
+#include "devices.h"
 #include "gate.h"
 #include "irq.h"
 #include "kvm.h"
-#include "loader.h"
 #include "memory.h"
-#include "pci.h"
-#include "power.h"
-#include "serial.h"
 #include "supervisor.h"
 #include "topology.h"
 #include "vcpu.h"
-#include "virtio_console.h"
 #include "wires.h"
-
-/* Everything the guest can reach. */
-struct devices {
-	bool built;
-	struct bus ports;
-	struct bus mmio;
-	struct sink console_out;
-	struct sink channel_out;
-	struct serial serial;
-	struct i8042 i8042;
-	struct power power;
-	struct pci pci;
-	struct virtio_console console;
-};
 
 /* Sentences about what was asked for and not had, a line each. */
 struct warnings {
 	uint32_t used;
 	char text[1024];
+};
+
+/* A vCPU and the thread that runs it. */
+struct vcpu_thread {
+	struct vmm *vm;
+	struct vcpu vcpu;
+	pthread_t thread;
+	/* Under the gate's lock. */
+	pid_t tid; /* 0 while there is no thread */
+	struct vmm_times times; /* at the thread's end */
 };
 
 struct vmm {
@@ -61,31 +53,17 @@ struct vmm {
 	uint64_t cpuid_hash; /* of all vCPUs' */
 	uint32_t cpus;
 	uint32_t threads; /* how many vCPUs have one */
-	struct vcpu *vcpus;
+	struct vcpu_thread *vcpus;
 	int32_t *pin; /* for each vCPU, or NULL */
 	uint32_t fifo_priority;
 	struct warnings warnings;
 };
 
+/* How the machine's devices reach its KVM, its supervisor and its end. */
+void vm_connect_devices(struct vmm *vm);
+/* Have the supervisor write what readers were not ready for; before it runs. */
+int vm_watch_output(struct vmm *vm, struct vmm_error *err);
 void vm_warn(struct vmm *vm, const struct vmm_error *err);
 /* Note why the machine ends and wake the supervisor; the first reason counts. */
 __attribute__((format(printf, 5, 6))) void vm_end(struct vmm *vm, enum vmm_reason reason, int32_t code, int32_t cpu,
 						  const char *format, ...);
-/* devices.c: build and connect them all, or none. */
-int devices_init(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err);
-void devices_deinit(struct vmm *vm);
-/* threads.c: vmm_start, vmm_wait and what is between them. After the end no thread is left. */
-void vm_end_threads(struct vmm *vm);
-
-/*
- * snapshot.c: a machine that stands still as two files, and another that goes on from them. The state file
- * is one struct saved_machine and a struct vcpu_state for each vCPU, as this build lays them out.
- */
-/* FNV-1a, eight bytes at a time; of more than one piece when seed is the last result, 0 at first. */
-uint64_t snapshot_hash(uint64_t seed, const void *data, size_t bytes);
-/* Is the memory file to be mapped, rather than read into memory of the machine's own? */
-bool snapshot_shares_memory(const struct vmm_config *config);
-/* Fill memory that is still zero. */
-int snapshot_read_memory(const struct memory *memory, int fd, struct vmm_error *err);
-/* Have a machine that was made from the same configuration go on where the saved one stood; memory is there. */
-int snapshot_restore(struct vmm *vm, int state_fd, struct vmm_error *err);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "cpulist.h"
 #include "run.h"
 #include "sysfile.h"

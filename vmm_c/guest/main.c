@@ -12,6 +12,7 @@
 
 #include "cgroup.h"
 #include "channel.h"
+#include "clock.h"
 #include "cpulist.h"
 #include "delivery.h"
 #include "events.h"

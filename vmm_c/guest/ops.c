@@ -6,6 +6,7 @@
 
 #include "cgroup.h"
 #include "channel.h"
+#include "clock.h"
 #include "cpulist.h"
 #include "events.h"
 #include "report.h"

@@ -3,21 +3,13 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "channel.h"
+#include "clock.h"
 
 static uint64_t deadline = UINT64_MAX;
 static uint64_t scenario_start;
 static enum ktstr_end status = KTSTR_END_OK;
-
-uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 void run_set_deadline(uint64_t started, uint64_t deadline_ns)
 {

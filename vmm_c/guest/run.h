@@ -7,9 +7,6 @@
 
 #include "ktstr_proto.h"
 
-/* CLOCK_MONOTONIC now. */
-uint64_t now_ns(void);
-
 /* The run's clock and fate. started is when the agent began; the deadline counts from there. */
 void run_set_deadline(uint64_t started, uint64_t deadline_ns);
 uint64_t run_deadline(void); /* absolute; UINT64_MAX until it is set */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "clock.h"
 #include "events.h"
 #include "keeplog.h"
 #include "kmsg.h"

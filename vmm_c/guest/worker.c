@@ -20,6 +20,7 @@
 
 #include "arena.h"
 #include "cgroup.h"
+#include "clock.h"
 #include "cpulist.h"
 #include "events.h"
 #include "measure.h"

@@ -39,7 +39,10 @@ struct vmm_config {
 	uint64_t memory_bytes; /* dealt evenly to the nodes */
 	uint32_t vendor; /* enum vmm_vendor */
 	uint32_t flags; /* of enum vmm_flag */
-	/* Where output goes: the caller's blocking fds, -1 for nowhere, and how much at most. */
+	/*
+	 * Where output goes: the caller's fds, -1 for nowhere, and how much at most. All of it reaches a regular file.
+	 * Nothing waits for who reads a pipe, terminal or socket: 256 KiB are kept for them, what is more is dropped.
+	 */
 	int console_fd;
 	int channel_fd;
 	uint64_t console_limit;
@@ -50,10 +53,10 @@ struct vmm_config {
 	const uint64_t *node_masks; /* host NUMA nodes (0 to 63) of each guest node's memory, 0 any */
 	uint32_t fifo_priority; /* SCHED_FIFO for vCPU threads; the supervisor gets one more */
 	/*
-	 * Go on from a snapshot rather than boot: both fds, or 0. Topology, memory, vendor and flags have to be as
-	 * the saved machine's; kernel, initrd and command_line are not read, and the guest's clocks go on from the
-	 * moment it was saved. It maps the memory file, which nobody may change then, and keeps what it writes to
-	 * itself; with huge pages, VMM_POPULATE or node_masks it reads the file into memory of its own.
+	 * Go on from a snapshot rather than boot: both fds, which may be 0, or -1 for none. Topology, memory, vendor and
+	 * flags have to be as the saved machine's; kernel, initrd and command_line are not read, and the guest's clocks
+	 * go on from the moment it was saved. It maps the memory file, which nobody may change then, and keeps what it
+	 * writes to itself; with huge pages, VMM_POPULATE or node_masks it reads the file into memory of its own.
 	 */
 	int snapshot_memory_fd;
 	int snapshot_state_fd;
@@ -98,17 +101,21 @@ struct vmm_stat {
 	uint64_t value;
 };
 
-/* What became of output. error is an errno value: EFBIG when the limit was reached. */
+/*
+ * What became of output. error is an errno value: EFBIG when the limit was reached, EAGAIN when some was dropped
+ * as nobody read it. Dropped is also what was not read soon after the end.
+ */
 struct vmm_output {
 	uint64_t written;
 	uint64_t dropped;
 	int32_t error;
 };
 
+/* RAM of one guest NUMA node, without a gap. */
 struct vmm_piece {
 	uint64_t address; /* guest physical */
 	uint64_t bytes;
-	const void *host; /* where it is in this process, as long as the machine is */
+	const void *host; /* where it is in this process: valid until vmm_destroy, also while the guest writes to it */
 	uint32_t node;
 };
 
@@ -146,7 +153,7 @@ int vmm_times(struct vmm *vmm, uint32_t cpu, struct vmm_times *ret, struct vmm_e
  */
 int vmm_stats(struct vmm *vmm, int32_t cpu, struct vmm_stat *ret, uint32_t capacity, struct vmm_error *err);
 
-/* Guest memory: up to capacity of its pieces, and how many there are. */
+/* Guest memory: up to capacity of its pieces by rising address, and how many there are. They are always the same. */
 uint32_t vmm_pieces(const struct vmm *vmm, struct vmm_piece *ret, uint32_t capacity);
 int vmm_read(struct vmm *vmm, uint64_t address, void *ret, uint64_t bytes, struct vmm_error *err);
 int vmm_write(struct vmm *vmm, uint64_t address, const void *data, uint64_t bytes, struct vmm_error *err);

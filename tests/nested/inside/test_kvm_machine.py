@@ -12,7 +12,7 @@ import pytest
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache, cache_root
-from ktstr.record.cell import GuestRecord
+from ktstr.record.guest import GuestRecord
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.vm.guest import decode_channel

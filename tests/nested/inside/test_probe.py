@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ktstr import resources
-from ktstr.commands import doctor
-from ktstr.commands.doctor import Finding
 from ktstr.host.cache import Cache, cache_root
+from ktstr.planning import readiness
+from ktstr.planning.readiness import Finding
 from ktstr.vm import probe_kvm
 from ktstr.vm.vmm_build import planned
 from tests.nested.inside.test_vmm import elf
@@ -53,7 +53,7 @@ def test_a_verdict_is_made_once_but_the_doctor_looks_anew(environ: dict[str, str
     place = cache_root(environ) / probe_kvm.REMEMBERED
     place.write_text(place.read_text().replace("ran to its end", "was remembered"))
     assert probe_kvm.judge(environ).detail == "KVM runs guests: the probe guest was remembered"
-    assert doctor.kvm(environ) == Finding("kvm", True, f"{found.detail}; accel=auto uses kvm")
+    assert readiness.kvm(environ) == Finding("kvm", True, f"{found.detail}; accel=auto uses kvm")
     assert probe_kvm.judge(environ) == found
 
 

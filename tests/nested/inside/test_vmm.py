@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import struct
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +93,10 @@ def test_a_machine_lives_and_dies_with_its_context(library: Any, tmp_path: Path)
         assert vmm.read(0x1000000, 4) == b"\xf4" * 4
         vmm.write(0x2000000, b"hello")
         assert vmm.read(0x2000000, 5) == b"hello"
+        first, second = vmm.pieces()
+        assert (first.address, first.size, first.node) == (0, 64 << 20, 0)
+        assert (second.address, second.size, second.node) == (64 << 20, 64 << 20, 1)
+        assert ctypes.string_at(first.host + 0x2000000, 5) == b"hello"
         with pytest.raises(VmmError):
             vmm.read(1 << 40, 1)
         with pytest.raises(VmmError):
@@ -103,6 +110,38 @@ def test_a_machine_lives_and_dies_with_its_context(library: Any, tmp_path: Path)
         assert ended.reason == "stopped"
     stopper.join()
     vmm.close()
+    assert held() == before
+
+
+def test_close_while_others_look_and_wait(library: Any, tmp_path: Path) -> None:
+    """Each comes back, or is refused; none reads what is gone."""
+    (tmp_path / "kernel").write_bytes(elf())
+    before = held()
+    refused: list[int] = []
+
+    def use(call: Callable[[Vmm], object], vmm: Vmm) -> None:
+        try:
+            while True:
+                call(vmm)
+        except VmmError as err:
+            refused.append(err.errno)
+
+    calls: list[Callable[[Vmm], object]] = [
+        lambda vmm: vmm.wait(None), lambda vmm: vmm.registers(1), lambda vmm: vmm.read(0, 1 << 20),
+        lambda vmm: vmm.stats(0), lambda vmm: vmm.channel_output(),
+    ]  # fmt: skip
+    for _ in range(5):
+        vmm = Vmm(library, VmmConfig(tmp_path / "kernel", Topology(1, 1, 2, 1), 128))
+        vmm.start()
+        threads = [threading.Thread(target=use, args=(call, vmm)) for call in calls]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        vmm.close()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+    assert refused == [errno.EBADF] * 25
     assert held() == before
 
 

@@ -1,0 +1,139 @@
+"""One cell as a value: everything that running it needs, and everything that came of it.
+
+Both can be sent anywhere: artifacts are named by kind and digest, and found in the cache of whoever runs the job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ktstr.config.topology import Topology
+from ktstr.errors import EXIT_ENVIRONMENT, HostError, InputError, KtstrError
+from ktstr.host.cache import Cache
+from ktstr.kernels.cache import KIND as KERNELS
+from ktstr.record.cell import CellRecord
+from ktstr.vm.machine import GuestSpec
+
+ArtifactKind: TypeAlias = Literal["kernel", "image"]
+
+
+@dataclass(frozen=True)
+class ArtifactRef:
+    """An artifact by what it is. ``key`` is its entry's; ``identity`` the digest of its content or inputs.
+
+    ``stored`` is False for a kernel that no cache keeps: of a tree with uncommitted changes.
+    """
+
+    kind: ArtifactKind
+    key: str
+    identity: str
+    stored: bool = True
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``host_seconds`` of the machine; ``host_cpus`` and ``memory_mib`` are what it takes of the host."""
+
+    host_seconds: float
+    host_cpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """What to run. ``memory_mib`` is the guest's; ``many``: other cells want the same machine.
+
+    ``commit`` is the project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
+    """
+
+    name: str
+    input_digest: str
+    accel: str
+    kernel: ArtifactRef
+    image: ArtifactRef
+    program: bytes
+    topology: Topology
+    memory_mib: int
+    kernel_args: tuple[str, ...]
+    performance: bool
+    many: bool
+    limits: Limits
+    commit: str | None = None
+    accel_reason: str | None = None
+
+    def encode(self) -> bytes:
+        """As bytes, for ``decode_job``."""
+        return msgspec.msgpack.encode(self)
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why there is no record: a KtstrError's parts."""
+
+    message: str
+    fix: str | None
+    exit_code: int
+
+    def error(self) -> KtstrError:
+        """The error again, of the class that its exit code says."""
+        kind = HostError if self.exit_code == EXIT_ENVIRONMENT else InputError
+        return kind(self.message, fix=self.fix)
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What came of a job: what was measured, or why nothing was. Exactly one of the two is there."""
+
+    name: str
+    input_digest: str
+    record: CellRecord | None = None
+    error: JobError | None = None
+
+    def encode(self) -> bytes:
+        """As bytes, for ``decode_result``."""
+        return msgspec.msgpack.encode(self)
+
+
+def decode_job(data: bytes) -> CellJob:
+    """Raises msgspec.ValidationError or DecodeError for anything else."""
+    return msgspec.msgpack.decode(data, type=CellJob)
+
+
+def decode_result(data: bytes) -> CellResult:
+    """Raises as ``decode_job``."""
+    return msgspec.msgpack.decode(data, type=CellResult)
+
+
+@dataclass(frozen=True)
+class ArtifactStore:
+    """Where this host keeps what jobs name. ``unstored``: kernels of trees with uncommitted changes."""
+
+    cache: Cache
+    unstored: Cache
+
+    def _cache(self, ref: ArtifactRef) -> Cache:
+        return self.cache if ref.stored else self.unstored
+
+    def path(self, ref: ArtifactRef) -> Path:
+        """The file to boot from, whether it is there or not."""
+        if ref.kind == "kernel":
+            return self._cache(ref).entry(KERNELS, ref.key) / "vmlinux"
+        return self._cache(ref).entry("images", ref.key) / "image.cpio"
+
+    def guest(self, job: CellJob) -> GuestSpec:
+        """The guest that a job describes."""
+        return GuestSpec(
+            self.path(job.kernel),
+            (self.path(job.image),),
+            job.topology,
+            job.memory_mib,
+            job.kernel_args,
+            program=job.program,
+            alike=f"{job.kernel.identity} {job.image.identity}",
+            many=job.many,
+            performance=job.performance,
+        )

@@ -1,0 +1,88 @@
+"""Running one job: a guest from its start to its end, and what it measured. Knows no command line."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from ktstr.cancel import Cancel
+from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
+from ktstr.errors import KtstrError
+from ktstr.files import full_or_denied
+from ktstr.host.context import capture
+from ktstr.kernels.cache import KIND as KERNELS
+from ktstr.record.cell import CellRecord
+from ktstr.record.codec import decode
+from ktstr.record.guest import GuestRecord
+from ktstr.record.host import Host
+from ktstr.record.machine import MachineEnd
+from ktstr.results.sidecar import run_id
+from ktstr.vm.guest import decode_channel
+from ktstr.vm.guest_topology import differences
+from ktstr.vm.machine import Machine
+
+_COUNTER = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What runs jobs on this host: where artifacts are, and the machine that ``job.accel`` names."""
+
+    artifacts: ArtifactStore
+    machine: Machine
+
+    def run(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellResult:
+        """Run a job to its end, files in ``workdir``. Blocks the calling thread; raises nothing of the environment's:
+        what this host cannot do is in the result."""
+        try:
+            return CellResult(job.name, job.input_digest, record=self._measure(job, workdir, cancel))
+        except KtstrError as err:
+            return CellResult(job.name, job.input_digest, error=JobError(err.message, err.fix, err.exit_code))
+        except OSError as err:
+            denied = full_or_denied(err, Path(err.filename or workdir), "KTSTR_RUNS_ROOT")
+            return CellResult(job.name, job.input_digest, error=JobError(denied.message, denied.fix, denied.exit_code))
+
+    def _measure(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellRecord:
+        caches = self.artifacts
+        kernels = caches.cache if job.kernel.stored else caches.unstored
+        with kernels.reading(KERNELS, job.kernel.key):  # nobody replaces or removes it while a machine boots from it
+            ended = self.machine.run(caches.guest(job), workdir, job.limits.host_seconds, cancel)
+        guest, _broken = decode_channel(ended.channel.read_bytes() if ended.channel.exists() else b"")
+        return _record(job, guest, _judged_end(job, guest, ended.end))
+
+
+def _judged_end(job: CellJob, guest: GuestRecord, end: MachineEnd) -> MachineEnd:
+    """A guest that shows another topology than declared says nothing about the scheduler."""
+    topology = differences(guest, job.topology) if guest.cpus else []
+    if not topology:
+        return end
+    return replace(end, reason="emulator_failed", detail=f"the guest shows another topology: {topology[0]}")
+
+
+def _record(job: CellJob, guest: GuestRecord, end: MachineEnd) -> CellRecord:
+    now = datetime.now(UTC)
+    return CellRecord(
+        guest=guest,
+        end=end,
+        input_digest=job.input_digest,
+        measured_at=now.isoformat(timespec="milliseconds"),
+        measured_commit=job.commit,
+        run_id=new_run_id(now),
+        host=host_context() if job.accel_reason is None else replace(host_context(), accel_reason=job.accel_reason),
+    )
+
+
+def new_run_id(now: datetime) -> str:
+    """A run id that no other run of this process has."""
+    return run_id(now, next(_COUNTER))
+
+
+@cache
+def host_context() -> Host:
+    """This host, as sidecars remember it; read once."""
+    return decode(Host, capture().to_json())

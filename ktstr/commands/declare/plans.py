@@ -1,0 +1,72 @@
+"""Making the plan that a command asks for. Planning is imported by who plans: ``doit list`` does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ktstr.commands.declare.command import Invocation, Planned
+from ktstr.options import GraphOptions, TestOptions
+
+if TYPE_CHECKING:
+    from ktstr.planning.plan import Plan
+    from ktstr.planning.request import Narrowing, Rebuild, Request
+
+
+def plan_cells(invocation: Invocation, options: TestOptions) -> Planned:
+    """The selected cells and all that they need. Raises as ``make_plan``."""
+    from ktstr.planning.plan import make_plan
+    from ktstr.planning.request import Narrowing
+
+    testing = options.testing
+    narrowing = Narrowing(testing.failed, testing.shard, _named_cells(invocation.words))
+    request = request_of(invocation, options.graph, narrowing=narrowing)
+    return _planned(invocation, make_plan(request), testing.maxfail)
+
+
+def plan_kernels(invocation: Invocation, options: GraphOptions, rebuild: Rebuild, words: Sequence[str]) -> Planned:
+    """The kernels that ``words`` name, and no cells. Raises as ``make_plan``."""
+    from ktstr.planning import plan
+
+    return _planned(invocation, plan.plan_kernels(request_of(invocation, options, rebuild=rebuild), words), None)
+
+
+def request_of(
+    invocation: Invocation,
+    options: GraphOptions,
+    *,
+    narrowing: Narrowing | None = None,
+    rebuild: Rebuild | None = None,
+) -> Request:
+    """What a plan is made from."""
+    from ktstr.host.limits import usable
+    from ktstr.host.tokens import TokenPool
+    from ktstr.planning.request import Narrowing, Rebuild, Request
+
+    ours = usable()
+    return Request(
+        project=invocation.project,
+        environ=invocation.environ,
+        options=options,
+        progress=invocation.progress,
+        tokens=TokenPool(options.running.jobs or ours.cpus, ours.memory_mib * 3 // 4),
+        cancel=invocation.cancel,
+        narrowing=narrowing or Narrowing(),
+        rebuild=rebuild or Rebuild(),
+        vmm="vmm" in invocation.words,
+    )
+
+
+def _planned(invocation: Invocation, plan: Plan, maxfail: int | None) -> Planned:
+    from ktstr.cells.cells import Cells
+    from ktstr.cells.remembered import Remembered
+
+    remembered = Remembered(plan)
+    return Planned(plan, Cells(plan, invocation.ledger, remembered, maxfail), remembered)
+
+
+def _named_cells(words: Sequence[str]) -> tuple[str, ...]:
+    """Words such as ``cell:TEST/...`` narrow the plan to those cells, unless all are wanted too."""
+    if "test" in words or "cell" in words:
+        return ()
+    return tuple(word.removeprefix("cell:") for word in words if word.startswith("cell:"))

@@ -1,0 +1,68 @@
+"""The tasks that are the graph itself: what cells are made of, and the cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ktstr.commands.declare.command import Command, Invocation, Planned, Report
+from ktstr.commands.declare.plans import plan_cells
+from ktstr.commands.test import finish_cells
+from ktstr.options import GraphOptions, TestOptions
+
+
+def _plan(invocation: Invocation, options: GraphOptions) -> Planned:
+    return plan_cells(invocation, TestOptions(options))
+
+
+def _finish_cells(invocation: Invocation, options: GraphOptions, planned: Planned) -> Report:
+    return finish_cells(invocation, TestOptions(options), planned)
+
+
+def _finish_build(invocation: Invocation, options: GraphOptions, planned: Planned) -> Report:
+    """What could not even be planned is no reason for silence: each scheduler that cannot be had is a failure."""
+    for broken in planned.plan.broken:
+        invocation.ledger.fail(f"scheduler:{broken.scheduler}", broken.error)
+    return Report()
+
+
+@dataclass(frozen=True)
+class _Family:
+    name: str
+    doc: str
+    of_schedulers: bool = False  # whether it is missing something when a scheduler cannot be had
+
+
+_BUILD = (
+    _Family("kernel", "kernels in the cache, ready to boot"),
+    _Family("source", "kernel sources, fetched and unpacked"),
+    _Family("scheduler", "scheduler binaries", of_schedulers=True),
+    _Family("image", "guest images: agent, scheduler and libraries", of_schedulers=True),
+    _Family("agent", "the static guest agent"),
+    _Family("vmm", "the virtual machine monitor that runs guests on KVM"),
+    _Family("tools", "the private QEMU and BPF tools"),
+)
+
+COMMANDS = (
+    Command(
+        "cell",
+        "Run",
+        "the runs themselves: cell:TEST/PRESET/KERNEL/SCHEDULER/ACCEL-sSEED",
+        GraphOptions,
+        plan=_plan,
+        finish=_finish_cells,
+        parts="cells",
+        judges=True,
+    ),
+    *(
+        Command(
+            family.name,
+            "Build",
+            family.doc,
+            GraphOptions,
+            plan=_plan,
+            parts="steps",
+            finish=_finish_build if family.of_schedulers else None,
+        )
+        for family in _BUILD
+    ),
+)

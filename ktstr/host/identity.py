@@ -1,0 +1,32 @@
+"""Which host this is: what a result in real time, or a booted machine, holds for."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+_CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "microcode")
+
+
+@cache
+def host_class() -> tuple[str, ...]:
+    """CPU model, microcode and kernel: hosts alike in these measure alike. What cannot be read is empty."""
+    cpu = first_cpu()
+    uname = os.uname()
+    return (*(cpu.get(name, "") for name in _CPU_FIELDS), uname.release, uname.version)
+
+
+def first_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """The first block of ``/proc/cpuinfo``, without reading the others of a large machine; empty if unreadable."""
+    fields: dict[str, str] = {}
+    try:
+        with cpuinfo.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                name, colon, value = line.partition(":")
+                if not colon:
+                    break
+                fields[name.strip()] = value.strip()
+    except OSError:
+        return {}
+    return fields

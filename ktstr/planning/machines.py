@@ -1,0 +1,49 @@
+"""What runs the guests of one plan: chosen, and the step that it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ktstr.planning.kernels import Archive
+from ktstr.planning.request import Request
+from ktstr.planning.steps import Step, Steps
+from ktstr.planning.tools import ToolSteps
+from ktstr.vm import probe_kvm, vmm_build
+from ktstr.vm.machine import Machine
+from ktstr.vm.qemu import QemuMachine
+
+
+@dataclass(frozen=True)
+class ChosenMachine:
+    """``task`` makes it; ``reason``: why ``accel=auto`` chose it, None when the user did."""
+
+    machine: Machine
+    task: str
+    reason: str | None = None
+
+
+def choose_machine(request: Request, archive: Archive, tools: ToolSteps, steps: Steps) -> ChosenMachine:
+    """The machine that ``accel=`` names; ``auto`` is kvm where a probe guest runs to its end in it, else icount.
+
+    Raises HostError when it can neither be found nor made here.
+    """
+    accel, reason = request.options.select.accel, None
+    if accel == "auto":
+        kvm = probe_kvm.judge(request.environ)
+        accel, reason = "kvm" if kvm.usable else "icount", kvm.detail
+        request.progress.step(f"accel={accel}: {reason}")
+    if accel == "kvm" or request.vmm:
+        extension = vmm_build.planned(archive.cache, request.environ)
+        task = steps.add(Step("vmm", "", extension.path, extension.make))
+    if accel == "kvm":
+        return ChosenMachine(_kvm(request, archive, extension), task, reason)
+    return ChosenMachine(QemuMachine(tools.qemu(), accel), "tools:qemu", reason)
+
+
+def _kvm(request: Request, archive: Archive, extension: vmm_build.Extension) -> Machine:
+    from ktstr.vm.host_cpus import HostCpus  # these take a while, and most runs are emulated or have nothing to do
+    from ktstr.vm.kvm import KvmMachine
+    from ktstr.vm.snapshots import Snapshots
+
+    host_cpus = HostCpus(request.environ, request.options.building.cpu_cap, request.progress.step)
+    return KvmMachine(extension, host_cpus, None if request.options.running.no_clone else Snapshots(archive.cache))

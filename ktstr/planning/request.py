@@ -1,0 +1,47 @@
+"""What a plan is made from: where the user stands, what was asked for, and who is told how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ktstr.cancel import Cancel
+from ktstr.config.project import Project
+from ktstr.host.tokens import TokenPool
+from ktstr.options import GraphOptions, Shard
+from ktstr.progress import Progress
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """Which of the selected cells are wanted: the failed ones, one slice, those named; all without any of these."""
+
+    failed: bool = False
+    shard: Shard | None = None
+    cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """``force``: build a kernel again though it is in the cache; ``clean``: without objects of earlier builds."""
+
+    force: bool = False
+    clean: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One plan's inputs. ``tokens`` are the host CPUs and memory that builds and cells share.
+
+    ``vmm``: plan the VMM, whatever is to run the guests.
+    """
+
+    project: Project
+    environ: Mapping[str, str]
+    options: GraphOptions
+    progress: Progress
+    tokens: TokenPool
+    cancel: Cancel = field(default_factory=Cancel)
+    narrowing: Narrowing = Narrowing()
+    rebuild: Rebuild = Rebuild()
+    vmm: bool = False

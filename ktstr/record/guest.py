@@ -1,0 +1,148 @@
+"""What the guest reported over its channel, decoded and bounded.
+
+A number that was not measured is None. Times are guest nanoseconds. Counts are what the agent sends as unsigned
+64-bit integers. A field without a default is in every stored record; one that is added later defaults to None, so
+that records without it stay readable (``record.codec``).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from ktstr.record.numbers import CgroupIndex, Count, Cpus, refuse_repeats
+
+SchedEventKind: TypeAlias = Literal[
+    "started",
+    "spawn_failed",
+    "attached",
+    "attach_timeout",
+    "exited",
+    "signaled",
+    "evicted",
+    "detached",
+    "detach_failed",
+]
+
+
+class SchedEvent(Struct, frozen=True, forbid_unknown_fields=True):
+    """One step in the life of the scheduler under test. ``code`` is an exit status, signal or errno."""
+
+    at_ns: Count
+    kind: SchedEventKind
+    code: int
+    text: str
+
+
+class GuestCpu(Struct, frozen=True, forbid_unknown_fields=True):
+    """One CPU as the guest's sysfs shows it; ``llc_cpus``/``smt_cpus`` are the shared CPU lists."""
+
+    cpu: int
+    node: int
+    package: int
+    llc_cpus: tuple[int, ...]
+    smt_cpus: tuple[int, ...]
+
+
+class Migration(Struct, frozen=True, forbid_unknown_fields=True):
+    """A CPU change seen at a checkpoint, offset from the worker's start."""
+
+    at_ns: int
+    from_cpu: int
+    to_cpu: int
+
+
+class WorkerSummary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one worker measured, without its raw samples: what a sidecar has of it.
+
+    ``max_gap_off_cpu_ns``: the part of the largest gap in which the kernel did not charge the worker
+    CPU time; the rest of the gap the kernel believed it was running, so the machine, not the
+    scheduler, owns it. ``max_stall_ns``/``max_stall_cpu``: the largest CPU time charged between two
+    checkpoints of fixed work, and where: how long a vCPU was left unrun.
+    ``exit_info`` is None for a report the worker wrote itself.
+    """
+
+    index: Count
+    work_index: Count
+    cgroup: CgroupIndex
+    tid: int
+    work_units: Count
+    iterations: Count
+    cpu_time_ns: Count
+    wall_time_ns: Count
+    migration_count: Count
+    cpus_used: Cpus
+    max_gap_ns: Count
+    max_gap_cpu: Count
+    max_gap_at_ns: Count
+    max_gap_off_cpu_ns: Count
+    max_stall_ns: Count
+    max_stall_cpu: Count
+    wake_sample_total: Count
+    schedstat_cpu_time_ns: Count | None
+    schedstat_run_delay_ns: Count | None
+    schedstat_run_count: Count | None
+    completed: bool
+    exit_info: str | None
+
+    def __post_init__(self) -> None:
+        refuse_repeats("cpus_used", self.cpus_used)
+
+
+class WorkerReport(WorkerSummary, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one worker measured (spec: 22 fields, of which these work types give the ones here) with its samples."""
+
+    migrations: tuple[Migration, ...]
+    wake_latencies_ns: tuple[int, ...]
+
+
+class VcpuReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """Per-vCPU totals over the run, deltas of the guest's /proc/schedstat (cpuN fields 7, 8, 9)."""
+
+    cpu: Count
+    run_ns: Count
+    run_delay_ns: Count
+    timeslices: Count
+
+
+class Stimulus(Struct, frozen=True, forbid_unknown_fields=True):
+    """A step the agent took, with the workers' cumulative iterations at that moment."""
+
+    at_ns: int
+    op: str
+    detail: str
+    total_iterations: int
+
+
+class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything the guest sent over the channel, decoded and bounded. One that sent nothing is ``SILENT``."""
+
+    kernel_release: str | None = None
+    cpus: tuple[GuestCpu, ...]
+    node_distances: tuple[tuple[int, ...], ...]
+    sched_events: tuple[SchedEvent, ...]
+    sched_log: str
+    sched_kmsg: str
+    workers: tuple[WorkerReport, ...]
+    vcpus: tuple[VcpuReport, ...]
+    stimuli: tuple[Stimulus, ...]
+    errors: tuple[str, ...]
+    ended: bool
+    deadline_hit: bool
+    end_ns: int | None = None
+
+
+SILENT = GuestRecord(
+    cpus=(),
+    node_distances=(),
+    sched_events=(),
+    sched_log="",
+    sched_kmsg="",
+    workers=(),
+    vcpus=(),
+    stimuli=(),
+    errors=(),
+    ended=False,
+    deadline_hit=False,
+)

@@ -1,0 +1,58 @@
+"""What a plan knows of a scheduler's program, before it is built or packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.host.cache import Cache
+from ktstr.tools.pinned import BpfTools
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a scheduler is made for, and with. A kind that is not built looks at ``environ`` alone.
+
+    ``kernel_identity`` names the kernel's content before it is made, ``kernel_task`` makes it, and ``btf`` is where
+    its raw BTF is then. ``tools`` gives the BPF tools as they are or will be in the cache; it is called for the
+    kinds that need them (whose artifact then needs the task ``tools:bpf``), and may raise HostError.
+    """
+
+    kernel_label: str
+    kernel_identity: str
+    kernel_task: str
+    btf: Path
+    tools: Callable[[], BpfTools]
+    cache: Cache
+    environ: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A scheduler's program, as it is or will be, and what packing it into an image takes.
+
+    - ``name``: what the graph calls its steps, such as ``scx_mine`` or ``scx_mine@6.14``.
+    - ``inputs``: SHA-256 over everything that decides its content.
+    - ``libraries``: SHA-256 over the libraries that go with it; ``folders`` is where they are sought after its
+      RUNPATH. An image holds what ``inputs`` and ``libraries`` stand for, so both are in the image's key.
+    - ``needs``: the tasks that come before its build.
+    - ``target``: the file that proves it built. ``build`` makes it, ``fresh`` tells whether it is whole and of these
+      inputs. All three are None for a program that is there already.
+    - ``verify``: raises KtstrError unless program and libraries are still what ``inputs`` and ``libraries`` say. To
+      be called when they have been packed, before the image is stored: nothing that was edited since the plan was
+      made may get the plan's name.
+
+    ``build`` and ``verify`` raise InputError or HostError.
+    """
+
+    name: str
+    inputs: str
+    libraries: str
+    binary: Path
+    verify: Callable[[], None]
+    folders: tuple[Path, ...] = ()
+    needs: tuple[str, ...] = ()
+    target: Path | None = None
+    build: Callable[[], None] | None = None
+    fresh: Callable[[], bool] | None = None

@@ -1,0 +1,79 @@
+"""The project's own ``dodo.py``: which of ktstr's commands it has, and its own commands and tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ktstr.commands.declare.command import Command
+from ktstr.commands.declare.registry import commands_in
+from ktstr.config.project import Project
+from ktstr.errors import InputError
+from ktstr.tasks.graph import COMMAND, PREFIX
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """``commands`` are ktstr's that the file imports and its own; ``tasks`` are doit's own creators in it."""
+
+    commands: Mapping[str, Command[Any]]
+    tasks: Mapping[str, Any]
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """A line for each name: the command's, or the first of the creator's docstring."""
+        lines = {name: command.doc for name, command in self.commands.items()}
+        for name, creator in self.tasks.items():
+            lines.setdefault(name.removeprefix(PREFIX), (creator.__doc__ or "").strip().split("\n")[0])
+        return lines
+
+    def reached(self, words: Iterable[str]) -> tuple[str, ...]:
+        """The tasks named by ``words``, and those that the project's own tasks among them need, in that order.
+
+        A task of the user's own may need ``test`` or one cell: what these need is planned all the same.
+        """
+        needs = self._needs() if self.tasks else {}
+        reached: dict[str, None] = {}
+        queue = list(words)
+        while queue:
+            word = queue.pop(0)
+            if word not in reached:
+                reached[word] = None
+                queue += needs.get(word, ())
+        return tuple(reached)
+
+    def _needs(self) -> dict[str, list[str]]:
+        """What the project's own tasks need. Raises InputError when they cannot be made."""
+        from doit.loader import load_tasks  # type: ignore[import-untyped]
+
+        try:
+            made = load_tasks(dict(self.tasks))
+        except Exception as err:
+            if os.environ.get("KTSTR_DEBUG"):
+                raise
+            raise InputError(f"dodo.py: {type(err).__name__}: {err}", fix="correct that file") from None
+        return {task.name: [*task.task_dep, *task.setup_tasks, *task.calc_dep] for task in made}
+
+
+def load_namespace(project: Project) -> Namespace:
+    """What the project's ``dodo.py`` binds. Raises InputError when it cannot be read."""
+    from doit.loader import get_module
+
+    try:
+        values = dict(vars(get_module(str(project.dodo))))
+    except Exception as err:
+        if os.environ.get("KTSTR_DEBUG"):
+            raise
+        raise InputError(f"{project.dodo}: {type(err).__name__}: {err}", fix="correct that file") from None
+    commands: dict[str, Command[Any]] = {}
+    tasks = {}
+    for name, value in values.items():
+        command = getattr(value, COMMAND, None)
+        if isinstance(command, Command):
+            commands[command.name] = command
+        elif name.startswith(PREFIX) and callable(value):
+            tasks[name] = value
+    commands.update({command.name: command for command in commands_in(values)})
+    return Namespace(commands, tasks)

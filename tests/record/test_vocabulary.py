@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import get_args
+
+from ktstr.config import fields
+from ktstr.record import vocabulary
+from ktstr.record.vocabulary import PHASE_METRICS, POLICIES, RENAMED_WORK_TYPES, RUN_METRICS, WORK_TYPES, WorkParam
+from tests.results.cells import sidecar
+
+
+def test_the_types_are_those_of_the_tables() -> None:
+    assert list(WORK_TYPES) == list(get_args(vocabulary.WorkType))
+    assert list(POLICIES) == list(get_args(vocabulary.SchedPolicy))
+    assert set(RENAMED_WORK_TYPES.values()) <= set(WORK_TYPES) and vocabulary.DEFAULT_WORK_TYPE in WORK_TYPES
+
+
+def test_work_types_that_block_sample_their_wakes_and_pairs_work_in_pairs() -> None:
+    samples = [name for name, facts in WORK_TYPES.items() if facts.samples_wakes]
+    assert samples == ["Bursty", "PipeIo", "FutexPingPong", "ForkExit"]
+    assert {name: facts.group_size for name, facts in WORK_TYPES.items() if facts.group_size != 1} == {
+        "PipeIo": 2, "FutexPingPong": 2,
+    }  # fmt: skip
+
+
+def test_real_time_policies_have_a_priority_and_timesharing_ones_a_nice_value() -> None:
+    assert [name for name, facts in POLICIES.items() if facts.has_priority] == ["fifo", "rr"]
+    assert [name for name, facts in POLICIES.items() if facts.has_nice] == ["normal", "batch"]
+
+
+def test_parameters_have_defaults_within_their_bounds_and_keys_of_their_own() -> None:
+    params: list[WorkParam] = [param for facts in WORK_TYPES.values() for param in facts.params]
+    assert all(param.low <= param.default <= param.high for param in params)
+    assert len({param.key for param in params}) == len(params)
+    assert all(param.name.endswith("_ns") is (param.unit == "ns") for param in params)
+
+
+def test_ktstr_yaml_takes_every_parameter_as_its_unit_says() -> None:
+    assert (fields.WORK["burst"].kind, fields.WORK["burst"].about) == ("duration", "Bursty: length of a burst (50ms)")
+    assert (fields.WORK["spin_iters"].kind, fields.WORK["spin_iters"].high) == ("int", 2**31)
+
+
+def test_every_metric_of_a_whole_run_is_in_the_table_and_all_of_the_table_is_measured() -> None:
+    stats = sidecar().stats
+    (phase,) = stats.phases
+    assert set(phase.metrics) == set(PHASE_METRICS)
+    assert set(stats.ext_metrics) == set(RUN_METRICS) | set(PHASE_METRICS)

@@ -1,0 +1,55 @@
+"""The agent is kept under the digest of its inputs: never one that was made from others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ktstr.errors import Changed
+from ktstr.resources import c_dir
+from ktstr.vm import agent
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A copy of the agent's sources, to be edited."""
+    for folder in ("guest", "include"):
+        shutil.copytree(c_dir() / folder, tmp_path / "c" / folder)
+    return tmp_path / "c"
+
+
+def _edits_while_it_compiles(folder: Path, edit: str) -> str:
+    """A compiler that runs the shell command ``edit`` before it compiles."""
+    wrapper = folder / "cc"
+    real = agent.compiler(os.environ)
+    wrapper.write_text(f'#!/bin/sh\ncase "$*" in *-static*) {edit} ;; esac\nexec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    return str(wrapper)
+
+
+def test_what_is_compiled_from_the_planned_inputs_is_kept(sources: Path, tmp_path: Path) -> None:
+    cc = agent.compiler(os.environ)
+    agent.build(sources, cc, tmp_path / "out/agent", agent.inputs_digest(sources, agent.toolchain_identity(cc)))
+    assert (tmp_path / "out/agent").is_file()
+
+
+@pytest.mark.parametrize("text", ["/* more */", "not C at all"])
+def test_an_edit_while_the_agent_compiles_stores_nothing(sources: Path, tmp_path: Path, text: str) -> None:
+    cc = _edits_while_it_compiles(tmp_path, f"echo '{text}' >>{sources / 'include/ktstr_proto.h'}")
+    planned = agent.inputs_digest(sources, agent.toolchain_identity(cc))
+    with pytest.raises(Changed, match=r"the guest agent's sources .* changed while ktstr was running") as caught:
+        agent.build(sources, cc, tmp_path / "out/agent", planned)
+    assert caught.value.fix == "run the command again"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_edit_since_the_plan_stores_no_agent(sources: Path, tmp_path: Path) -> None:
+    cc = agent.compiler(os.environ)
+    planned = agent.inputs_digest(sources, agent.toolchain_identity(cc))
+    (sources / "guest/added.h").write_text("")
+    with pytest.raises(Changed):
+        agent.build(sources, cc, tmp_path / "out/agent", planned)
+    assert list((tmp_path / "out").iterdir()) == []
