@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from benchmarks.project import front_end, project, python
 from benchmarks.table import Row, interleaved

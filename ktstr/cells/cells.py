@@ -1,55 +1,29 @@
-"""The cells of one plan: measured unless a stored measurement stands, judged, their sidecars written.
-
-The record (what was measured) is stored once; the verdict is computed from it, so a changed threshold is judged
-again without a boot. A cell never fails as a task: what the environment cannot do is an outcome too.
-"""
+"""The cells of one plan, as the graph runs them. What an earlier run left as it was costs a look, and no import."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
-from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits
-from ktstr.cells.judge import identity, judged
 from ktstr.cells.remembered import Remembered
-from ktstr.checks.judge import Judgement
-from ktstr.errors import HostError, KtstrError
-from ktstr.files import full_or_denied, staging_name, write_atomic
-from ktstr.host.cache import Cache
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
-from ktstr.record.cell import CellRecord
-from ktstr.record.machine import VERDICT_EXITS
-from ktstr.record.outcome import Outcome
-from ktstr.record.sidecar import Sidecar
-from ktstr.results import sidecar as sidecars
-from ktstr.results.ledger import CellOutcome, Ledger, failure
-from ktstr.results.store import RECORD, CellStore, reusable
-from ktstr.vm.memory import HOST_OVERHEAD_MIB
+from ktstr.results.ledger import CellOutcome, Ledger
 
-CONSOLE, SCHED_LOG, COMMAND, SIDECAR = "console.log", "sched.log", "command.txt", "sidecar.json"
-_SHOWN = (CONSOLE, SCHED_LOG, COMMAND)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A measurement that stands, and its judgement by today's thresholds."""
-
-    record: CellRecord
-    judgement: Judgement
+if TYPE_CHECKING:
+    from ktstr.cells.measure import Bench
+    from ktstr.record.sidecar import Sidecar
 
 
 class Cells:
     """Runs the cells of ``plan``; what came of them goes to ``ledger``. Safe from any thread.
 
-    ``maxfail``: start no more of them after so many failed.
+    A cell never fails as a task: what the environment cannot do is an outcome too. ``maxfail``: start no more of
+    them after so many failed.
     """
 
     def __init__(self, plan: Plan, ledger: Ledger, remembered: Remembered, maxfail: int | None = None) -> None:
         self._plan, self._ledger, self._remembered, self._maxfail = plan, ledger, remembered, maxfail
-        self._store = CellStore(plan.request.project.cells)
-        self._artifacts = ArtifactStore(plan.archive.cache, Cache(plan.request.project.unstored, plan.request.cancel))
 
     def stands(self, cell: CellPlan) -> bool:
         """Whether an earlier run left nothing to do for this cell; its outcome goes to the ledger if so.
@@ -58,7 +32,7 @@ class Cells:
         """
         if self._plan.request.options.running.rerun or self._is_over():
             return False
-        outcome = self._remembered.find(cell, partial(self._sidecar, cell)) or self._rejudged(cell)
+        outcome = self._remembered.find(cell, partial(self._sidecar, cell)) or self._bench.rejudged(cell)
         if outcome is None:
             return False
         self._tell(outcome)
@@ -68,28 +42,23 @@ class Cells:
         """Why the cell would run, for ``dry_run=1``."""
         if self._plan.request.options.running.rerun:
             return "run: rerun=1"
-        if self._remembered.find(cell, partial(self._sidecar, cell)) is not None or self._stored(cell) is not None:
+        if self._remembered.find(cell, partial(self._sidecar, cell)) is not None:
             return "up to date"
-        if (self._store.folder(cell.input_digest) / RECORD).exists():
-            return "run: the stored result does not stand"
-        return f"run: no result for inputs {cell.input_digest[:12]}"
+        return self._bench.why(cell)
 
     def run(self, cell: CellPlan) -> None:
         """Measure, judge, write the sidecar, and tell the ledger; errors come to it the same way."""
-        if self._is_over():
-            return
-        try:
-            outcome = self._rejudged_or_measured(cell)
-        except (KtstrError, OSError) as err:
-            outcome = None if self._plan.request.cancel.is_set() else self._failed(cell, err)
-        if outcome is not None:
+        if not self._is_over() and (outcome := self._bench.run(cell)) is not None:
             self._tell(outcome)
 
-    def _rejudged_or_measured(self, cell: CellPlan) -> CellOutcome | None:
-        stored = None if self._plan.request.options.running.rerun else self._stored(cell)
-        if stored is not None:  # by another process, since this one planned
-            return self._outcome(cell, stored, ran=False)
-        return self._measure(cell)
+    @cached_property
+    def _bench(self) -> Bench:
+        from ktstr.cells.measure import Bench  # records, judgement and sidecars: not for a run with nothing to do
+
+        return Bench(self._plan)
+
+    def _sidecar(self, cell: CellPlan) -> Sidecar:
+        return self._bench.sidecar(cell)
 
     def _is_over(self) -> bool:
         return self._maxfail is not None and self._ledger.failed_cells() >= self._maxfail
@@ -97,117 +66,3 @@ class Cells:
     def _tell(self, outcome: CellOutcome) -> None:
         self._ledger.record(outcome)
         self._plan.request.progress.cell_ended(outcome.end())
-
-    def _rejudged(self, cell: CellPlan) -> CellOutcome | None:
-        """The outcome by a stored record, while the kernel that its sidecar describes is in the cache too."""
-        stored = self._stored(cell)
-        if stored is None or cell.point.kernel.entry() is None:
-            return None
-        try:
-            return self._outcome(cell, stored, ran=False)
-        except (KtstrError, OSError) as err:
-            return self._failed(cell, err)
-
-    def _stored(self, cell: CellPlan) -> Stored | None:
-        """A stored measurement that stands, with its judgement; None when the cell has to run."""
-        try:
-            record = self._store.read(cell.input_digest)
-        except KtstrError:
-            return None  # damaged: measured again, and replaced whole
-        if record is None:
-            return None
-        judgement = judged(cell, record)
-        return Stored(record, judgement) if reusable(record, judgement.outcome, cell.point.accel) else None
-
-    def _sidecar(self, cell: CellPlan) -> Sidecar:
-        """The sidecar of a stored measurement, made anew."""
-        record = self._store.read(cell.input_digest)
-        if record is None:
-            raise HostError(f"{cell.name}: its stored result is gone", fix="run the command again")
-        return sidecars.build(identity(self._plan, cell), record, judged(cell, record))
-
-    def _failed(self, cell: CellPlan, err: KtstrError | OSError) -> CellOutcome:
-        """The outcome of a cell that came to no result: nothing about it was stored."""
-        if isinstance(err, OSError):
-            place = Path(err.filename or self._plan.request.project.runs_root)
-            err = full_or_denied(err, place, "KTSTR_RUNS_ROOT")
-        return failure(cell.name, err)
-
-    def _measure(self, cell: CellPlan) -> CellOutcome | None:
-        """Run the guest. None when the run was cancelled before or while it ran."""
-        request, point = self._plan.request, cell.point
-        with request.tokens.hold(point.host_cpus, point.memory_mib + HOST_OVERHEAD_MIB, request.cancel) as held:
-            if not held:
-                return None
-            request.progress.cell_started(cell.name)
-            with self._store.working(cell.input_digest) as workdir:
-                try:
-                    return self._keep(cell, workdir, self._run(cell, workdir))
-                except OSError as err:
-                    raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
-
-    def _run(self, cell: CellPlan, workdir: Path) -> CellResult:
-        from ktstr.cells.run import Runner  # the guest's words are parsed by the C header: not for a no-op
-
-        assert self._plan.machine is not None
-        runner = Runner(self._artifacts, self._plan.machine)
-        return runner.run(job_of(self._plan, cell), workdir, self._plan.request.cancel)
-
-    def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
-        """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
-        if result.record is None:
-            assert result.error is not None
-            raise result.error.error()
-        record = result.record
-        if self._plan.request.cancel.is_set() and record.end.reason not in VERDICT_EXITS:
-            return None  # we ended it: that says nothing, whatever its machine left
-        (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
-        (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
-        judgement = judged(cell, record)
-        if judgement.outcome == Outcome.ERROR:
-            folder = self._store.set_aside(cell.input_digest, workdir)
-            return CellOutcome(
-                cell.name, Outcome.ERROR, judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
-            )
-        self._store.commit(cell.input_digest, workdir, record)
-        return self._outcome(cell, Stored(record, judgement), ran=True)
-
-    def _outcome(self, cell: CellPlan, stored: Stored, *, ran: bool) -> CellOutcome:
-        record, judgement = stored.record, stored.judgement
-        folder = self._store.folder(cell.input_digest)
-        whole = sidecars.build(identity(self._plan, cell), record, judgement)
-        data = sidecars.dump(whole)
-        path = folder / SIDECAR
-        if not path.exists() or path.read_bytes() != data:
-            write_atomic(path, data, staging_name(record.run_id))
-        return CellOutcome(
-            cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole,
-            files=_files_in(folder), lasting=reusable(record, judgement.outcome, cell.point.accel),
-        )  # fmt: skip
-
-
-def job_of(plan: Plan, cell: CellPlan) -> CellJob:
-    """The job of a planned cell. Raises InputError for a scenario that the agent would refuse."""
-    point = cell.point
-    place = point.kernel.place
-    return CellJob(
-        name=cell.name,
-        input_digest=cell.input_digest,
-        accel=point.accel,
-        kernel=ArtifactRef("kernel", place.key, place.identity, stored=place.cache == plan.archive.cache),
-        image=ArtifactRef("image", point.image.path.parent.name, point.image.digest),
-        program=cell.program,
-        topology=point.topology,
-        memory_mib=point.memory_mib,
-        kernel_args=point.kernel_args,
-        performance=point.test.performance_mode,
-        many=plan.machines[point.machine_key] > 1,
-        limits=Limits(plan.request.options.running.timeout, point.host_cpus, point.memory_mib),
-        commit=plan.commit,
-        accel_reason=plan.accel_reason,
-    )
-
-
-def _files_in(folder: Path) -> tuple[str, ...]:
-    """What there is to look at beside the sidecar."""
-    return tuple(str(path) for name in _SHOWN if (path := folder / name).exists())

@@ -13,16 +13,17 @@ from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
 from ktstr.record.outcome import Outcome
+from ktstr.results import names
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome
 from ktstr.schedulers.find import resolve_source
 
 
-def identity(plan: Plan, cell: CellPlan) -> sidecars.CellIdentity:
+def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
     """Which cell it is, as its sidecar says."""
     point = cell.point
     kernel = point.kernel.entry()
-    return sidecars.CellIdentity(
+    return names.CellIdentity(
         test=cell.key.test,
         preset=cell.key.preset,
         topology=point.topology.label,
@@ -41,7 +42,7 @@ def identity(plan: Plan, cell: CellPlan) -> sidecars.CellIdentity:
         kernel_preempt=None if kernel is None else kernel.preempt,
         project_commit=plan.commit,
         resolve_source=resolve_source(point.scheduler),
-        run_source=sidecars.run_source(plan.request.environ),
+        run_source=names.run_source(plan.request.environ),
         perturbations=cell.compiled.perturbations.as_json(),
     )
 
@@ -58,7 +59,7 @@ def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
     """The outcome of a cell that its test's constraints rule out, with its minimal sidecar."""
     now = datetime.now(UTC)
     works = [work.work_type for cgroup in skip.test.cgroups for work in cgroup.works]
-    named = sidecars.CellIdentity(
+    named = names.CellIdentity(
         test=skip.key.test,
         preset=skip.key.preset,
         topology=skip.topology.label,
@@ -71,7 +72,7 @@ def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
         kernel_version=skip.kernel.version(),
         kernel_label=skip.kernel.label,
         project_commit=plan.commit,
-        run_source=sidecars.run_source(plan.request.environ),
+        run_source=names.run_source(plan.request.environ),
     )
     stamp = now.isoformat(timespec="milliseconds")
     whole = sidecars.build_skip(named, skip.reason, timestamp=stamp, run=new_run_id(now), host=host_context())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
-from ktstr.record.sidecar import Sidecar
 from ktstr.results import view
 from ktstr.results.judged import FILE, Row, read_rows, untouched, write_rows
 from ktstr.results.ledger import CellOutcome
 from ktstr.results.store import RECORD, CellStore
+
+if TYPE_CHECKING:
+    from ktstr.record.sidecar import Sidecar
 
 
 class Remembered:

@@ -21,7 +21,7 @@ from ktstr.record.codec import decode
 from ktstr.record.guest import GuestRecord
 from ktstr.record.host import Host
 from ktstr.record.machine import MachineEnd
-from ktstr.results.sidecar import run_id
+from ktstr.results.names import run_id
 from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_topology import differences
 from ktstr.vm.machine import Machine

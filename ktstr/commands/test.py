@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
@@ -16,6 +16,7 @@ from ktstr.record.outcome import Outcome
 from ktstr.results.ledger import CellOutcome, ExitRules, failure
 
 if TYPE_CHECKING:
+    from ktstr.planning.plan import Plan
     from ktstr.planning.points import CellPlan
     from ktstr.results import summary
 
@@ -52,12 +53,18 @@ def _missing(invocation: Invocation, options: TestOptions, planned: Planned, cel
 
 def _outcomes(invocation: Invocation, options: TestOptions, planned: Planned) -> list[CellOutcome]:
     """What came of every planned cell, in the plan's order."""
-    from ktstr.cells.judge import skipped
-
     plan, known = planned.plan, invocation.ledger.outcomes
     ran = [known.get(cell.name) or _missing(invocation, options, planned, cell) for cell in plan.cells]
     broken = [failure(cell.name, cell.error) for cell in plan.broken]
-    return [*ran, *broken, *(skipped(plan, skip) for skip in plan.skips)]
+    return [*ran, *broken, *_skipped(plan)]
+
+
+def _skipped(plan: Plan) -> Iterable[CellOutcome]:
+    if not plan.skips:
+        return ()
+    from ktstr.cells.judge import skipped  # sidecars are made: not for a run with nothing to do
+
+    return (skipped(plan, skip) for skip in plan.skips)
 
 
 def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome]) -> Sequence[CellOutcome]:
@@ -92,7 +99,7 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
 
 def _write_junit(invocation: Invocation, target: str, cells: Sequence[summary.CellSummary]) -> None:
     from ktstr.files import write_atomic
-    from ktstr.results.summary import junit
+    from ktstr.results.junit import junit
 
     try:
         write_atomic(invocation.project.stand / target, junit(cells).encode())

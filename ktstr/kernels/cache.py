@@ -232,3 +232,8 @@ def lookup_entry(cache: Cache, key: str, identity: str) -> KernelEntry | None:
     except Corrupt:
         return None
     return entry if (entry.key, entry.identity) == (key, identity) else None
+
+
+def metadata_path(key: str, cache: Cache) -> Path:
+    """Where the entry's ``metadata.json``, the graph's target, is or will be."""
+    return cache.entry(KIND, key) / METADATA

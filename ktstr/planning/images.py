@@ -13,7 +13,7 @@ from ktstr import resources
 from ktstr.config.model import SchedulerDecl
 from ktstr.errors import KtstrError
 from ktstr.files import write_atomic
-from ktstr.planning.kernels import Archive, Kernel
+from ktstr.planning.kernel import Archive, Kernel
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ktstr.planning.kernels import Archive
+from ktstr.planning.kernel import Archive
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps

@@ -15,7 +15,8 @@ from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
 from ktstr.planning.images import Images
-from ktstr.planning.kernels import Archive, Kernels
+from ktstr.planning.kernel import Archive
+from ktstr.planning.kernels import Kernels
 from ktstr.planning.machines import choose_machine
 from ktstr.planning.pins import Pins, project_pins
 from ktstr.planning.points import Broken, CellMaker, CellPlan, Judged, SkipPlan, cell_name
@@ -26,7 +27,7 @@ from ktstr.record.outcome import UNSUCCESSFUL
 from ktstr.results.commit import project_commit
 from ktstr.results.judged import FILE, read_rows, sources_digest
 from ktstr.results.last import last_verdicts
-from ktstr.results.sidecar import run_source
+from ktstr.results.names import run_source
 from ktstr.tools.pinned import RECIPES
 from ktstr.vm.machine import Machine
 

@@ -12,19 +12,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
 from ktstr.errors import KtstrError
 from ktstr.host.identity import host_class
 from ktstr.planning.images import Image, Images
-from ktstr.planning.kernels import Kernel, Kernels
+from ktstr.planning.kernel import Kernel
+from ktstr.planning.kernels import Kernels
 from ktstr.planning.machines import ChosenMachine
 from ktstr.results.judged import Row
 from ktstr.results.store import REAL_TIME
-from ktstr.scenarios.compile import Compiled, compile_test
 from ktstr.vm.machine import GuestSpec, Machine
 from ktstr.vm.memory import memory_mib
+
+if TYPE_CHECKING:
+    from ktstr.scenarios.compile import Compiled
 
 CELL_FORMAT = 1  # raised when the meaning of a stored record changes
 
@@ -128,6 +132,8 @@ def _encoded(compiled: Compiled) -> bytes:
 
 def compile_point(point: Point, seed: int) -> Compiled:
     """The scenario of a point under a seed."""
+    from ktstr.scenarios.compile import compile_test  # not for cells that were planned on the same basis before
+
     return compile_test(point.test, point.topology, point.scheduler, seed, point.image.binary)
 
 

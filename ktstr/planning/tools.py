@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktstr.pins.lock import Pin
-from ktstr.planning.kernels import Archive
+from ktstr.planning.kernel import Archive
 from ktstr.planning.pins import Pins
 from ktstr.planning.steps import Step, Steps
 from ktstr.tools import bundle

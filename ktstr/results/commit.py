@@ -28,7 +28,13 @@ def project_commit(start: Path, environ: Mapping[str, str]) -> str | None:
         if not _OVERRIDE.fullmatch(override):
             raise InputError(f"KTSTR_PROJECT_COMMIT: found {override!r}, expected a commit such as abc1234 or 1.2-rc")
         return override
-    return _probe(start)
+    return _probe(start) if _in_a_repository(start) else None
+
+
+def _in_a_repository(start: Path) -> bool:
+    """Whether git has anything here or above: a look that spares others the import of pygit2."""
+    folders = (start, *start.absolute().parents)
+    return any((folder / ".git").exists() or (folder / "HEAD").is_file() for folder in folders)
 
 
 def _probe(start: Path) -> str | None:

@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.host.flock import locked
-from ktstr.record.sidecar import Sidecar
-from ktstr.results.sidecar import CellIdentity, dump, file_name, is_sidecar
+from ktstr.results.names import CellIdentity, file_name, is_sidecar
+
+if TYPE_CHECKING:
+    from ktstr.record.sidecar import Sidecar
 
 EPOCH = ".ktstr_run_epoch"
 LOCK_TIMEOUT_S = 30.0
@@ -53,7 +55,7 @@ class Standing:
     build: Callable[[], Sidecar]
 
 
-Publishable: TypeAlias = Sidecar | Standing
+Publishable: TypeAlias = "Sidecar | Standing"
 
 
 def epoch(environ: Mapping[str, str], began_ns: int | None = None) -> Epoch:
@@ -131,6 +133,8 @@ def _write(path: str, sidecar: Publishable, now_ns: int, setting: str) -> None:
     if isinstance(sidecar, Standing) and sidecar.path == path:
         with suppress(FileNotFoundError):
             return os.utime(path, ns=(now_ns, now_ns))
+    from ktstr.results.sidecar import dump  # records, judgement and codec: not for sidecars that stay as they are
+
     whole = sidecar.build() if isinstance(sidecar, Standing) else sidecar
     data = dump(whole)
     if not _holds(Path(path), data):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ktstr.errors import HostError, InputError
 from ktstr.files import SIDECAR_CAP, read_json
-from ktstr.results.sidecar import is_sidecar
+from ktstr.results.names import is_sidecar
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from types import FrameType
 
@@ -17,8 +18,6 @@ class Interrupts:
     """Takes the two signals over for this process and turns them into ``cancel``."""
 
     def __init__(self, cancel: Cancel) -> None:
-        import psutil  # noqa: F401 -- the handler needs it, and must not import
-
         self._cancel, self._at = cancel, 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
@@ -37,10 +36,16 @@ class Interrupts:
         _end_children()
 
 
+def children_may_start() -> None:
+    """Import now what the handler needs then: it must not import. A run with nothing to do starts no child."""
+    import psutil  # noqa: F401
+
+
 def _end_children() -> None:
     """Ask fetchers and compilers we started to end; machines end by the cancel."""
-    import psutil
-
+    psutil = sys.modules.get("psutil")
+    if psutil is None:
+        return
     for child in psutil.Process().children(recursive=True):
         try:
             child.terminate()

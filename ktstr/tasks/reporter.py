@@ -8,6 +8,7 @@ from typing import Any
 from ktstr.planning.steps import FAMILIES
 from ktstr.progress import Progress
 from ktstr.results.ledger import Ledger
+from ktstr.tasks.interrupt import children_may_start
 
 
 class Reporter:
@@ -26,7 +27,10 @@ class Reporter:
         """Nothing to say before a task is decided."""
 
     def execute_task(self, task: Any) -> None:
-        if task.actions and task.name.partition(":")[0] in FAMILIES:
+        if not task.actions:
+            return
+        children_may_start()
+        if task.name.partition(":")[0] in FAMILIES:
             self._progress.step(f"{task.name} ...")
 
     def add_failure(self, task: Any, fail: Any) -> None:

@@ -16,7 +16,7 @@ from ktstr.host.tokens import TokenPool
 from ktstr.kernels.spec import DebSpec
 from ktstr.options import GraphOptions
 from ktstr.planning.images import Image
-from ktstr.planning.kernels import Archive, Entry, Kernel
+from ktstr.planning.kernel import Archive, Entry, Kernel
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, Judged, Point
 from ktstr.planning.request import Request

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from ktstr.cells.cells import Cells, job_of
+from ktstr.cells.cells import Cells
 from ktstr.cells.judge import identity
+from ktstr.cells.measure import job_of
 from ktstr.cells.remembered import Remembered
 from ktstr.progress import Progress
 from ktstr.results.ledger import ExitRules, Ledger

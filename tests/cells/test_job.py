@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.cells.cells import job_of
 from ktstr.cells.job import ArtifactRef, ArtifactStore, CellResult, JobError, decode_job, decode_result
+from ktstr.cells.measure import job_of
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 from ktstr.host.cache import Cache

@@ -12,7 +12,8 @@ import pytest
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.kernels.build import ensure, lookup, metadata_path
+from ktstr.kernels.cache import metadata_path
+from ktstr.kernels.prebuilt import ensure, lookup
 from ktstr.kernels.resolve import Resolution, resolve
 from ktstr.kernels.spec import DebSpec, ImageSpec
 from ktstr.pins.lock import Lock

@@ -17,7 +17,8 @@ from ktstr.host.cache import Cache
 from ktstr.host.download import Net, Tampered
 from ktstr.kernels.fetch import fetch
 from ktstr.kernels.kernel_org import KernelOrg
-from ktstr.kernels.resolve import Resolved, resolve, resolve_cached, resolve_sources
+from ktstr.kernels.origins import Resolved, resolve_sources
+from ktstr.kernels.resolve import resolve, resolve_cached
 from ktstr.kernels.spec import (
     DebSourceSpec,
     GitSpec,

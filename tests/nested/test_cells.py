@@ -22,7 +22,7 @@ import pytest
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
-from ktstr.kernels.build import ensure
+from ktstr.kernels.prebuilt import ensure
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
 from ktstr.lab.environ import passed_on

@@ -14,7 +14,8 @@ from ktstr.record.cell import CellRecord
 from ktstr.record.guest import Migration, SchedEvent, Stimulus, VcpuReport
 from ktstr.record.host import Host
 from ktstr.record.sidecar import Sidecar
-from ktstr.results.sidecar import CellIdentity, build, dump
+from ktstr.results.names import CellIdentity
+from ktstr.results.sidecar import build, dump
 from tests.checks.reports import MS, S, heard, record, worker
 
 IDENTITY = CellIdentity(

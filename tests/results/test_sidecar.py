@@ -19,6 +19,7 @@ from ktstr.record.codec import DecodeError, decode, encode
 from ktstr.record.guest import WorkerReport
 from ktstr.record.machine import PerformanceMode
 from ktstr.record.sidecar import Sidecar
+from ktstr.results import names
 from ktstr.results import sidecar as sc
 from tests.checks.reports import S, end, kvm_run, worker
 from tests.results.cells import IDENTITY, WORKS, cell, document, sidecar
@@ -225,19 +226,19 @@ def test_the_schema_is_strict(change: dict[str, Any], where: str) -> None:
 
 
 def test_the_variant_hash_is_the_published_one_and_ignores_what_is_not_the_variant() -> None:
-    base = sc.CellIdentity("t", "p", "1n1l1c1t", 1, "eevdf", "kvm", 0, "SpinWait", 1)
-    assert sc.variant_hash(base) == "16b754f538ba41fd"
-    assert sc.file_name(base) == "t-16b754f538ba41fd.ktstr.json"
+    base = names.CellIdentity("t", "p", "1n1l1c1t", 1, "eevdf", "kvm", 0, "SpinWait", 1)
+    assert names.variant_hash(base) == "16b754f538ba41fd"
+    assert names.file_name(base) == "t-16b754f538ba41fd.ktstr.json"
     same = dataclasses.replace(base, vcpus=9, cpu_budget=3, seed=5, accel="tcg", project_commit="1", run_source="ci")
-    assert sc.variant_hash(same) == sc.variant_hash(base)
+    assert names.variant_hash(same) == names.variant_hash(base)
     one, other = (dataclasses.replace(base, kargs=kargs) for kargs in (("b", "a"), ("a", "b")))
-    assert sc.variant_hash(one) == sc.variant_hash(other)
-    assert sc.variant_hash(dataclasses.replace(base, kargs=("a",))) != sc.variant_hash(base)
+    assert names.variant_hash(one) == names.variant_hash(other)
+    assert names.variant_hash(dataclasses.replace(base, kargs=("a",))) != names.variant_hash(base)
 
 
 def test_run_ids_and_sources() -> None:
-    assert sc.run_id(datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), 3) == "20250102T030405Z-3"
-    assert [sc.run_source(e) for e in ({"KTSTR_CI": "1"}, {"KTSTR_CI": ""}, {})] == ["ci", "local", "local"]
+    assert names.run_id(datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), 3) == "20250102T030405Z-3"
+    assert [names.run_source(e) for e in ({"KTSTR_CI": "1"}, {"KTSTR_CI": ""}, {})] == ["ci", "local", "local"]
 
 
 def test_the_guests_identity_ignores_time_host_and_commit_and_nothing_else() -> None:
@@ -310,5 +311,5 @@ def test_a_missing_file_and_a_too_large_one_are_refused(tmp_path: Path, monkeypa
 
 
 def test_only_ktstr_json_names_are_sidecars() -> None:
-    names = ["a-0.ktstr.json", "a.ktstr.json.tmp.1.2", "a.json", "a.ktstr.txt", "b.ktstr.x.json"]
-    assert [sc.is_sidecar(Path(n)) for n in names] == [True, False, False, False, True]
+    files = ["a-0.ktstr.json", "a.ktstr.json.tmp.1.2", "a.json", "a.ktstr.txt", "b.ktstr.x.json"]
+    assert [names.is_sidecar(Path(name)) for name in files] == [True, False, False, False, True]

@@ -17,7 +17,7 @@ from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
-from ktstr.kernels.build import ensure
+from ktstr.kernels.prebuilt import ensure
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
 from ktstr.pins.lock import read_lock

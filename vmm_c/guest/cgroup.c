@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "cpulist.h"
+#include "report.h"
 #include "run.h"
 #include "sysfile.h"
 

@@ -17,8 +17,8 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "frame.h"
+#include "run.h"
 #include "sysfile.h"
 #include "uevent.h"
 

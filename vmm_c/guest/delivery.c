@@ -14,7 +14,7 @@
 
 #include "channel.h"
 #include "crc32.h"
-#include "run.h"
+#include "report.h"
 
 #define WAIT_ARGUMENT "ktstr.wait"
 #define PAUSE_MS 10000 /* longer than any between two pieces of one delivery */

@@ -11,7 +11,7 @@
 #include "channel.h"
 #include "events.h"
 #include "keeplog.h"
-#include "run.h"
+#include "report.h"
 
 #define TOPIC "sched_ext"
 

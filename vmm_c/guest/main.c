@@ -12,7 +12,6 @@
 
 #include "cgroup.h"
 #include "channel.h"
-#include "clock.h"
 #include "cpulist.h"
 #include "delivery.h"
 #include "events.h"
@@ -20,6 +19,7 @@
 #include "mounts.h"
 #include "ops.h"
 #include "program.h"
+#include "report.h"
 #include "run.h"
 #include "scheduler.h"
 #include "sysfile.h"

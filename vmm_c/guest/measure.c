@@ -4,8 +4,8 @@
 #include <sched.h>
 #include <time.h>
 
-#include "clock.h"
 #include "cpulist.h"
+#include "run.h"
 
 #define CHECKPOINT_UNITS 1024
 #define CHECKPOINT_NS 1000000

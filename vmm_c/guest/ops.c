@@ -6,7 +6,6 @@
 
 #include "cgroup.h"
 #include "channel.h"
-#include "clock.h"
 #include "cpulist.h"
 #include "events.h"
 #include "report.h"

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "report.h"
 
+#include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "channel.h"
+#include "run.h"
 #include "schedstat.h"
 
 static struct schedstat_cpus *vcpus_before;
@@ -75,4 +78,19 @@ void report_vcpus_send(void)
 	schedstat_cpus_free(after);
 	schedstat_cpus_free(vcpus_before);
 	vcpus_before = NULL;
+}
+
+void run_error(const char *format, ...)
+{
+	char text[KTSTR_MAX_TEXT_BYTES];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (n >= (int)sizeof(text))
+		n = sizeof(text) - 1;
+	channel_send(KTSTR_MSG_ERROR, text, n > 0 ? (size_t)n : 0, NULL, 0);
+	run_abort(KTSTR_END_ERROR);
 }

@@ -11,4 +11,7 @@ void report_worker(const struct worker_arena *arena);
 void report_vcpus_begin(void);
 void report_vcpus_send(void);
 
+/* Send an Error message and abort the run with KTSTR_END_ERROR. */
+__attribute__((format(printf, 1, 2))) void run_error(const char *format, ...);
+
 #endif

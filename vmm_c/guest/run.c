@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "run.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-#include "channel.h"
-#include "clock.h"
+#include <time.h>
 
 static uint64_t deadline = UINT64_MAX;
 static uint64_t scenario_start;
 static enum ktstr_end status = KTSTR_END_OK;
+
+uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
 
 void run_set_deadline(uint64_t started, uint64_t deadline_ns)
 {
@@ -45,21 +49,6 @@ void run_abort(enum ktstr_end reason)
 {
 	if (status == KTSTR_END_OK || reason == KTSTR_END_DEADLINE)
 		status = reason;
-}
-
-void run_error(const char *format, ...)
-{
-	char text[KTSTR_MAX_TEXT_BYTES];
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (n >= (int)sizeof(text))
-		n = sizeof(text) - 1;
-	channel_send(KTSTR_MSG_ERROR, text, n > 0 ? (size_t)n : 0, NULL, 0);
-	run_abort(KTSTR_END_ERROR);
 }
 
 bool run_check_deadline(void)

@@ -7,6 +7,9 @@
 
 #include "ktstr_proto.h"
 
+/* CLOCK_MONOTONIC now. */
+uint64_t now_ns(void);
+
 /* The run's clock and fate. started is when the agent began; the deadline counts from there. */
 void run_set_deadline(uint64_t started, uint64_t deadline_ns);
 uint64_t run_deadline(void); /* absolute; UINT64_MAX until it is set */
@@ -18,8 +21,6 @@ bool run_aborting(void);
 enum ktstr_end run_status(void);
 /* The first reason stands, but the deadline overrides it. */
 void run_abort(enum ktstr_end status);
-/* Send an Error message and abort with KTSTR_END_ERROR. */
-__attribute__((format(printf, 1, 2))) void run_error(const char *format, ...);
 /* Notice the deadline. Returns run_aborting(). */
 bool run_check_deadline(void);
 

@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 #include "channel.h"
-#include "clock.h"
 #include "events.h"
 #include "keeplog.h"
 #include "kmsg.h"
 #include "program.h"
+#include "report.h"
 #include "run.h"
 #include "scx.h"
 #include "uevent.h"

@@ -8,7 +8,7 @@
 
 #include "channel.h"
 #include "cpulist.h"
-#include "run.h"
+#include "report.h"
 #include "sysfile.h"
 
 #define CPU_DIR "/sys/devices/system/cpu"

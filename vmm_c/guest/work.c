@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "measure.h"
+#include "run.h"
 
 #define SPINS 1024
 /* Only so that a stop which came between the test of the flag and the call is not lost. */

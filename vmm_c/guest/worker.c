@@ -20,7 +20,6 @@
 
 #include "arena.h"
 #include "cgroup.h"
-#include "clock.h"
 #include "cpulist.h"
 #include "events.h"
 #include "measure.h"

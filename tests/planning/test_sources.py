@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from ktstr.cancel import Cancel, Cancelled
-from ktstr.config.load import parse
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
@@ -24,12 +23,13 @@ from ktstr.kernels.recipe import Recipe
 from ktstr.kernels.spec import TreeSpec
 from ktstr.kernels.toolchain import find_toolchain
 from ktstr.kernels.tree import tree_origin
-from ktstr.planning import kernels as module
-from ktstr.planning.kernels import Archive, Kernels
+from ktstr.planning import sources as module
+from ktstr.planning.kernel import Archive
 from ktstr.planning.pins import project_pins
 from ktstr.planning.request import Request
+from ktstr.planning.sources import SourceKernels
 from ktstr.planning.steps import Steps
-from tests.cells.plans import TEXT, plan
+from tests.cells.plans import plan
 from tests.kernels.toy_tree import toy_tree
 
 CPUS = len(os.sched_getaffinity(0))
@@ -58,8 +58,9 @@ def build(run: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     toy_tree(tmp_path / "linux", tmp_path / "kernel.elf")
     kconfig = load_kconfig(["minimal"], tmp_path)
     recipe = Recipe(tree_origin(TreeSpec(tmp_path / "linux")), kconfig, find_toolchain(os.environ))
-    cache, config = Cache(tmp_path / "cache", run.cancel), parse(TEXT, Path("ktstr.yaml"), validated=True)
-    kernels = Kernels(run, config, Archive(cache, Apt(tmp_path / "apt")), project_pins(run.project), Steps())
+    cache = Cache(tmp_path / "cache", run.cancel)
+    archive = Archive(cache, Apt(tmp_path / "apt"))
+    kernels = SourceKernels(run, archive, project_pins(run.project, cancel=run.cancel), Steps())
     monkeypatch.setattr(module, "build_kernel", lambda *words: (tmp_path / "built").touch())
     return lambda: kernels._build("local", recipe, cache)
 

@@ -1,0 +1,178 @@
+"""Measuring cells: a stored measurement stands, or the cell's job is run; judged, and its sidecar written.
+
+The record (what was measured) is stored once; the verdict is computed from it, so a changed threshold is judged
+again without a boot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits
+from ktstr.cells.judge import identity, judged
+from ktstr.cells.run import Runner
+from ktstr.checks.judge import Judgement
+from ktstr.errors import HostError, KtstrError
+from ktstr.files import full_or_denied, staging_name, write_atomic
+from ktstr.host.cache import Cache
+from ktstr.planning.plan import Plan
+from ktstr.planning.points import CellPlan
+from ktstr.record.cell import CellRecord
+from ktstr.record.machine import VERDICT_EXITS
+from ktstr.record.outcome import Outcome
+from ktstr.record.sidecar import Sidecar
+from ktstr.results import sidecar as sidecars
+from ktstr.results.ledger import CellOutcome, failure
+from ktstr.results.store import RECORD, SETTING, CellStore, reusable
+from ktstr.vm.memory import HOST_OVERHEAD_MIB
+
+CONSOLE, SCHED_LOG, COMMAND, SIDECAR = "console.log", "sched.log", "command.txt", "sidecar.json"
+_SHOWN = (CONSOLE, SCHED_LOG, COMMAND)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A measurement that stands, and its judgement by today's thresholds."""
+
+    record: CellRecord
+    judgement: Judgement
+
+
+class Bench:
+    """Where the cells of ``plan`` are measured. Safe from any thread."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._store = plan, CellStore(plan.request.project.cells)
+        unstored = Cache(plan.request.project.unstored, plan.request.cancel)
+        self._artifacts = ArtifactStore(plan.archive.cache, unstored)
+
+    def run(self, cell: CellPlan) -> CellOutcome | None:
+        """What came of the cell; None when the run was cancelled before or while it ran."""
+        try:
+            stored = None if self._plan.request.options.running.rerun else self._stored(cell)
+            if stored is not None:  # by another process, since this one planned
+                return self._outcome(cell, stored, ran=False)
+            return self._measure(cell)
+        except (KtstrError, OSError) as err:
+            return None if self._plan.request.cancel.is_set() else self._failed(cell, err)
+
+    def rejudged(self, cell: CellPlan) -> CellOutcome | None:
+        """The outcome by a stored record, while the kernel that its sidecar describes is in the cache too."""
+        stored = self._stored(cell)
+        if stored is None or cell.point.kernel.entry() is None:
+            return None
+        try:
+            return self._outcome(cell, stored, ran=False)
+        except (KtstrError, OSError) as err:
+            return self._failed(cell, err)
+
+    def why(self, cell: CellPlan) -> str:
+        """Whether a stored record stands, and if not why."""
+        if self._stored(cell) is not None:
+            return "up to date"
+        if (self._store.folder(cell.input_digest) / RECORD).exists():
+            return "run: the stored result does not stand"
+        return f"run: no result for inputs {cell.input_digest[:12]}"
+
+    def sidecar(self, cell: CellPlan) -> Sidecar:
+        """The sidecar of a stored measurement, made anew. Raises HostError when that is gone."""
+        record = self._store.read(cell.input_digest)
+        if record is None:
+            raise HostError(f"{cell.name}: its stored result is gone", fix="run the command again")
+        return sidecars.build(identity(self._plan, cell), record, judged(cell, record))
+
+    def _stored(self, cell: CellPlan) -> Stored | None:
+        """A stored measurement that stands, with its judgement; None when the cell has to run."""
+        try:
+            record = self._store.read(cell.input_digest)
+        except KtstrError:
+            return None  # damaged: measured again, and replaced whole
+        if record is None:
+            return None
+        judgement = judged(cell, record)
+        return Stored(record, judgement) if reusable(record, judgement.outcome, cell.point.accel) else None
+
+    def _failed(self, cell: CellPlan, err: KtstrError | OSError) -> CellOutcome:
+        """The outcome of a cell that came to no result: nothing about it was stored."""
+        if isinstance(err, OSError):
+            place = Path(err.filename or self._plan.request.project.runs_root)
+            err = full_or_denied(err, place, SETTING)
+        return failure(cell.name, err)
+
+    def _measure(self, cell: CellPlan) -> CellOutcome | None:
+        """Run the guest. None when the run was cancelled before or while it ran."""
+        request, point = self._plan.request, cell.point
+        with request.tokens.hold(point.host_cpus, point.memory_mib + HOST_OVERHEAD_MIB, request.cancel) as held:
+            if not held:
+                return None
+            request.progress.cell_started(cell.name)
+            with self._store.working(cell.input_digest) as workdir:
+                try:
+                    return self._keep(cell, workdir, self._run(cell, workdir))
+                except OSError as err:
+                    raise full_or_denied(err, workdir, SETTING) from err
+
+    def _run(self, cell: CellPlan, workdir: Path) -> CellResult:
+        assert self._plan.machine is not None
+        runner = Runner(self._artifacts, self._plan.machine)
+        return runner.run(job_of(self._plan, cell), workdir, self._plan.request.cancel)
+
+    def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
+        """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
+        if result.record is None:
+            assert result.error is not None
+            raise result.error.error()
+        record = result.record
+        if self._plan.request.cancel.is_set() and record.end.reason not in VERDICT_EXITS:
+            return None  # we ended it: that says nothing, whatever its machine left
+        (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
+        (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
+        judgement = judged(cell, record)
+        if judgement.outcome == Outcome.ERROR:
+            folder = self._store.set_aside(cell.input_digest, workdir)
+            return CellOutcome(
+                cell.name, Outcome.ERROR, judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
+            )
+        self._store.commit(cell.input_digest, workdir, record)
+        return self._outcome(cell, Stored(record, judgement), ran=True)
+
+    def _outcome(self, cell: CellPlan, stored: Stored, *, ran: bool) -> CellOutcome:
+        record, judgement = stored.record, stored.judgement
+        folder = self._store.folder(cell.input_digest)
+        whole = sidecars.build(identity(self._plan, cell), record, judgement)
+        data = sidecars.dump(whole)
+        path = folder / SIDECAR
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data, staging_name(record.run_id))
+        return CellOutcome(
+            cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole,
+            files=_files_in(folder), lasting=reusable(record, judgement.outcome, cell.point.accel),
+        )  # fmt: skip
+
+
+def job_of(plan: Plan, cell: CellPlan) -> CellJob:
+    """The job of a planned cell. Raises InputError for a scenario that the agent would refuse."""
+    point = cell.point
+    place = point.kernel.place
+    return CellJob(
+        name=cell.name,
+        input_digest=cell.input_digest,
+        accel=point.accel,
+        kernel=ArtifactRef("kernel", place.key, place.identity, stored=place.cache == plan.archive.cache),
+        image=ArtifactRef("image", point.image.path.parent.name, point.image.digest),
+        program=cell.program,
+        topology=point.topology,
+        memory_mib=point.memory_mib,
+        kernel_args=point.kernel_args,
+        performance=point.test.performance_mode,
+        many=plan.machines[point.machine_key] > 1,
+        limits=Limits(plan.request.options.running.timeout, point.host_cpus, point.memory_mib),
+        commit=plan.commit,
+        accel_reason=plan.accel_reason,
+    )
+
+
+def _files_in(folder: Path) -> tuple[str, ...]:
+    """What there is to look at beside the sidecar."""
+    return tuple(str(path) for name in _SHOWN if (path := folder / name).exists())

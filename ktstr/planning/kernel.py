@@ -1,0 +1,71 @@
+"""A kernel as planned: what is known of it before it is made."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ktstr.host.apt import Apt
+from ktstr.host.cache import Cache
+from ktstr.kernels.cache import KIND, lookup_entry, metadata_path
+from ktstr.kernels.entry import KernelEntry
+from ktstr.kernels.spec import Spec
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where artifacts are kept, and where those come from that are not made here."""
+
+    cache: Cache
+    apt: Apt
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A place in a cache, by the content that is or will be there."""
+
+    key: str
+    identity: str
+    cache: Cache
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of the plan. ``place.identity`` names its content before it is made; ``task`` makes it."""
+
+    label: str
+    spec: Spec
+    place: Entry
+    kargs: tuple[str, ...]
+    task: str
+    commit: str | None = None
+
+    @property
+    def identity(self) -> str:
+        return self.place.identity
+
+    @property
+    def metadata(self) -> Path:
+        return metadata_path(self.place.key, self.place.cache)
+
+    @property
+    def vmlinux(self) -> Path:
+        return self.metadata.with_name("vmlinux")
+
+    @property
+    def btf(self) -> Path:
+        return self.metadata.with_name("vmlinux.btf")
+
+    def entry(self) -> KernelEntry | None:
+        """What is in the cache; None before it is there."""
+        return lookup_entry(self.place.cache, self.place.key, self.place.identity)
+
+    def in_use(self) -> AbstractContextManager[None]:
+        """Held while a machine boots from it: nobody replaces or removes the entry meanwhile."""
+        return self.place.cache.reading(KIND, self.place.key)
+
+    def version(self) -> str | None:
+        """The release as the kernel prints it; None before it is in the cache."""
+        entry = self.entry()
+        return None if entry is None else entry.version

@@ -1,0 +1,132 @@
+"""Kernels that are built from sources: what these are now, and the steps that fetch and build them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ktstr.config.model import KernelDecl
+from ktstr.errors import HostError
+from ktstr.host.cache import Cache
+from ktstr.host.cpu_topology import allowed_cpus
+from ktstr.host.download import Net
+from ktstr.host.reserve import lock_dir, share, waiting
+from ktstr.kernels.build import BuildOptions, build_kernel, lookup_built
+from ktstr.kernels.cache import metadata_path
+from ktstr.kernels.fetch import fetch, fetched, source_marker
+from ktstr.kernels.kernel_org import KernelOrg
+from ktstr.kernels.origin import Origin
+from ktstr.kernels.origins import resolve_sources
+from ktstr.kernels.recipe import Recipe, choose_kconfig
+from ktstr.kernels.spec import Spec, TreeSpec
+from ktstr.kernels.toolchain import find_toolchain
+from ktstr.kernels.tree import tree_origin
+from ktstr.pins.lock import GitPin
+from ktstr.planning.kernel import Archive, Entry, Kernel
+from ktstr.planning.pins import Pins
+from ktstr.planning.request import Request
+from ktstr.planning.steps import Step, Steps
+
+BUILD_MIB = 2048
+CPUS_WAIT_S = 7200.0  # for runs that have the host to themselves
+
+
+class SourceKernels:
+    """Plans kernels from releases, git, trees and distribution sources."""
+
+    def __init__(self, request: Request, archive: Archive, pins: Pins, steps: Steps) -> None:
+        self._request, self._pins, self._steps = request, pins, steps
+        self._cache, self._apt = archive.cache, archive.apt
+        environ = request.environ
+        net = Net(environ, request.options.fetching.offline, cancel=request.cancel)
+        self._site = KernelOrg(environ.get("KTSTR_KERNEL_ORG"), net)
+
+    def origins(self, spec: Spec, name: str = "") -> tuple[Origin, ...]:
+        """What a spec of sources means now; a range several. Raises InputError, HostError."""
+        if isinstance(spec, TreeSpec):
+            return (tree_origin(spec),)
+        update = self._pins.updating(name, str(spec))
+        try:
+            found = resolve_sources(
+                spec, self._pins.lock, cache=self._cache, apt=self._apt, site=self._site, update=update
+            )
+        except HostError as err:
+            if str(spec) in err.message:
+                raise
+            raise HostError(f"kernel {spec}: {err.message}", fix=err.fix) from None
+        self._pins.keep_kernels(found.pins)
+        return found.origins
+
+    def plan(self, decl: KernelDecl, label: str, spec: Spec, folder: Path) -> Kernel:
+        """The kernel, and its steps. ``folder`` is where its fragments of configuration are sought."""
+        (origin,) = self.origins(spec, decl.name)
+        recipe = self._recipe(decl, origin, folder)
+        if not recipe.stored:
+            label += "_dirty"
+        cache = self._cache if recipe.stored else self._unstored()
+        needs = () if origin.tree is not None else (self._source(label, origin, recipe),)
+        task = self._steps.add(
+            Step(
+                "kernel",
+                label,
+                metadata_path(recipe.key, cache),
+                lambda: self._build(label, recipe, cache),
+                needs,
+                lambda: self._lookup(recipe, cache),
+            )
+        )
+        return Kernel(label, spec, Entry(recipe.key, recipe.identity, cache), decl.kargs, task, commit_of(origin))
+
+    def _unstored(self) -> Cache:
+        """Where kernels of trees with uncommitted changes live: with the results, not in the cache."""
+        return Cache(self._request.project.unstored, self._request.cancel)
+
+    def _lookup(self, recipe: Recipe, cache: Cache) -> object:
+        """What was built already, unless it is to be built again."""
+        return None if self._request.rebuild.force else lookup_built(recipe, cache)
+
+    def _recipe(self, decl: KernelDecl, origin: Origin, folder: Path) -> Recipe:
+        """How it is built: by the variables, else by its declaration, else by default."""
+        given = self._request.options.building
+        near = self._request.project.stand if given.kconfig else folder
+        kconfig = choose_kconfig(origin, given.kconfig or decl.kconfig, near)
+        toolchain = find_toolchain(self._request.environ, given.CC or decl.cc, given.LLVM or decl.llvm)
+        return Recipe(origin, kconfig, toolchain)
+
+    def _source(self, label: str, origin: Origin, recipe: Recipe) -> str:
+        """The step that fetches the sources; it has nothing to do while the kernel is in the cache."""
+        progress = self._request.progress
+        return self._steps.add(
+            Step(
+                "source",
+                label,
+                source_marker(origin, self._cache),
+                lambda: fetch(origin, self._cache, self._apt, self._site, on_progress=progress.fetching(label)),
+                fresh=lambda: self._lookup(recipe, self._cache) or fetched(origin, self._cache),
+            )
+        )
+
+    def _build(self, label: str, recipe: Recipe, cache: Cache) -> None:
+        """Build on CPUs that no undisturbed run has for itself, while no cell of this run needs them.
+
+        Tokens first, then CPUs, as ``ktstr.host.reserve`` has it.
+        """
+        request, rebuild = self._request, self._request.rebuild
+        cap, folder = request.options.building.cpu_cap, lock_dir(request.environ)
+        with request.tokens.hold(cap or len(allowed_cpus()), BUILD_MIB, request.cancel) as held:
+            if not held:
+                return
+            step = request.progress.step
+            with waiting(lambda: share(cap, folder), CPUS_WAIT_S, request.cancel, step) as reserved:
+                on_progress = request.progress.building(label)
+                options = BuildOptions(reserved.cpus, on_progress, rebuild.force, rebuild.clean)
+                build_kernel(recipe, cache, self._cache, options)
+
+
+def commit_of(origin: Origin) -> str | None:
+    """What the sidecar calls the sources' commit: 12 hex digits, ``-dirty`` behind them when files differ."""
+    if isinstance(origin.pin, GitPin):
+        return origin.pin.commit[:12]
+    tree = origin.tree
+    if tree is None or tree.commit is None:
+        return None
+    return tree.commit[:12] + ("-dirty" if tree.dirty else "")
