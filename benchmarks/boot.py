@@ -30,10 +30,10 @@ from ktstr.scenarios.program import AddCgroup, Hold, Op, Program, Release, Remov
 from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.cpio import archive, regular
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import base_part, cell_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
 from ktstr.vm.qemu_args import icount_shift
 

@@ -157,8 +157,8 @@ def _measure(session: Session, cell: CellPlan) -> Outcome | None:
 def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
     from dataclasses import replace
 
-    from ktstr.vm.guest import decode_channel
     from ktstr.vm.guest_topology import differences
+    from ktstr.vm.messages import decode_channel
 
     assert session.plan is not None and session.plan.machine is not None
     many = session.plan.machines[cell.point.machine_key] > 1

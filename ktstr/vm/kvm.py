@@ -20,11 +20,7 @@ from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.record.cell import KvmRun, MachineEnd
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
-from ktstr.vm.host_cpus import HostCpus
-from ktstr.vm.kernel_args import kernel_command_line
-from ktstr.vm.machine import GuestSpec, MachineResult
-from ktstr.vm.performance import Performance
-from ktstr.vm.remains import (
+from ktstr.vm.guest_files import (
     CHANNEL,
     CONSOLE,
     CONSOLE_CAP,
@@ -36,6 +32,10 @@ from ktstr.vm.remains import (
     prepare,
     program_part,
 )
+from ktstr.vm.host_cpus import HostCpus
+from ktstr.vm.kernel_args import kernel_command_line
+from ktstr.vm.machine import GuestSpec, MachineResult
+from ktstr.vm.performance import Performance
 from ktstr.vm.snapshots import Snapshot, Snapshots
 from ktstr.vm.supervise import DEAD_GRACE_S, Ended, Stop
 from ktstr.vm.vmm import VcpuTimes, Vmm, VmmConfig, VmmError, VmmExit

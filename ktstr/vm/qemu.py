@@ -10,10 +10,7 @@ from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
 from ktstr.record.cell import MachineEnd
 from ktstr.tools.pinned import Tool
-from ktstr.vm.guest_image import concatenate
-from ktstr.vm.machine import GuestSpec, MachineResult
-from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
-from ktstr.vm.remains import (
+from ktstr.vm.guest_files import (
     CHANNEL,
     CONSOLE,
     CONSOLE_CAP,
@@ -26,6 +23,9 @@ from ktstr.vm.remains import (
     program_part,
     tail,
 )
+from ktstr.vm.guest_image import concatenate
+from ktstr.vm.machine import GuestSpec, MachineResult
+from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
 from ktstr.vm.supervise import Ended, Limits, supervise
 
 PROGRAM = "qemu-system-x86_64"

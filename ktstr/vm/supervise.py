@@ -22,7 +22,7 @@ from typing import Literal, TypeAlias
 
 from ktstr.errors import HostError
 from ktstr.host import tether
-from ktstr.vm.threads import VcpuTimes, peak_memory_kib
+from ktstr.vm.procfs import VcpuTimes, peak_memory_kib
 
 Stop: TypeAlias = Literal["cancelled", "timeout", "flood", "dead"]
 

@@ -33,8 +33,8 @@ from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.vm import agent
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import base_part, cell_part
+from ktstr.vm.messages import decode_channel
 from tests.c.test_c import C_DIR, HERE, run
 from tests.e2e.conftest import ROOT, UserProject, make_project
 from tests.e2e.conftest import lock as lock

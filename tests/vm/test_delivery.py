@@ -34,10 +34,10 @@ from ktstr.scenarios.program import (
     Worker,
 )
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import scheduler_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu_args import QemuFiles, qemu_args
 from tests.vm import frames as f
 from tests.vm.test_qemu import SINGLE, Lab

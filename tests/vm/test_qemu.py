@@ -37,11 +37,11 @@ from ktstr.scenarios.program import (
 )
 from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import base_part
 from ktstr.vm.guest_topology import differences
 from ktstr.vm.machine import GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
 
 pytestmark = pytest.mark.e2e

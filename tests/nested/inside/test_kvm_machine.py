@@ -15,12 +15,12 @@ from ktstr.host.cache import Cache, cache_root
 from ktstr.record.cell import GuestRecord
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
-from ktstr.vm.guest import decode_channel
+from ktstr.vm.guest_files import channel_cap
 from ktstr.vm.guest_topology import differences
 from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kvm import KvmMachine
 from ktstr.vm.machine import GuestSpec, MachineResult
-from ktstr.vm.remains import channel_cap
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.snapshots import Snapshots
 from ktstr.vm.vmm_build import planned
 from tests.nested.guests import prepared

@@ -51,7 +51,7 @@ def program_part(spec: GuestSpec, workdir: Path) -> tuple[Path, ...]:
 def left_in(workdir: Path, failure: str | None, *, triple_fault: bool) -> Left:
     """What a machine left, read and bounded."""
     from ktstr.vm.ending import Left
-    from ktstr.vm.guest import read_channel
+    from ktstr.vm.messages import read_channel
 
     with (workdir / CHANNEL).open("rb") as file:
         data = file.read(channel_cap() + 1)
