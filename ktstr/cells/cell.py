@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from ktstr.results import sidecar as sidecars
 from ktstr.results.store import RECORD, CellStore, reusable
 from ktstr.schedulers.find import resolve_source
 from ktstr.tasks.session import Outcome, Session
+from ktstr.vm.machine import ANYWHERE, GuestSpec, Place
 from ktstr.vm.memory import HOST_OVERHEAD_MIB
 
 _COUNTER = itertools.count(1)
@@ -165,11 +167,26 @@ def _boot(session: Session, cell: CellPlan, workdir: Path) -> CellRecord:
     spec = replace(cell.point.guest, program=cell.program, many=many)
     timeout = session.values["timeout"]
     assert isinstance(timeout, float)
-    with cell.point.kernel.in_use():
-        result = session.plan.machine.run(spec, workdir, timeout, session.cancel)
+    machine = session.plan.machine
+    with (
+        _host_cpus(session, machine.accel, spec, timeout) as place,
+        cell.point.kernel.in_use(),
+        machine.start(spec, workdir, timeout, session.cancel, place) as running,
+    ):
+        result = running.wait()
     guest, broken = decode_channel(result.channel.read_bytes() if result.channel.exists() else b"")
     end = _end(result.end, guest, broken, differences(guest, cell.point.topology))
     return _record(session, cell, guest, end)
+
+
+def _host_cpus(session: Session, accel: str, spec: GuestSpec, timeout_s: float) -> AbstractContextManager[Place]:
+    """Host CPUs for a guest whose time is real, held before its own time begins; an emulated one runs anywhere."""
+    if accel != "kvm":
+        return nullcontext(ANYWHERE)
+    from ktstr.cells.host_cpus import HostCpus
+
+    cpus = HostCpus(session.environ, session.number("cpu_cap"), session.progress.step)
+    return cpus.hold(spec, timeout_s, session.cancel)
 
 
 def _end(end: MachineEnd, guest: GuestRecord, broken: str | None, topology: list[str]) -> MachineEnd:

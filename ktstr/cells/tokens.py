@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ktstr.cancel import Cancel
+
 
 class TokenPool:
     """CPUs and MiB to hand out. A request larger than the pool is served alone."""
@@ -22,7 +24,7 @@ class TokenPool:
         return True
 
     @contextmanager
-    def hold(self, cpus: int, memory_mib: int, cancel: threading.Event) -> Iterator[bool]:
+    def hold(self, cpus: int, memory_mib: int, cancel: Cancel) -> Iterator[bool]:
         """Wait for the tokens, then yield True; yields False when ``cancel`` was set first."""
         want = (min(cpus, self._total[0]), min(memory_mib, self._total[1]))
         held = False

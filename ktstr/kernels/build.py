@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt, Gone, gone
 from ktstr.host.cache import Cache
@@ -118,7 +118,7 @@ class BuildOptions:
     on_progress: Callable[[Steps], None] | None = None
     force: bool = False
     clean: bool = False
-    cancel: threading.Event | None = None
+    cancel: Cancel | None = None
 
 
 def lookup_built(recipe: Recipe, cache: Cache) -> KernelEntry | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.kernels.kconfig import Kconfig, LostOptions, check_bootable, verify
@@ -40,7 +40,7 @@ class CompileOptions:
     on_progress: Callable[[Steps], None] | None = None
     expected: int | None = None
     clean: bool = False
-    cancel: threading.Event | None = None
+    cancel: Cancel | None = None
 
 
 def compile_kernel(

@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.host import tether
@@ -55,7 +55,7 @@ class Make:
     toolchain: KernelToolchain
     log: Path
     cpus: tuple[int, ...] = ()
-    cancel: threading.Event | None = None
+    cancel: Cancel | None = None
 
     def run(
         self,

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
 from ktstr.host.apt import Apt
@@ -32,7 +32,8 @@ from ktstr.resources import c_dir
 from ktstr.tools.pinned import Tool, ensure_qemu, resolve_tool
 from ktstr.vm import agent
 from ktstr.vm.ending import panic_in
-from ktstr.vm.supervise import Ended, Limits, supervise
+from ktstr.vm.process import Command, supervise
+from ktstr.vm.watch import Ended, Limits
 
 MEMORY_MIB = 4096
 ATTEMPTS = 2
@@ -75,7 +76,7 @@ def run_in_lab(
     timeout_s: float,
     writable: Path | None = None,
     sink: Callable[[bytes], None] = lambda _: None,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:
     """Run ``command`` as root in the lab, in the folder ``checkout``; ``sink`` gets its output as it comes.
@@ -90,7 +91,7 @@ def run_in_lab(
     request = Request(tuple(command), _folder(checkout), environ, None if writable is None else _folder(writable))
     with _scratch() as work:
         lab = prepare(cache, apt, lock, work)
-        return run(lab, request, work, timeout_s, sink, cancel or threading.Event(), memory_mib)
+        return run(lab, request, work, timeout_s, sink, cancel or Cancel(), memory_mib)
 
 
 def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
@@ -103,7 +104,7 @@ def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
 
 
 def run(
-    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event,
+    lab: Lab, request: Request, work: Path, timeout_s: float, sink: Callable[[bytes], None], cancel: Cancel,
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:  # fmt: skip
     """Run a request with files in the folder ``work``. As ``run_in_lab``."""
@@ -123,7 +124,7 @@ def run(
 
 
 def _attempt(
-    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: threading.Event, memory_mib: int
+    lab: Lab, files: LabFiles, timeout_s: float, sink: Callable[[bytes], None], cancel: Cancel, memory_mib: int
 ) -> tuple[Ended, bytes]:
     for path in (files.output, files.status, files.console):
         path.write_bytes(b"")
@@ -132,9 +133,9 @@ def _attempt(
         ((files.output, _OUTPUT_CAP), (files.console, _CONSOLE_CAP)),
         lambda: _panic(files) is not None,
     )
-    argv = (*lab.tool.argv_prefix, *qemu_args(files, memory_mib))
+    command = Command((*lab.tool.argv_prefix, *qemu_args(files, memory_mib)), files.emulator, lab.tool.env)
     with following(files.output, sink):
-        ended = supervise(argv, lab.tool.env, files.emulator, limits, cancel)
+        ended = supervise(command, limits, cancel)
     return ended, files.output.read_bytes()
 
 

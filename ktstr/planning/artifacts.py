@@ -160,13 +160,10 @@ class Artifacts:
         return self._step("vmm", "", extension.path, extension.make), extension
 
     def _kvm(self, extension: vmm_build.Extension) -> Machine:
-        from ktstr.vm.host_cpus import HostCpus  # these take a while, and most runs are emulated or have nothing to do
-        from ktstr.vm.kvm import KvmMachine
+        from ktstr.vm.kvm import KvmMachine  # these take a while, and most runs are emulated or have nothing to do
         from ktstr.vm.snapshots import Snapshots
 
-        session = self._session
-        host_cpus = HostCpus(session.environ, session.number("cpu_cap"), session.progress.step)
-        return KvmMachine(extension, host_cpus, None if session.flag("no_clone") else Snapshots(self.cache))
+        return KvmMachine(extension, None if self._session.flag("no_clone") else Snapshots(self.cache))
 
     def _qemu(self, accel: str) -> QemuMachine:
         pin = self._pins.tool("qemu", self._apt)

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ktstr.cancel import Cancel
 from ktstr.cells.tokens import TokenPool
 from ktstr.commands.variables import Value
 from ktstr.config.project import Project
@@ -65,7 +66,7 @@ class Session:
     tokens: TokenPool
     epoch: Epoch
     plan: Plan | None = None
-    cancel: threading.Event = field(default_factory=threading.Event)
+    cancel: Cancel = field(default_factory=Cancel)
     signal: int = 0
     signalled: float = 0.0
     accel_reason: str | None = None  # why accel=auto chose its machine

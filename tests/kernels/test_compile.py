@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.kernels.compile import Built, CompileOptions, compile_kernel
 from ktstr.kernels.kconfig import BOOTS, Kconfig, LostOptions, load_kconfig, options
@@ -78,7 +78,7 @@ def test_an_unchanged_tree_is_neither_configured_nor_compiled_again(source: Path
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(source: Path, toolchain: KernelToolchain) -> None:
-    enough = threading.Event()
+    enough = Cancel()
 
     def stop(progress: Steps) -> None:
         if progress.done >= 4:

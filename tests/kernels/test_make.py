@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.kernels.make import BuildFailed, Make
 from ktstr.kernels.toolchain import find_toolchain
@@ -121,7 +122,7 @@ def test_objects_do_not_depend_on_where_the_tree_lies(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_build_leaves_no_process(tmp_path: Path) -> None:
-    cancel = threading.Event()
+    cancel = Cancel()
     make = made(tmp_path / "t", SLEEPER, cancel=cancel)
 
     def cancel_when_running() -> None:

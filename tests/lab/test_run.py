@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
@@ -25,7 +25,7 @@ def lab(
     here: Path,
     *,
     timeout_s: float = 120,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
     sink: Callable[[bytes], None] = lambda _: None,
 ) -> LabResult:
     """A command in a lab, in the folder ``here``, of which ``here/out`` takes writes."""
@@ -91,7 +91,7 @@ def test_a_lab_that_takes_too_long_is_ended(here: Path) -> None:
 
 
 def test_a_cancelled_lab_is_ended(here: Path) -> None:
-    cancel = threading.Event()
+    cancel = Cancel()
     cancel.set()
     with pytest.raises(HostError, match="cancelled"):
         lab(("true",), here, cancel=cancel)

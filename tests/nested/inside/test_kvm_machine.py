@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache, cache_root
@@ -17,7 +18,6 @@ from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.vm.guest_files import channel_cap
 from ktstr.vm.guest_topology import differences
-from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kvm import KvmMachine
 from ktstr.vm.machine import GuestSpec, MachineResult
 from ktstr.vm.messages import decode_channel
@@ -29,9 +29,9 @@ NO_OPS = encode(Program(0, 60_000_000_000))
 PAIR = Topology(1, 1, 2, 1)
 
 
-def machine(folder: Path, snapshots: Snapshots | None = None) -> KvmMachine:
+def machine(snapshots: Snapshots | None = None) -> KvmMachine:
     extension = planned(Cache(cache_root(os.environ)), os.environ)
-    return KvmMachine(extension, HostCpus({"KTSTR_LOCK_DIR": str(folder)}), snapshots)
+    return KvmMachine(extension, snapshots)
 
 
 def boot(
@@ -41,14 +41,15 @@ def boot(
     hostile: bool = False,
     topology: Topology = PAIR,
     timeout_s: float = 240,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
     snapshots: Snapshots | None = None,
 ) -> MachineResult:
     guests = prepared()
     image = guests.hostile if hostile else guests.image
     spec = GuestSpec(guests.kernel, (image,), topology, 512, (), program, alike="pinned", many=True)
     folder.mkdir(exist_ok=True)
-    return machine(folder, snapshots).run(spec, folder, timeout_s, cancel or threading.Event())
+    with machine(snapshots).start(spec, folder, timeout_s, cancel or Cancel()) as running:
+        return running.wait()
 
 
 def guest(result: MachineResult) -> GuestRecord:
@@ -98,7 +99,7 @@ def test_a_flood_is_stopped_at_its_limit(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_cancel_ends_a_guest_at_once(tmp_path: Path) -> None:
-    cancel = threading.Event()
+    cancel = Cancel()
     pressed: list[float] = []
 
     def press() -> None:
@@ -139,4 +140,4 @@ def test_a_spoiled_snapshot_is_replaced_by_a_boot(tmp_path: Path) -> None:
 def test_what_is_gone_is_named(tmp_path: Path) -> None:
     spec = GuestSpec(tmp_path / "gone", (), PAIR, 512)
     with pytest.raises(HostError, match="gone"):
-        machine(tmp_path).run(spec, tmp_path, 10, threading.Event())
+        machine().start(spec, tmp_path, 10, Cancel())
