@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -60,6 +61,7 @@ class Process:
             self._kill()
             self._reap()
             raise HostError(f"pidfd_open: {err.strerror}", fix="use Linux 5.3 or newer") from err
+        self._lock = threading.Lock()  # of the descriptor and of the process that it names
         self._times = VcpuTimes(self.pid, command.vcpu_threads)
         self._peak_kib: int | None = None
         self._sample_at = time.monotonic() + TICK_S
@@ -82,7 +84,17 @@ class Process:
                 self._kill()
             return Usage(self._reap(), self._peak_kib, self._times.dilation())
         finally:
-            os.close(self._pidfd)
+            with self._lock:
+                os.close(self._pidfd)
+                self._pidfd = -1
+
+    def nudge(self) -> None:
+        """Send SIGTERM, from any thread. QEMU 10.0 that exits while a QMP command comes in can wait for the command's
+        coroutine in a poll that nothing ends (monitor_cleanup); the signal's handler wakes it, and it exits as it
+        was about to, with the same status."""
+        with self._lock, suppress(ProcessLookupError):
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
     def _has_ended(self) -> bool:
         poll = select.poll()

@@ -15,7 +15,7 @@ from ktstr.vm.guest_memory import MemfdMemory
 from ktstr.vm.machine import GuestEnded, MachineResult, Registers
 from ktstr.vm.process import Process
 from ktstr.vm.qemu_registers import COMMAND, parse_registers
-from ktstr.vm.qmp import Qmp, QmpError
+from ktstr.vm.qmp import Qmp, QmpError, ShuttingDown
 from ktstr.vm.watch import Ended, Watch
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INITRD, OUTPUT, RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
 RESET_LOG_CAP = 64 << 20  # bytes; about 1 KiB for each vCPU and reset
 _GONE_S = 1.0  # from the last word of an emulator to its end as a process
+_NUDGE_S, _NUDGES = 0.05, 200  # an emulator that exits needs a few ms, and one nudge where it needs any
 T = TypeVar("T")
 
 
@@ -98,6 +99,12 @@ class QemuGuest:
         """Raises GuestEnded rather than that nobody answers."""
         try:
             return ask(command)
+        except ShuttingDown:
+            for _ in range(_NUDGES):
+                if self._watch.ends_within(_NUDGE_S):
+                    break
+                self._watch.machine.nudge()
+            raise GuestEnded(command) from None
         except QmpError:
             if self._watch.ends_within(_GONE_S):
                 raise GuestEnded(command) from None

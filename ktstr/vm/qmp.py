@@ -26,6 +26,11 @@ class QmpError(HostError):
     """The emulator refused, did not answer, or is gone."""
 
 
+class ShuttingDown(QmpError):
+    """The emulator is about to exit, and may wait for ever over the question that it was asked meanwhile: see
+    ``Process.nudge``."""
+
+
 class Qmp:
     """The conversation with one emulator, from any thread, one question at a time. Takes ``connection`` over."""
 
@@ -37,7 +42,7 @@ class Qmp:
         self._greeted = False
 
     def execute(self, command: str, **arguments: object) -> Any:
-        """What the emulator returns to a command. Raises QmpError."""
+        """What the emulator returns to a command. Raises QmpError, ShuttingDown when the guest turned itself off."""
         with self._lock:
             deadline = time.monotonic() + ANSWER_S
             try:
@@ -72,6 +77,8 @@ class Qmp:
         self._socket.sendall(json.dumps(question).encode() + b"\n")
         while True:
             answer = _object(self._line(deadline))
+            if answer.get("event") == "SHUTDOWN":
+                raise ShuttingDown(f"the emulator does not answer {command}: its guest has ended")
             if answer.get("id") != self._asked:
                 continue  # an event, or what a question that was given up is answered after all
             if "return" in answer:

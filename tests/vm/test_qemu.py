@@ -40,7 +40,7 @@ from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.guest_image import base_part
 from ktstr.vm.guest_topology import differences
-from ktstr.vm.machine import GuestSpec, MachineResult
+from ktstr.vm.machine import Guest, GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
@@ -79,8 +79,13 @@ class Lab:
             kernel or self.kernel, (image or self.image,), topology, memory or memory_mib(topology),
             tuple(kernel_args), program,
         )  # fmt: skip
-        with QemuMachine(self.tool, accel).start(spec, folder, timeout_s, cancel or Cancel()) as running:
+        with self.start(folder, spec, accel, timeout_s, cancel) as running:
             return running.wait()
+
+    def start(
+        self, folder: Path, spec: GuestSpec, accel: str = "tcg", timeout_s: float = 240, cancel: Cancel | None = None
+    ) -> Guest:
+        return QemuMachine(self.tool, accel).start(spec, folder, timeout_s, cancel or Cancel())
 
     def boot_hostile(self, folder: Path, mode: str, **more: float | Cancel) -> MachineResult:
         return self.boot(folder, program=mode.encode(), image=self.hostile, **more)  # type: ignore[arg-type]
