@@ -112,9 +112,7 @@ class KvmGuest:
 
     def pause(self) -> None:
         with self._lock:
-            if self._paused:
-                return
-            if not self._pause_if_running():
+            if self._watch.ends_within(0) or not (self._paused or self._pause_if_running()):
                 raise GuestEnded("pause")
             self._paused = True
 
