@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.project import ROOT
 from benchmarks.table import Row, interleaved
+from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
@@ -30,10 +30,10 @@ from ktstr.scenarios.program import AddCgroup, Hold, Op, Program, Release, Remov
 from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.cpio import archive, regular
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import base_part, cell_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
 from ktstr.vm.qemu_args import icount_shift
 
@@ -59,7 +59,8 @@ class Lab:
         program = self.folder / "program.cpio"
         program.write_bytes(cell_part(encode(Program(0, DEADLINE_NS, ops))))
         spec = GuestSpec(self.kernel, (self.image, program), FOUR, memory_mib(FOUR), ())
-        result = QemuMachine(self.tool, accel).run(spec, self.folder, 300, threading.Event())
+        with QemuMachine(self.tool, accel).start(spec, self.folder, 300, Cancel()) as guest:
+            result = guest.wait()
         if result.end.reason != "clean":
             raise RuntimeError(f"{accel}: {result.end.reason} {result.end.detail}")
         return result.end.host_seconds, result.channel

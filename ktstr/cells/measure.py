@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits
 from ktstr.cells.judge import identity, judged
 from ktstr.cells.run import Runner
@@ -115,8 +116,10 @@ class Bench:
 
     def _run(self, cell: CellPlan, workdir: Path) -> CellResult:
         assert self._plan.machine is not None
-        runner = Runner(self._artifacts, self._plan.machine)
-        return runner.run(job_of(self._plan, cell), workdir, self._plan.request.cancel)
+        request = self._plan.request
+        host_cpus = HostCpus(request.environ, request.options.building.cpu_cap, request.progress.step)
+        runner = Runner(self._artifacts, self._plan.machine, host_cpus)
+        return runner.run(job_of(self._plan, cell), workdir, request.cancel)
 
     def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
         """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""

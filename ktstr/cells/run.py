@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ktstr.cancel import Cancel
+from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
 from ktstr.errors import KtstrError
 from ktstr.files import full_or_denied
@@ -22,19 +24,20 @@ from ktstr.record.guest import GuestRecord
 from ktstr.record.host import Host
 from ktstr.record.machine import MachineEnd
 from ktstr.results.names import run_id
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_topology import differences
-from ktstr.vm.machine import Machine
+from ktstr.vm.machine import ANYWHERE, GuestSpec, Machine, Place
+from ktstr.vm.messages import decode_channel
 
 _COUNTER = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """What runs jobs on this host: where artifacts are, and the machine that ``job.accel`` names."""
+    """What runs jobs on this host: where artifacts are, the machine that ``job.accel`` names, and the host's CPUs."""
 
     artifacts: ArtifactStore
     machine: Machine
+    host_cpus: HostCpus
 
     def run(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellResult:
         """Run a job to its end, files in ``workdir``. Blocks the calling thread; raises nothing of the environment's:
@@ -50,10 +53,21 @@ class Runner:
     def _measure(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellRecord:
         caches = self.artifacts
         kernels = caches.cache if job.kernel.stored else caches.unstored
-        with kernels.reading(KERNELS, job.kernel.key):  # nobody replaces or removes it while a machine boots from it
-            ended = self.machine.run(caches.guest(job), workdir, job.limits.host_seconds, cancel)
+        spec, limit_s = caches.guest(job), job.limits.host_seconds
+        with (
+            self._place(job, spec, cancel) as place,
+            kernels.reading(KERNELS, job.kernel.key),  # nobody replaces or removes it while a machine boots from it
+            self.machine.start(spec, workdir, limit_s, cancel, place) as running,
+        ):
+            ended = running.wait()
         guest, _broken = decode_channel(ended.channel.read_bytes() if ended.channel.exists() else b"")
         return _record(job, guest, _judged_end(job, guest, ended.end))
+
+    def _place(self, job: CellJob, spec: GuestSpec, cancel: Cancel) -> AbstractContextManager[Place]:
+        """Host CPUs for a guest whose time is real, held before its own time begins; an emulated one runs anywhere."""
+        if job.accel != "kvm":
+            return nullcontext(ANYWHERE)
+        return self.host_cpus.hold(spec, job.limits.host_seconds, cancel)
 
 
 def _judged_end(job: CellJob, guest: GuestRecord, end: MachineEnd) -> MachineEnd:

@@ -11,12 +11,10 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError, KtstrError
@@ -34,7 +32,8 @@ from ktstr.resources import c_dir
 from ktstr.tools.pinned import Tool, ensure_qemu, resolve_tool
 from ktstr.vm import agent
 from ktstr.vm.ending import panic_in
-from ktstr.vm.supervise import Ended, Limits, supervise
+from ktstr.vm.process import Command, supervise
+from ktstr.vm.watch import Ended, Limits
 
 MEMORY_MIB = 4096
 ATTEMPTS = 2
@@ -135,9 +134,9 @@ def _attempt(
         ((files.output, _OUTPUT_CAP), (files.console, _CONSOLE_CAP)),
         lambda: _panic(files) is not None,
     )
-    argv = (*lab.tool.argv_prefix, *qemu_args(files, memory_mib))
+    command = Command((*lab.tool.argv_prefix, *qemu_args(files, memory_mib)), files.emulator, lab.tool.env)
     with following(files.output, sink):
-        return supervise(argv, lab.tool.env, files.emulator, limits, cast(threading.Event, cancel))
+        return supervise(command, limits, cancel)
 
 
 def _panic(files: LabFiles) -> str | None:

@@ -41,9 +41,7 @@ def choose_machine(request: Request, archive: Archive, tools: ToolSteps, steps: 
 
 
 def _kvm(request: Request, archive: Archive, extension: vmm_build.Extension) -> Machine:
-    from ktstr.vm.host_cpus import HostCpus  # these take a while, and most runs are emulated or have nothing to do
-    from ktstr.vm.kvm import KvmMachine
+    from ktstr.vm.kvm import KvmMachine  # these take a while, and most runs are emulated or have nothing to do
     from ktstr.vm.snapshots import Snapshots
 
-    host_cpus = HostCpus(request.environ, request.options.building.cpu_cap, request.progress.step)
-    return KvmMachine(extension, host_cpus, None if request.options.running.no_clone else Snapshots(archive.cache))
+    return KvmMachine(extension, None if request.options.running.no_clone else Snapshots(archive.cache))

@@ -6,7 +6,9 @@ good frame in bytes that cannot be trusted. What came before stands.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
@@ -17,6 +19,8 @@ ChannelFault: TypeAlias = Literal["garbage", "flood", "truncated"]
 _HEADER = "struct ktstr_frame_header"
 _HEADER_BYTES: int = ffi.sizeof(_HEADER)
 _BEFORE_CRC: int = ffi.offsetof(_HEADER, "crc")
+_CHUNK = 64 << 10
+_FOLLOW_S = 0.05  # how often a file that grows is read
 
 
 @dataclass(frozen=True)
@@ -116,3 +120,20 @@ class FrameParser:
         if header.seq != self._seq:
             return f"frame number {header.seq}, expected {self._seq},"
         return None
+
+
+def follow(path: Path, has_ended: Callable[[float], bool]) -> Iterator[Frame]:
+    """The frames in a file that a guest still appends to, as they come; up to the first thing that is no frame.
+
+    ``has_ended`` blocks for so many seconds, or less when nothing is written to the file any more, and says whether
+    that is so. Raises OSError when the file cannot be read.
+    """
+    parser = FrameParser()
+    with path.open("rb", buffering=0) as file:
+        last = False
+        while not last:
+            last = has_ended(_FOLLOW_S)  # before the read: nothing is appended after it
+            while data := file.read(_CHUNK):
+                yield from parser.feed(data)
+                if parser.error is not None:
+                    return

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ktstr.record.guest import GuestRecord
 from ktstr.record.machine import ExitReason
 from ktstr.vm.channel import ChannelError
-from ktstr.vm.supervise import Ended
+from ktstr.vm.watch import Ended
 
 _QUOTE = 300  # characters of somebody else's text in a reason
 _PANIC = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[[^\]\n]{0,16}\])? )?Kernel panic - not syncing: *(.*)$", re.MULTILINE)
@@ -43,6 +43,8 @@ def reason(ended: Ended, left: Left) -> tuple[ExitReason, str]:
     """
     if ended.stopped == "cancelled":
         return "killed", "cancelled"
+    if ended.stopped == "killed":
+        return "killed", "ended by whoever started it"
     if ended.stopped == "flood":
         return "channel_flood", f"the guest wrote more than is allowed to {_name(ended)}"
     panic = panic_in(left.console)
@@ -80,15 +82,15 @@ def emulator_failure(ended: Ended, output: str) -> str | None:
     """What an emulator's process died of, with the last lines it wrote; None when it ended well."""
     if ended.status == 0:
         return None
-    said = _quote(" / ".join(output.strip().splitlines()[-3:])) or "it said nothing"
+    last_words = _quote(" / ".join(output.strip().splitlines()[-3:])) or "it said nothing"
     if ended.status > 0:
-        return f"the emulator exited with {ended.status}: {said}"
+        return f"the emulator exited with {ended.status}: {last_words}"
     try:
         name = signal.Signals(-ended.status).name
     except ValueError:
         name = f"signal {-ended.status}"
     hint = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"the emulator was killed by {name}{hint}: {said}"
+    return f"the emulator was killed by {name}{hint}: {last_words}"
 
 
 def _guest_end(left: Left) -> tuple[ExitReason, str]:

@@ -150,8 +150,10 @@ def _llcs(guest: Topology, fitting: Sequence[Llc]) -> tuple[list[Llc], list[str]
     chosen = rounds[: guest.numa_nodes]
     taking = {node: iter(llcs) for node, llcs in left.items()}
     shared = len(set(chosen)) < guest.numa_nodes
-    said = f"{guest.numa_nodes} guest nodes share {len(set(chosen))} host node(s): memory far to the guest is near here"
-    return [llc for node in chosen for llc in islice(taking[node], each)], [said] if shared else []
+    shares = (
+        f"{guest.numa_nodes} guest nodes share {len(set(chosen))} host node(s): memory far to the guest is near here"
+    )
+    return [llc for node in chosen for llc in islice(taking[node], each)], [shares] if shared else []
 
 
 def _cores(guest: Topology, cpus: Sequence[int], cores: Mapping[int, Core], warnings: list[str]) -> list[int]:

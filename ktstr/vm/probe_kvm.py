@@ -149,11 +149,11 @@ def run_guest(extension: Path, guest: Path) -> Run:
     """Run ``guest`` in a machine of a child process. The child ends, or is left behind, whatever KVM does."""
     with open(os.memfd_create("console", os.MFD_CLOEXEC), "rb") as console:  # noqa: PTH123 - a descriptor
         status, answer = run_child([*_child_command(), str(extension), str(guest), str(console.fileno())], console)
-        said = console.seek(0) or console.read().decode("ascii", errors="replace")
+        text = console.seek(0) or console.read().decode("ascii", errors="replace")
     try:
-        return Run(console=str(said), **json.loads(answer))
+        return Run(console=str(text), **json.loads(answer))
     except (ValueError, TypeError):
-        return Run("died", _manner(status, answer), str(said))
+        return Run("died", _manner(status, answer), str(text))
 
 
 def run_child(command: Sequence[str], console: IO[bytes], start_s: float = START_S) -> tuple[int | None, str]:
@@ -224,8 +224,8 @@ def recall(place: Path, key: str) -> Kvm | None:
         fresh = found["key"] == key and (until is None or time.time() < until < time.time() + 2 * PATIENCE_S)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    said = isinstance(kvm.usable, bool) and isinstance(kvm.detail, str) and isinstance(kvm.fix, str | None)
-    return kvm if fresh and said else None
+    typed = isinstance(kvm.usable, bool) and isinstance(kvm.detail, str) and isinstance(kvm.fix, str | None)
+    return kvm if fresh and typed else None
 
 
 def remember(place: Path, key: str, found: Kvm, until: float | None) -> None:

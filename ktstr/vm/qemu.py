@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import errno
-import threading
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
-from ktstr.record.machine import MachineEnd
 from ktstr.tools.pinned import Tool
+from ktstr.vm.guest_files import CHANNEL, CONSOLE, limits, prepare, program_part
 from ktstr.vm.guest_image import concatenate
-from ktstr.vm.machine import GuestSpec, MachineResult
+from ktstr.vm.guest_memory import MemfdMemory, q35_layout
+from ktstr.vm.machine import ANYWHERE, Guest, GuestSpec, Place
+from ktstr.vm.process import Command, Process
 from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
-from ktstr.vm.remains import (
-    CHANNEL,
-    CONSOLE,
-    CONSOLE_CAP,
-    PROGRAM_PART,
-    channel_cap,
-    has_panicked,
-    judge_end,
-    left_in,
-    prepare,
-    program_part,
-    tail,
-)
-from ktstr.vm.supervise import Ended, Limits, supervise
+from ktstr.vm.qemu_guest import INITRD, OUTPUT, RESET_LOG, RESET_LOG_CAP, QemuGuest, QemuRun, remove_inputs
+from ktstr.vm.qmp import Qmp, connection
+from ktstr.vm.watch import Watch
 
 PROGRAM = "qemu-system-x86_64"
-_INITRD, _OUTPUT, _RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
-_RESET_LOG_CAP = 64 << 20  # bytes; about 1 KiB for each vCPU and reset
+_NO_DESCRIPTOR = "ulimit -n 4096, or jobs=1"
 
 
 class QemuMachine:
@@ -56,38 +48,51 @@ class QemuMachine:
         """The emulator's arguments, the same on every machine. Raises InputError as ``qemu_args``."""
         return (PROGRAM, *qemu_args(spec, self._accel, PLACEHOLDERS))
 
-    def run(self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: threading.Event) -> MachineResult:
-        """Boot and run to the end. Blocks the calling thread, with which the emulator would die.
+    def start(
+        self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: Cancel, place: Place = ANYWHERE
+    ) -> Guest:
+        """Start an emulator that dies with this process.
 
-        Leaves ``console.log`` and ``channel.bin`` in ``workdir``, and ``emulator.log`` if the emulator
-        said anything. Raises InputError for a guest that cannot be described, HostError when the
-        files cannot be written or no process can be started.
+        Closed, the guest leaves ``console.log`` and ``channel.bin`` in ``workdir``, and ``emulator.log`` if the
+        emulator printed anything. Raises InputError for a guest that cannot be described, HostError when the files
+        cannot be written or no process can be started.
         """
         workdir = workdir.absolute()
-        files = _files(self._tool, spec, workdir)
-        argv = (*self._tool.argv_prefix, *qemu_args(spec, self._accel, files))
-        output = workdir / _OUTPUT
-        try:
+        self.command_line(spec)  # what cannot be described is found before anything is made
+        with ExitStack() as stack:
+            stack.callback(remove_inputs, workdir)
             _prepare(spec, workdir)
-            ended = supervise(
-                argv, self._tool.env, output, _limits(workdir, host_timeout_s), cancel,
-                VCPU_THREAD if self._accel == "tcg" else None,
-            )  # fmt: skip
-            return self._result(ended, argv, workdir)
-        finally:
-            for leftover in (_INITRD, PROGRAM_PART, _RESET_LOG):
-                (workdir / leftover).unlink(missing_ok=True)
-            if output.exists() and output.stat().st_size == 0:
-                output.unlink()
+            memory = _memory(spec)
+            stack.callback(memory.close)
+            ours, theirs = _connection()
+            monitor = Qmp(ours)
+            stack.callback(monitor.close)
+            with theirs:
+                command = self._command(spec, workdir, memory.descriptors, theirs.fileno())
+                held_to = limits(workdir, host_timeout_s, ((workdir / RESET_LOG, RESET_LOG_CAP),))
+                watch = Watch(lambda: Process(command, held_to), held_to, cancel, place.cpus)
+            stack.callback(watch.close)
+            ran = QemuRun(self.label, spec.topology.cpus, workdir, tuple(command.argv))
+            return QemuGuest(ran, watch, memory, monitor, stack.pop_all())
 
-    def _result(self, ended: Ended, argv: tuple[str, ...], workdir: Path) -> MachineResult:
-        from ktstr.vm.ending import emulator_failure, fell_over
-
-        failure = emulator_failure(ended, tail(workdir / _OUTPUT))
-        left = left_in(workdir, failure, triple_fault=fell_over(tail(workdir / _RESET_LOG)))
-        why, detail = judge_end(ended, left, workdir)
-        end = MachineEnd(why, detail, ended.seconds, self.label, argv, host_dilation=ended.dilation)
-        return MachineResult(end, workdir / CHANNEL, workdir / CONSOLE)
+    def _command(self, spec: GuestSpec, workdir: Path, memory: tuple[int, ...], monitor: int) -> Command:
+        files = QemuFiles(
+            firmware=str(self._tool.data_dir),
+            kernel=str(spec.kernel.absolute()),
+            initrd=str(workdir / INITRD),
+            console=str(workdir / CONSOLE),
+            channel=str(workdir / CHANNEL),
+            reset_log=str(workdir / RESET_LOG),
+            memory=[f"/proc/self/fd/{fd}" for fd in memory],
+            monitor=f"fd={monitor}",
+        )
+        return Command(
+            argv=(*self._tool.argv_prefix, *qemu_args(spec, self._accel, files)),
+            output=workdir / OUTPUT,
+            env=self._tool.env,
+            descriptors=(*memory, monitor),
+            vcpu_threads=VCPU_THREAD if self._accel == "tcg" else None,
+        )
 
 
 def _known(accel: str) -> QemuAccel:
@@ -97,22 +102,11 @@ def _known(accel: str) -> QemuAccel:
     raise InputError(f"accel={accel}: found a machine that QEMU is not, expected one of {', '.join(ACCELS)}")
 
 
-def _files(tool: Tool, spec: GuestSpec, workdir: Path) -> QemuFiles:
-    return QemuFiles(
-        firmware=str(tool.data_dir),
-        kernel=str(spec.kernel.absolute()),
-        initrd=str(workdir / _INITRD),
-        console=str(workdir / CONSOLE),
-        channel=str(workdir / CHANNEL),
-        reset_log=str(workdir / _RESET_LOG),
-    )
-
-
 def _prepare(spec: GuestSpec, workdir: Path) -> None:
     """The initramfs in one file, and empty console and channel."""
     try:
         parts = (*spec.initrd_parts, *program_part(spec, workdir))
-        concatenate(parts, workdir / _INITRD)
+        concatenate(parts, workdir / INITRD)
         prepare(workdir)
     except OSError as err:
         if err.errno == errno.ENOENT and err.filename is not None:
@@ -120,7 +114,15 @@ def _prepare(spec: GuestSpec, workdir: Path) -> None:
         raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
 
 
-def _limits(workdir: Path, seconds: float) -> Limits:
-    capped = ((CHANNEL, channel_cap()), (CONSOLE, CONSOLE_CAP), (_RESET_LOG, _RESET_LOG_CAP))
-    files = tuple((workdir / name, cap) for name, cap in capped)
-    return Limits(seconds, files, lambda: has_panicked(workdir))
+def _memory(spec: GuestSpec) -> MemfdMemory:
+    try:
+        return MemfdMemory(q35_layout(spec.topology, spec.memory_mib))
+    except OSError as err:
+        raise HostError(f"{spec.memory_mib} MiB of guest memory: {err.strerror}", fix=_NO_DESCRIPTOR) from err
+
+
+def _connection() -> tuple[socket.socket, socket.socket]:
+    try:
+        return connection()
+    except OSError as err:
+        raise HostError(f"a socket to the emulator: {err.strerror}", fix=_NO_DESCRIPTOR) from err

@@ -6,11 +6,12 @@ command line is part of a cell's key. Measured on QEMU 10.0.2 with Linux 7.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from ktstr.config.topology import Topology
+from ktstr.cpulist import MAX_CPUS
 from ktstr.errors import InputError
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
@@ -40,7 +41,11 @@ _MAX_TURN = 48
 
 @dataclass(frozen=True)
 class QemuFiles:
-    """The files one run of the emulator reads and writes, as its arguments name them."""
+    """The files one run of the emulator reads and writes, as its arguments name them.
+
+    ``memory``: the file that holds each node's RAM. ``monitor``: the options of the socket chardev on which QMP is
+    spoken, such as ``fd=7``.
+    """
 
     firmware: str
     kernel: str
@@ -48,10 +53,15 @@ class QemuFiles:
     console: str
     channel: str
     reset_log: str
+    memory: Sequence[str]
+    monitor: str
 
 
-# What a cell's key holds in place of paths.
-PLACEHOLDERS = QemuFiles("firmware", "vmlinux", "initrd.cpio", "console.log", "channel.bin", "reset.log")
+# What a cell's key holds in place of paths and descriptors.
+PLACEHOLDERS = QemuFiles(
+    "firmware", "vmlinux", "initrd.cpio", "console.log", "channel.bin", "reset.log",
+    memory=tuple(f"node{node}" for node in range(MAX_CPUS)), monitor="monitor",
+)  # fmt: skip
 
 
 def icount_shift(cpus: int) -> int:
@@ -63,8 +73,9 @@ def qemu_args(spec: GuestSpec, accel: QemuAccel, files: QemuFiles) -> tuple[str,
     """The arguments after the program's name. Raises InputError when the guest cannot be described."""
     return (
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "ktstr,debug-threads=on",
-        "-machine", _MACHINE, "-cpu", _CPU, *_accel(accel, spec.topology.cpus), "-seed", _EMULATOR_SEED, "-rtc", _RTC,
-        "-smp", _smp(spec.topology), "-m", f"{spec.memory_mib}M", *_numa(spec),
+        "-machine", _machine(spec.topology), "-cpu", _CPU, *_accel(accel, spec.topology.cpus),
+        "-seed", _EMULATOR_SEED, "-rtc", _RTC,
+        "-smp", _smp(spec.topology), "-m", f"{spec.memory_mib}M", *_memory(spec, files), *_numa(spec.topology),
         "-L", files.firmware, "-kernel", files.kernel, "-initrd", files.initrd,
         "-append", kernel_command_line(spec, accel),
         "-chardev", f"file,id=console,path={_escape(files.console)}", "-serial", "chardev:console",
@@ -73,6 +84,7 @@ def qemu_args(spec: GuestSpec, accel: QemuAccel, files: QemuFiles) -> tuple[str,
         "-chardev", f"file,id=channel,path={_escape(files.channel)}",
         "-device", f"virtserialport,chardev=channel,name={PORT}",
         "-d", "cpu_reset", "-D", files.reset_log,
+        "-chardev", f"socket,id=monitor,{files.monitor}", "-mon", "chardev=monitor,mode=control",
     )  # fmt: skip
 
 
@@ -91,17 +103,28 @@ def _smp(topology: Topology) -> str:
     )
 
 
-def _numa(spec: GuestSpec) -> Iterator[str]:
+def _machine(topology: Topology) -> str:
+    """RAM of a single node is the machine's own; that of several is dealt out by ``_numa``."""
+    return _MACHINE if topology.numa_nodes > 1 else f"{_MACHINE},memory-backend=node0"
+
+
+def _memory(spec: GuestSpec, files: QemuFiles) -> Iterator[str]:
+    """Each node's RAM, in a file that is shared with whoever reads it."""
     topology = spec.topology
-    nodes = range(topology.numa_nodes)
-    if topology.numa_nodes == 1:
-        return
     try:
         share = node_mib(topology, spec.memory_mib)
     except ValueError as err:
         raise InputError(f"topology {topology.label}: {err}", fix="make memory a multiple of the nodes") from None
+    for node in range(topology.numa_nodes):
+        place = f"mem-path={_escape(files.memory[node])},share=on"
+        yield from ("-object", f"memory-backend-file,id=node{node},size={share}M,{place}")
+
+
+def _numa(topology: Topology) -> Iterator[str]:
+    nodes = range(topology.numa_nodes)
+    if topology.numa_nodes == 1:
+        return
     for node in nodes:
-        yield from ("-object", f"memory-backend-ram,id=node{node},size={share}M")
         yield from ("-numa", f"node,nodeid={node},memdev=node{node}")
         yield from ("-numa", f"cpu,node-id={node},socket-id={node}")
     for a in nodes:

@@ -33,12 +33,13 @@ from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.vm import agent
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import base_part, cell_part
+from ktstr.vm.messages import decode_channel
 from tests.c.test_c import C_DIR, HERE, run
 from tests.e2e.conftest import ROOT, UserProject, make_project
 from tests.e2e.conftest import lock as lock
 from tests.e2e.test_topologies import EXPECTED, agrees
+from tests.nested.retry import Cells, Results, by_name, companies, doubtful, merged, read_results
 
 pytestmark = pytest.mark.e2e
 
@@ -50,8 +51,6 @@ QUICK = ("numa2-4llc",)
 SLOW = bool(os.environ.get("KTSTR_CHECK_SLOW"))
 # Of the matrices: all, or some; and how many cells that are.
 MATRICES, CELLS = ("", 11) if SLOW else ("test=cgroup_steady,cpuset_llc preset=numa2-tiny scheduler=scx_ktstr", 2)
-SMALL = ("single", "pair")  # presets with no more vCPUs than the lab has
-DIED = "triple fault"
 DEMOS = ("demo_unfair", "demo_isolation")
 # On both machines, with as many CPUs as the lab has: 3 cells that have to pass, and 2 that must not.
 BOTH = (
@@ -62,7 +61,6 @@ SHOWN = """
   shown: {duration: 100ms, cgroups: [{name: one, workers: 1}], checks: {not_starved: false}}
   alone: {duration: 200ms, cgroups: [{name: one, workers: 2}], performance_mode: true}
 """
-Cells = dict[str, dict[str, Any]]  # by name without accel and seed
 
 
 def declarations() -> str:
@@ -70,10 +68,6 @@ def declarations() -> str:
     text = (ROOT / "ktstr.yaml").read_text(encoding="utf-8")
     text = text.replace("\npresets:\n", "\npresets:\n  single: 1n1l1c1t\n  pair: 1n1l2c1t\n", 1)
     return text.replace("\n# Each matrix is", f"{SHOWN}\n# Each matrix is", 1)
-
-
-def by_name(reports: list[dict[str, Any]]) -> Cells:
-    return {cell["name"].rpartition("/")[0]: cell for report in reports for cell in report["cells"]}
 
 
 @dataclass(frozen=True)
@@ -113,6 +107,10 @@ class Lab:
         assert all(texts), result.output.decode(errors="replace")[-4000:]
         return [json.loads(text) for text in texts]
 
+    def results(self, reports: list[dict[str, Any]]) -> Results:
+        """Of these reports; the sidecars and guests are those that are stored now."""
+        return read_results(self.out / "runs" / ".cells", reports)
+
 
 def presets() -> tuple[str, ...]:
     """Those that the lab boots beside those of the matrices."""
@@ -139,50 +137,25 @@ def measure(path: Path, lock: str, kernel: str) -> Runs:
     more = [wide_machine(out / "wide")] if kernel == "default" else []
     invocations = [f"{chosen} {words}" for words in (*both, shown, "test=alone preset=single")]
     lab = Lab(project, out)
-    kvm = by_name(lab.run(invocations, more))
+    first = lab.results(lab.run(invocations, more))
     icount = by_name([project.test("accel=icount", chosen, *words.split(), timeout="1200")[1] for words in both])
-    kvm = again(lab, kernel, kvm, icount)
+    kvm = again(lab, kernel, first, icount)
     wide = decode_channel((out / "wide/channel").read_bytes())[0] if more else None
-    return Runs(kvm, icount, *read_results(out), wide)
+    return Runs(kvm.cells, icount, kvm.sidecars, kvm.guests, wide)
 
 
-def doubtful(kvm: Cells, icount: Cells) -> dict[str, list[str]]:
-    """Cells whose guest died by a triple fault, that have not the verdict of counted instructions (Pass without those),
-    or that are Inconclusive though the lab has CPUs for them all; with what was said of them."""
-    found = {}
-    for name, cell in kvm.items():
-        expected = icount[name]["verdict"] if name in icount else "pass"
-        other = expected in ("pass", "fail") and cell["verdict"] not in (expected, "inconclusive")
-        fits = name.split("/")[1] in SMALL and cell["verdict"] == "inconclusive"
-        if other or fits or any(DIED in why for why in cell["reasons"]):
-            found[name] = cell["reasons"]
-    return found
-
-
-def again(lab: Lab, kernel: str, kvm: Cells, icount: Cells) -> Cells:
-    """Doubtful cells once more, with a warning. What emulates the lab's SVM ends a guest in one of some fifty boots
-    (of 40 of QEMU's own microvm two), and the lab cannot know when its host stands still. What fails twice has failed.
+def again(lab: Lab, kernel: str, first: Results, icount: Cells) -> Results:
+    """Doubtful cells once more, with a warning, and in the company of those that share a machine with them: a cell that
+    is run alone is no clone. What emulates the lab's SVM ends a guest in one of some fifty boots (of 40 of QEMU's own
+    microvm two), and the lab cannot know when its host stands still. What fails twice has failed; of the company, what
+    was measured first stays.
     """
-    found = doubtful(kvm, icount)
+    found = doubtful(first, icount)
     if not found:
-        return kvm
+        return first
     warnings.warn(f"lab: cells run again: {found}", stacklevel=2)
-    keys = ("test", "preset", "kernel", "scheduler")
-    chosen = [dict(zip(keys, name.split("/"), strict=True)) | {"kernel": kernel, "rerun": "1"} for name in found]
-    return kvm | by_name(lab.run([" ".join(f"{k}={v}" for k, v in words.items()) for words in chosen]))
-
-
-def read_results(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """The sidecars of KVM's cells, and what each guest said of its topology, by the cell's name."""
-    sidecars, guests = {}, {}
-    for folder in (out / "runs" / ".cells").iterdir():
-        if not (folder / "sidecar.json").is_file():
-            continue
-        sidecar = json.loads((folder / "sidecar.json").read_text(encoding="utf-8"))
-        name = "/".join(sidecar[key] for key in ("test_name", "preset", "kernel_label", "scheduler"))
-        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))["record"]
-        sidecars[name], guests[name] = sidecar, record["guest"]
-    return sidecars, guests
+    second = lab.run([f"{words} kernel={kernel} rerun=1" for words in companies(first.reports, found)])
+    return merged(first, lab.results(second), found)
 
 
 def wide_machine(folder: Path) -> str:

@@ -34,10 +34,10 @@ from ktstr.scenarios.program import (
     Worker,
 )
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import scheduler_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu_args import QemuFiles, qemu_args
 from tests.vm import frames as f
 from tests.vm.test_qemu import SINGLE, Lab
@@ -152,16 +152,21 @@ def waiting(lab: Lab, folder: Path, *parts: Path) -> Iterator[Waiting]:
     initrd = folder / "initrd.cpio"
     initrd.write_bytes(b"".join(part.read_bytes() for part in (lab.image, *parts)))
     spec = GuestSpec(lab.kernel, (), SINGLE, memory_mib(SINGLE))
-    names = [str(folder / name) for name in ("console.log", "channel", "reset.log")]
-    args = list(qemu_args(spec, "tcg", QemuFiles(str(lab.tool.data_dir), str(lab.kernel), str(initrd), *names)))
+    console, channel = folder / "console.log", folder / "channel"
+    files = QemuFiles(
+        firmware=str(lab.tool.data_dir), kernel=str(lab.kernel), initrd=str(initrd), console=str(console),
+        channel=str(channel), reset_log=str(folder / "reset.log"), memory=[str(folder / "ram")],
+        monitor=f"path={folder / 'monitor'},server=on,wait=off",
+    )  # fmt: skip
+    args = list(qemu_args(spec, "tcg", files))
     args[args.index("-append") + 1] += f" {WAIT_ARGUMENT}"
-    args[args.index(f"file,id=channel,path={names[1]}")] = f"socket,id=channel,path={names[1]},server=on,wait=on"
+    args[args.index(f"file,id=channel,path={channel}")] = f"socket,id=channel,path={channel},server=on,wait=on"
     process = subprocess.Popen([*lab.tool.argv_prefix, *args], env=dict(lab.tool.env), stdin=subprocess.DEVNULL)
     try:
         with socket.socket(socket.AF_UNIX) as port:
             port.settimeout(BOOT_S)
-            connect(port, names[1], process)
-            machine = Waiting(process, port, Path(names[0]))
+            connect(port, str(channel), process)
+            machine = Waiting(process, port, console)
             machine.read_until(is_ready)
             yield machine
     finally:

@@ -11,7 +11,7 @@ from msgspec.structs import replace as with_changes
 from ktstr.record.guest import SILENT
 from ktstr.vm.channel import ChannelError
 from ktstr.vm.ending import Left, emulator_failure, fell_over, panic_in, reason
-from ktstr.vm.supervise import Ended
+from ktstr.vm.watch import Ended
 
 EXITED = Ended(0, None, None, 12.0, None, None)
 KILLED = replace(EXITED, status=-9)
@@ -28,6 +28,7 @@ RESET = "CPU Reset (CPU 0)\nEAX=0\nTriple fault\nCPU Reset (CPU 0)\n"
         (EXITED, replace(NOTHING, guest=DONE), "clean", ""),
         (EXITED, replace(NOTHING, guest=with_changes(DONE, deadline_hit=True)), "virtual_deadline", "its own deadline"),
         (replace(KILLED, stopped="cancelled"), replace(NOTHING, console=PANIC), "killed", "cancelled"),
+        (replace(KILLED, stopped="killed"), replace(NOTHING, console=PANIC), "killed", "by whoever started it"),
         (
             replace(KILLED, stopped="flood", flooded=Path("/w/channel.bin")),
             replace(NOTHING, console=PANIC),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import ktstr
+from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
-from ktstr.vm.host_cpus import HostCpus
-from ktstr.vm.kvm import KvmMachine, _dilation
+from ktstr.vm.kvm import KvmMachine
+from ktstr.vm.kvm_run import dilation
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.vmm_build import Extension
 from tests.checks.reports import kvm_run
@@ -21,7 +21,7 @@ SPEC = GuestSpec(Path("/k/vmlinux"), (Path("/i/image.cpio"),), Topology(2, 4, 2,
 
 
 def machine(folder: Path) -> KvmMachine:
-    return KvmMachine(Extension(folder / "gone.so", "d" * 64, None), HostCpus({"KTSTR_LOCK_DIR": str(folder)}))
+    return KvmMachine(Extension(folder / "gone.so", "d" * 64, None))
 
 
 def test_the_command_line_says_what_the_machine_is_and_names_no_file(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_an_argument_of_ktstrs_own_is_refused(tmp_path: Path) -> None:
 
 def test_a_vmm_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"gone\.so: is gone"):
-        machine(tmp_path).run(SPEC, tmp_path, 10, threading.Event())
+        machine(tmp_path).start(SPEC, tmp_path, 10, Cancel())
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,9 @@ def test_a_vmm_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_dilation_is_what_the_host_made_the_vcpus_wait(
     run: tuple[int, ...], wait: tuple[int, ...], expected: float | None
 ) -> None:
-    assert _dilation(kvm_run(*wait, host_run_ns=run)) == expected
+    assert dilation(kvm_run(*wait, host_run_ns=run)) == expected
+
+
+def test_performance_mode_needs_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a place with a plan"):
+        machine(tmp_path).start(replace(SPEC, performance=True), tmp_path, 10, Cancel())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt
@@ -37,11 +38,11 @@ from ktstr.scenarios.program import (
 )
 from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
-from ktstr.vm.guest import decode_channel
 from ktstr.vm.guest_image import base_part
 from ktstr.vm.guest_topology import differences
-from ktstr.vm.machine import GuestSpec, MachineResult
+from ktstr.vm.machine import Guest, GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
 
 pytestmark = pytest.mark.e2e
@@ -71,16 +72,22 @@ class Lab:
         kernel: Path | None = None,
         kernel_args: Sequence[str] = (),
         timeout_s: float = 240,
-        cancel: threading.Event | None = None,
+        cancel: Cancel | None = None,
         memory: int | None = None,
     ) -> MachineResult:
         spec = GuestSpec(
             kernel or self.kernel, (image or self.image,), topology, memory or memory_mib(topology),
             tuple(kernel_args), program,
         )  # fmt: skip
-        return QemuMachine(self.tool, accel).run(spec, folder, timeout_s, cancel or threading.Event())
+        with self.start(folder, spec, accel, timeout_s, cancel) as running:
+            return running.wait()
 
-    def boot_hostile(self, folder: Path, mode: str, **more: float | threading.Event) -> MachineResult:
+    def start(
+        self, folder: Path, spec: GuestSpec, accel: str = "tcg", timeout_s: float = 240, cancel: Cancel | None = None
+    ) -> Guest:
+        return QemuMachine(self.tool, accel).start(spec, folder, timeout_s, cancel or Cancel())
+
+    def boot_hostile(self, folder: Path, mode: str, **more: float | Cancel) -> MachineResult:
         return self.boot(folder, program=mode.encode(), image=self.hostile, **more)  # type: ignore[arg-type]
 
 
@@ -241,7 +248,7 @@ class TestGuestsThatFail:
 
 class TestCancel:
     def test_cancel_ends_a_guest_within_a_second(self, lab: Lab, tmp_path: Path) -> None:
-        cancel = threading.Event()
+        cancel = Cancel()
         pressed: list[float] = []
 
         def press() -> None:

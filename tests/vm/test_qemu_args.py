@@ -39,9 +39,10 @@ def test_nodes_share_the_memory_and_have_their_distances() -> None:
     args = qemu_args(declared, "tcg", PLACEHOLDERS)
     assert option(args, "-m") == ["1024M"]
     assert option(args, "-object") == [
-        "memory-backend-ram,id=node0,size=512M",
-        "memory-backend-ram,id=node1,size=512M",
+        "memory-backend-file,id=node0,size=512M,mem-path=node0,share=on",
+        "memory-backend-file,id=node1,size=512M,mem-path=node1,share=on",
     ]
+    assert "memory-backend" not in option(args, "-machine")[0]
     assert option(args, "-numa") == [
         "node,nodeid=0,memdev=node0",
         "cpu,node-id=0,socket-id=0",
@@ -50,6 +51,12 @@ def test_nodes_share_the_memory_and_have_their_distances() -> None:
         "dist,src=0,dst=1,val=31",
         "dist,src=1,dst=0,val=31",
     ]
+
+
+def test_memory_of_a_single_node_is_a_file_too() -> None:
+    args = qemu_args(spec("1n2l1c1t", memory=640), "icount", replace(PLACEHOLDERS, memory=["/proc/self/fd/9"]))
+    assert option(args, "-object") == ["memory-backend-file,id=node0,size=640M,mem-path=/proc/self/fd/9,share=on"]
+    assert option(args, "-machine")[0].endswith(",memory-backend=node0")
 
 
 def test_memory_that_the_nodes_cannot_share_is_refused() -> None:
@@ -76,9 +83,19 @@ def test_tcg_runs_a_thread_for_each_vcpu_in_real_time() -> None:
 
 
 def test_nothing_goes_into_the_guest_while_it_runs() -> None:
+    """What its devices are connected to can only be written to; the one socket is the monitor's."""
     args = qemu_args(spec("1n1l4c1t"), "icount", PLACEHOLDERS)
-    assert [word.partition(",")[0] for word in option(args, "-chardev")] == ["file", "file"]
-    assert not {"-monitor", "-qmp", "-mon", "-netdev", "-nic"} & set(args)
+    assert option(args, "-chardev") == [
+        "file,id=console,path=console.log",
+        "file,id=channel,path=channel.bin",
+        "socket,id=monitor,monitor",
+    ]
+    assert option(args, "-mon") == ["chardev=monitor,mode=control"]
+    assert option(args, "-serial") == ["chardev:console"]
+    assert [word for word in option(args, "-device") if "chardev" in word] == [
+        "virtserialport,chardev=channel,name=ktstr.0"
+    ]
+    assert not {"-monitor", "-qmp", "-netdev", "-nic"} & set(args)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +113,7 @@ def test_more_cpus_never_get_longer_instructions(cpus: int) -> None:
 def test_a_comma_in_a_path_stays_part_of_it() -> None:
     files = replace(PLACEHOLDERS, channel="/a,b/c", console="/d,e")
     chardevs = option(qemu_args(spec("1n1l1c1t"), "tcg", files), "-chardev")
-    assert chardevs == ["file,id=console,path=/d,,e", "file,id=channel,path=/a,,b/c"]
+    assert chardevs[:2] == ["file,id=console,path=/d,,e", "file,id=channel,path=/a,,b/c"]
 
 
 def test_the_users_kernel_arguments_come_last_and_in_order() -> None:

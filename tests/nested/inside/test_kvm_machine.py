@@ -9,29 +9,34 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
+from ktstr.cells.host_cpus import HostCpus
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache, cache_root
+from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
+from ktstr.host.reserve import exclude
 from ktstr.record.guest import GuestRecord
 from ktstr.scenarios.encode import encode
-from ktstr.scenarios.program import Program
-from ktstr.vm.guest import decode_channel
+from ktstr.scenarios.program import Hold, Program
+from ktstr.vm.guest_files import channel_cap
+from ktstr.vm.guest_memory import BadAddress
 from ktstr.vm.guest_topology import differences
-from ktstr.vm.host_cpus import HostCpus
 from ktstr.vm.kvm import KvmMachine
-from ktstr.vm.machine import GuestSpec, MachineResult
-from ktstr.vm.remains import channel_cap
+from ktstr.vm.machine import GuestEnded, GuestSpec, MachineResult, Place
+from ktstr.vm.messages import decode_channel
 from ktstr.vm.snapshots import Snapshots
 from ktstr.vm.vmm_build import planned
 from tests.nested.guests import prepared
 
 NO_OPS = encode(Program(0, 60_000_000_000))
+WAITING = encode(Program(0, 400_000_000_000, (Hold(300_000_000_000),)))
 PAIR = Topology(1, 1, 2, 1)
 
 
-def machine(folder: Path, snapshots: Snapshots | None = None) -> KvmMachine:
+def machine(snapshots: Snapshots | None = None) -> KvmMachine:
     extension = planned(Cache(cache_root(os.environ)), os.environ)
-    return KvmMachine(extension, HostCpus({"KTSTR_LOCK_DIR": str(folder)}), snapshots)
+    return KvmMachine(extension, snapshots)
 
 
 def boot(
@@ -41,14 +46,15 @@ def boot(
     hostile: bool = False,
     topology: Topology = PAIR,
     timeout_s: float = 240,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
     snapshots: Snapshots | None = None,
 ) -> MachineResult:
     guests = prepared()
     image = guests.hostile if hostile else guests.image
     spec = GuestSpec(guests.kernel, (image,), topology, 512, (), program, alike="pinned", many=True)
     folder.mkdir(exist_ok=True)
-    return machine(folder, snapshots).run(spec, folder, timeout_s, cancel or threading.Event())
+    with machine(snapshots).start(spec, folder, timeout_s, cancel or Cancel()) as running:
+        return running.wait()
 
 
 def guest(result: MachineResult) -> GuestRecord:
@@ -98,7 +104,7 @@ def test_a_flood_is_stopped_at_its_limit(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_cancel_ends_a_guest_at_once(tmp_path: Path) -> None:
-    cancel = threading.Event()
+    cancel = Cancel()
     pressed: list[float] = []
 
     def press() -> None:
@@ -139,4 +145,68 @@ def test_a_spoiled_snapshot_is_replaced_by_a_boot(tmp_path: Path) -> None:
 def test_what_is_gone_is_named(tmp_path: Path) -> None:
     spec = GuestSpec(tmp_path / "gone", (), PAIR, 512)
     with pytest.raises(HostError, match="gone"):
-        machine(tmp_path).run(spec, tmp_path, 10, threading.Event())
+        machine().start(spec, tmp_path, 10, Cancel())
+
+
+def test_a_guest_that_runs_is_read_paused_and_killed(tmp_path: Path) -> None:
+    spec = GuestSpec(prepared().kernel, (prepared().image,), PAIR, 512, (), WAITING)
+    with machine().start(spec, tmp_path, 240, Cancel()) as running:
+        assert next(running.frames()).payload  # its agent has begun
+        assert b"Linux version " in running.memory.read(16 << 20, 64 << 20)
+        assert sum(piece.size for piece in running.memory.layout.pieces) == 512 << 20
+        with pytest.raises(BadAddress):
+            running.memory.read(512 << 20, 1)
+        running.pause()
+        running.pause()
+        before, memory = running.registers(), running.memory.read(0, 1 << 20)
+        assert [registers["cs"] > 0 and registers["cr3"] > 0 for registers in before] == [True, True]
+        assert not running.ends_within(0.5)
+        assert running.registers() == before
+        assert running.memory.read(0, 1 << 20) == memory
+        running.resume()
+        running.pause()
+        running.kill()
+        end = running.wait().end
+        assert (end.reason, end.detail) == ("killed", "ended by whoever started it")
+        assert len(running.registers()) == 2  # it keeps them, and its memory
+        assert b"Linux version " in running.memory.read(16 << 20, 64 << 20)
+        with pytest.raises(GuestEnded):
+            running.pause()
+
+
+def test_a_guest_runs_on_the_cpus_it_was_given(tmp_path: Path) -> None:
+    before, others = os.sched_getaffinity(0), set(threads())
+    spec = GuestSpec(prepared().kernel, (prepared().image,), PAIR, 512, (), NO_OPS)
+    with machine().start(spec, tmp_path, 240, Cancel(), Place((max(before),))) as running:
+        mine = [tid for tid in threads() if tid not in others]
+        assert len(mine) >= 4  # two vCPUs, a supervisor, and who watches
+        assert {tuple(os.sched_getaffinity(tid)) for tid in mine} == {(max(before),)}
+        assert os.sched_getaffinity(0) == before
+        end = running.wait().end
+    assert end.reason == "clean"
+    assert end.kvm is not None
+    assert (end.kvm.cpu_budget, end.kvm.overcommit) == (1, 2.0)
+
+
+def test_its_time_begins_when_it_has_its_cpus(tmp_path: Path) -> None:
+    """Those that waited for CPUs longer than a guest may take have all of their time left."""
+    host = HostCpus({"KTSTR_LOCK_DIR": str(tmp_path)})
+    spec = GuestSpec(prepared().kernel, (prepared().hostile,), PAIR, 512, (), b"hang")
+    alone = [exclude(1, 1, tmp_path, topology=one_of(llc), allowed=[0, 1, 2]) for llc in read_topology().llcs]
+    for reservation in alone:
+        threading.Timer(4, reservation.release).start()
+    began = time.monotonic()
+    with host.hold(spec, 60, Cancel()) as place, machine().start(spec, tmp_path, 3, Cancel(), place) as running:
+        end = running.wait().end
+    assert end.reason == "host_timeout"
+    assert end.host_seconds >= 3
+    assert time.monotonic() - began - end.host_seconds >= 3.9
+
+
+def one_of(llc: Llc) -> HostTopology:
+    """A host that has this LLC alone, and CPUs enough in it."""
+    return HostTopology((Llc(llc.index, (0, 1, 2), 0),), {0: 0, 1: 0, 2: 0}, {})
+
+
+def threads() -> list[int]:
+    return [int(path.name) for path in Path("/proc/self/task").iterdir()]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ktstr import resources
+from ktstr.config.topology import Topology
 from ktstr.host.cache import Cache, cache_root
 from ktstr.planning import readiness
 from ktstr.planning.readiness import Finding
 from ktstr.vm import probe_kvm
-from ktstr.vm.vmm_build import planned
+from ktstr.vm.vmm import Vmm, VmmConfig
+from ktstr.vm.vmm_build import load_vmm, planned
 from tests.nested.inside.test_vmm import elf
 
 SOURCE = (resources.c_dir() / "probe" / "probe.c").read_text(encoding="ascii")
@@ -45,6 +51,36 @@ def test_the_probe_guest_runs_to_its_end_and_does_every_step(extension: Path, tm
     assert run.reason == "power_off", run
     assert sorted(run.console.splitlines()) == sorted(re.findall(r'say\("(.*)\\n"\);', SOURCE))
     assert probe_kvm.verdict(run).usable is True
+
+
+@contextmanager
+def busy_cpus(count: int) -> Iterator[None]:
+    """So many others that compute, from the start of the block on."""
+    busy = [subprocess.Popen(["sh", "-c", "echo; while :; do :; done"], stdout=subprocess.PIPE) for _ in range(count)]
+    try:
+        for process in busy:
+            assert process.stdout is not None and process.stdout.readline() == b"\n"
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.communicate()
+
+
+def test_a_busy_host_is_no_slow_kvm(extension: Path, tmp_path: Path) -> None:
+    """The guest alone, in its time: others want the CPUs twice over."""
+    probe_kvm.build_guest(tmp_path / "guest", os.environ)
+    topology = Topology.parse(probe_kvm.LABEL)
+    config = VmmConfig(tmp_path / "guest", topology, probe_kvm.MEMORY_MIB, deadline_ms=probe_kvm.GUEST_MS)
+    with (
+        (tmp_path / "console").open("wb") as console,
+        Vmm(load_vmm(extension), replace(config, console_fd=console.fileno())) as vmm,
+        busy_cpus(2 * (os.cpu_count() or 1)),
+    ):
+        vmm.start()
+        ended = vmm.wait(None)
+    assert ended is not None
+    assert ended.reason == "power_off", (ended, (tmp_path / "console").read_text())
 
 
 def test_a_verdict_is_made_once_but_the_doctor_looks_anew(environ: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ktstr.record.machine import ExitReason
 from ktstr.vm.machine import GuestSpec
-from ktstr.vm.supervise import Ended
+from ktstr.vm.watch import Ended, Limits
 
 if TYPE_CHECKING:
     from ktstr.vm.ending import Left
@@ -30,6 +30,12 @@ def channel_cap() -> int:
 
     cap: int = lib.KTSTR_MAX_CHANNEL_BYTES
     return cap
+
+
+def limits(workdir: Path, seconds: float, more: tuple[tuple[Path, int], ...] = ()) -> Limits:
+    """What any guest is held to: ``seconds`` of host time, what it may write, and ``more`` files of its machine's."""
+    files = ((workdir / CHANNEL, channel_cap()), (workdir / CONSOLE, CONSOLE_CAP), *more)
+    return Limits(seconds, files, lambda: has_panicked(workdir))
 
 
 def prepare(workdir: Path) -> None:
@@ -51,7 +57,7 @@ def program_part(spec: GuestSpec, workdir: Path) -> tuple[Path, ...]:
 def left_in(workdir: Path, failure: str | None, *, triple_fault: bool) -> Left:
     """What a machine left, read and bounded."""
     from ktstr.vm.ending import Left
-    from ktstr.vm.guest import read_channel
+    from ktstr.vm.messages import read_channel
 
     with (workdir / CHANNEL).open("rb") as file:
         data = file.read(channel_cap() + 1)

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.vm import supervise as supervise_module
-from ktstr.vm.supervise import Ended, Limits, supervise
+from ktstr.cancel import Cancel
+from ktstr.vm import watch
+from ktstr.vm.process import Command, supervise
+from ktstr.vm.watch import Ended, Limits
 
 SH = "/bin/sh"
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run(tmp_path: Path, script: str, limits: Limits | None = None, cancel: threading.Event | None = None) -> Ended:
-    return supervise([SH, "-c", script], {}, tmp_path / "out", limits or Limits(20), cancel or threading.Event())
+def run(tmp_path: Path, script: str, limits: Limits | None = None, cancel: Cancel | None = None) -> Ended:
+    return supervise(Command([SH, "-c", script], tmp_path / "out"), limits or Limits(20), cancel or Cancel())
 
 
 def is_running(pid: int) -> bool:
@@ -48,7 +50,7 @@ class TestEnds:
         assert run(tmp_path, "kill -SEGV $$").status == -signal.SIGSEGV
 
     def test_a_command_that_is_not_there_says_so(self, tmp_path: Path) -> None:
-        ended = supervise(["/no/such/program"], {}, tmp_path / "out", Limits(20), threading.Event())
+        ended = supervise(Command(["/no/such/program"], tmp_path / "out"), Limits(20), Cancel())
         assert ended.status == 127
         assert "/no/such/program: No such file or directory" in (tmp_path / "out").read_text()
 
@@ -73,9 +75,8 @@ class TestSurroundings:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
-        supervise(
-            [SH, "-c", 'echo "$LD_LIBRARY_PATH,$MINE"'], {"MINE": "1"}, tmp_path / "out", Limits(20), threading.Event()
-        )
+        script = [SH, "-c", 'echo "$LD_LIBRARY_PATH,$MINE"']
+        supervise(Command(script, tmp_path / "out", {"MINE": "1"}), Limits(20), Cancel())
         assert (tmp_path / "out").read_text() == ",1\n"
 
     def test_it_handles_the_signals_that_python_ignores(self, tmp_path: Path) -> None:
@@ -83,6 +84,31 @@ class TestSurroundings:
         masks = [int(line.split()[1], 16) for line in (tmp_path / "out").read_text().splitlines()]
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
             assert not any(mask >> (number - 1) & 1 for mask in masks)
+
+
+class TestDescriptors:
+    def test_those_named_are_inherited_under_their_numbers_and_no_others(self, tmp_path: Path) -> None:
+        named, other = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("named", "other"))
+        os.write(named, b"from us\n")
+        script = f"cat /proc/self/fd/{named}; echo from it >> /proc/self/fd/{named}; ls /proc/self/fd"
+        command = Command([SH, "-c", script], tmp_path / "out", descriptors=(named,))
+        assert supervise(command, Limits(20), Cancel()).status == 0
+        first, *seen = (tmp_path / "out").read_text().split("\n")
+        assert first == "from us"
+        assert str(named) in seen and str(other) not in seen
+        assert os.pread(named, 100, 0) == b"from us\nfrom it\n"
+        assert not os.get_inheritable(named)
+        os.close(named)
+        os.close(other)
+
+    def test_one_of_a_standard_streams_number_is_moved(self) -> None:
+        script = (
+            "import os; from ktstr.vm.descriptors import above_standard; os.close(0);"
+            "low = os.memfd_create('x'); high = above_standard(low); assert low == 0 and high > 2, (low, high);"
+            "assert not os.get_inheritable(high); os.fstat(high); assert above_standard(high) == high;"
+            "os.close(high); assert os.memfd_create('y') == 0"
+        )
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 class TestStops:
@@ -93,7 +119,7 @@ class TestStops:
         assert not is_running(int((tmp_path / "pid").read_text()))
 
     def test_cancel_kills_within_a_second(self, tmp_path: Path) -> None:
-        cancel = threading.Event()
+        cancel = Cancel()
         threading.Timer(0.5, cancel.set).start()
         ended = run(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 60", cancel=cancel)
         assert ended.stopped == "cancelled"
@@ -118,7 +144,7 @@ class TestStops:
         assert (tmp_path / "big").stat().st_size <= 17 << 20
 
     def test_a_dead_guest_gets_its_grace_and_no_more(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(supervise_module, "DEAD_GRACE_S", 0.5)
+        monkeypatch.setattr(watch, "DEAD_GRACE_S", 0.5)
         ended = run(tmp_path, "exec sleep 60", Limits(20, (), lambda: True))
         assert ended.stopped == "dead"
         assert 0.5 <= ended.seconds < 3
@@ -150,10 +176,12 @@ class TestStops:
 SUPERVISOR = """
 import sys, threading
 from pathlib import Path
-from ktstr.vm.supervise import Limits, supervise
+from ktstr.cancel import Cancel
+from ktstr.vm.process import Command, supervise
+from ktstr.vm.watch import Limits
 folder = Path(sys.argv[1])
-argv = ["/bin/sh", "-c", f"echo $$ > {folder}/pid; exec sleep 60"]
-thread = threading.Thread(target=supervise, args=(argv, {}, folder / "out", Limits(60), threading.Event()))
+command = Command(["/bin/sh", "-c", f"echo $$ > {folder}/pid; exec sleep 60"], folder / "out")
+thread = threading.Thread(target=supervise, args=(command, Limits(60), Cancel()))
 thread.start()
 thread.join()
 """
@@ -193,9 +221,9 @@ class TestMeasures:
 
     def test_dilation_is_measured_of_the_named_threads_only(self, tmp_path: Path) -> None:
         spin = [SH, "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; sleep 1"]
-        cancel = threading.Event()
-        named = supervise(spin, {}, tmp_path / "out", Limits(30), cancel, "sh")
+        cancel = Cancel()
+        named = supervise(Command(spin, tmp_path / "out", vcpu_threads="sh"), Limits(30), cancel)
         assert named.dilation is not None
         assert named.dilation >= 1
-        assert supervise(spin, {}, tmp_path / "out", Limits(30), cancel, "CPU ").dilation is None
-        assert supervise(spin, {}, tmp_path / "out", Limits(30), cancel).dilation is None
+        assert supervise(Command(spin, tmp_path / "out", vcpu_threads="CPU "), Limits(30), cancel).dilation is None
+        assert supervise(Command(spin, tmp_path / "out"), Limits(30), cancel).dilation is None

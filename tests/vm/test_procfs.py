@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.vm.threads import VcpuTimes, peak_memory_kib
+from ktstr.vm.procfs import VcpuTimes, peak_memory_kib
 
 GONE = 2**22 + 1  # above the kernel's largest pid
 

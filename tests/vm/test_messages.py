@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktstr.record.guest import SILENT, GuestCpu, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport, WorkerReport
-from ktstr.vm.guest import decode_channel, read_channel
+from ktstr.vm.messages import decode_channel, read_channel
 from tests.vm import frames as f
 
 GOOD = [

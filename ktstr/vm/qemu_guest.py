@@ -1,0 +1,120 @@
+"""A guest of QEMU's that runs: a process that is watched, memory that it shares with us, and a socket to ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ktstr.record.machine import MachineEnd
+from ktstr.vm.guest_files import CHANNEL, CONSOLE, PROGRAM_PART, judge_end, left_in, tail
+from ktstr.vm.guest_memory import MemfdMemory
+from ktstr.vm.machine import GuestEnded, MachineResult, Registers
+from ktstr.vm.process import Process
+from ktstr.vm.qemu_registers import COMMAND, parse_registers
+from ktstr.vm.qmp import Qmp, QmpError, ShuttingDown
+from ktstr.vm.watch import Ended, Watch
+
+if TYPE_CHECKING:
+    from ktstr.vm.channel import Frame
+
+INITRD, OUTPUT, RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
+RESET_LOG_CAP = 64 << 20  # bytes; about 1 KiB for each vCPU and reset
+_GONE_S = 1.0  # from the last word of an emulator to its end as a process
+_NUDGE_S, _NUDGES = 0.05, 200  # an emulator that exits needs a few ms, and one nudge where it needs any
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class QemuRun:
+    """What was started: the emulator's name and version, the command, and the folder with the guest's files."""
+
+    label: str
+    cpus: int
+    workdir: Path
+    command: tuple[str, ...]
+
+    def result(self, ended: Ended) -> MachineResult:
+        """How the machine ended, from what it left in the folder."""
+        from ktstr.vm.ending import emulator_failure, fell_over
+
+        failure = emulator_failure(ended, tail(self.workdir / OUTPUT))
+        left = left_in(self.workdir, failure, triple_fault=fell_over(tail(self.workdir / RESET_LOG)))
+        why, detail = judge_end(ended, left, self.workdir)
+        end = MachineEnd(why, detail, ended.seconds, self.label, self.command, host_dilation=ended.dilation)
+        return MachineResult(end, self.workdir / CHANNEL, self.workdir / CONSOLE)
+
+
+class QemuGuest:
+    """See ``machine.Guest``. ``held`` is closed with it; the emulator ends first."""
+
+    def __init__(self, run: QemuRun, watch: Watch[Process], memory: MemfdMemory, monitor: Qmp, held: ExitStack) -> None:
+        self._run, self._watch, self._memory, self._monitor, self._held = run, watch, memory, monitor, held
+
+    @property
+    def memory(self) -> MemfdMemory:
+        return self._memory
+
+    def ends_within(self, seconds: float) -> bool:
+        return self._watch.ends_within(seconds)
+
+    def wait(self) -> MachineResult:
+        self._watch.wait()
+        return self._result
+
+    @cached_property
+    def _result(self) -> MachineResult:
+        return self._run.result(self._watch.wait())
+
+    def frames(self) -> Iterator[Frame]:
+        from ktstr.vm.channel import follow
+
+        return follow(self._run.workdir / CHANNEL, self._watch.ends_within)
+
+    def registers(self) -> tuple[Registers, ...]:
+        return parse_registers(self._ask(self._monitor.human, COMMAND), self._run.cpus)
+
+    def pause(self) -> None:
+        self._ask(self._monitor.execute, "stop")
+
+    def resume(self) -> None:
+        self._ask(self._monitor.execute, "cont")
+
+    def kill(self) -> None:
+        self._watch.kill()
+
+    def close(self) -> None:
+        self._held.close()
+
+    def __enter__(self) -> QemuGuest:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _ask(self, ask: Callable[[str], T], command: str) -> T:
+        """Raises GuestEnded rather than that nobody answers."""
+        try:
+            return ask(command)
+        except ShuttingDown:
+            for _ in range(_NUDGES):
+                if self._watch.ends_within(_NUDGE_S):
+                    break
+                self._watch.machine.nudge()
+            raise GuestEnded(command) from None
+        except QmpError:
+            if self._watch.ends_within(_GONE_S):
+                raise GuestEnded(command) from None
+            raise
+
+
+def remove_inputs(workdir: Path) -> None:
+    """Remove what the emulator alone needed, and its output if it printed nothing."""
+    for name in (INITRD, PROGRAM_PART, RESET_LOG):
+        (workdir / name).unlink(missing_ok=True)
+    output = workdir / OUTPUT
+    if output.exists() and output.stat().st_size == 0:
+        output.unlink()

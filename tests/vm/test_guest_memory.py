@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ktstr.config.topology import Topology
+from ktstr.resources import c_dir
+from ktstr.vm.guest_memory import VMM_LOW_END, BadAddress, Extent, Layout, MemfdMemory, Piece, q35_layout, vmm_layout
+
+ROOT = Path(__file__).parent.parent.parent
+MIB, GIB = 1 << 20, 1 << 30
+ONE = Topology(1, 1, 1, 1)
+
+
+def nodes(count: int) -> Topology:
+    return Topology(count, count, 1, 1)
+
+
+class TestLayout:
+    """The expected addresses of q35 are what ``info mtree -f`` of QEMU 10.0.2 prints."""
+
+    @pytest.mark.parametrize(
+        ("memory_mib", "expected"),
+        [
+            (512, [(0, 512 * MIB, 0, 0)]),
+            (2815, [(0, 2815 * MIB, 0, 0)]),
+            (2816, [(0, 2 * GIB, 0, 0), (4 * GIB, 768 * MIB, 0, 2 * GIB)]),
+            (4096, [(0, 2 * GIB, 0, 0), (4 * GIB, 2 * GIB, 0, 2 * GIB)]),
+        ],
+    )
+    def test_q35_leaves_the_hole_below_4_gib(self, memory_mib: int, expected: list[tuple[int, ...]]) -> None:
+        assert q35_layout(ONE, memory_mib).pieces == tuple(Piece(*piece) for piece in expected)
+
+    def test_the_node_that_reaches_the_hole_goes_on_behind_it(self) -> None:
+        assert q35_layout(nodes(2), 6144).pieces == (
+            Piece(0, 2 * GIB, 0, 0),
+            Piece(4 * GIB, 1 * GIB, 0, 2 * GIB),
+            Piece(5 * GIB, 3 * GIB, 1, 0),
+        )
+        assert vmm_layout(nodes(2), 6144).pieces == (Piece(0, 3 * GIB, 0, 0), Piece(4 * GIB, 3 * GIB, 1, 0))
+        assert vmm_layout(nodes(2), 4096).pieces == (
+            Piece(0, 2 * GIB, 0, 0),
+            Piece(2 * GIB, 1 * GIB, 1, 0),
+            Piece(4 * GIB, 1 * GIB, 1, 1 * GIB),
+        )
+
+    def test_the_vmms_hole_is_where_its_header_says(self) -> None:
+        header = (c_dir() / "core" / "memory.h").read_text()
+        begin, end = (re.search(rf"#define MEMORY_HOLE_{name} (0x[0-9a-f]+)ULL", header) for name in ("BEGIN", "END"))
+        assert begin and end
+        assert (int(begin[1], 16), int(end[1], 16)) == (VMM_LOW_END, 4 * GIB)
+
+    @given(st.integers(1, 9), st.integers(1, 4000), st.sampled_from([q35_layout, vmm_layout]))
+    def test_every_byte_of_every_node_is_somewhere_once(self, count: int, each_mib: int, layout: object) -> None:
+        assert callable(layout)
+        pieces = layout(nodes(count), count * each_mib).pieces
+        for before, after in pairwise(pieces):
+            assert before.end <= after.address
+        for node in range(count):
+            parts = sorted((p.offset, p.size) for p in pieces if p.node == node)
+            assert parts[0][0] == 0
+            assert sum(size for _, size in parts) == each_mib * MIB
+            assert all(a[0] + a[1] == b[0] for a, b in pairwise(parts))
+
+    def test_memory_that_the_nodes_cannot_share_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="cannot be dealt evenly"):
+            q35_layout(nodes(2), 513)
+
+    def test_what_spans_pieces_is_cut_at_their_ends(self) -> None:
+        layout = Layout((Piece(0, 100, 0, 0), Piece(100, 50, 1, 0), Piece(1000, 10, 1, 50)))
+        assert layout.extents(90, 30) == [Extent(0, 90, 10), Extent(1, 0, 20)]
+        assert layout.extents(1005, 5) == [Extent(1, 55, 5)]
+        assert layout.extents(5000, 0) == []
+
+    @pytest.mark.parametrize(("address", "size"), [(-1, 1), (140, 20), (150, 1), (999, 1), (1010, 1), (0, 1 << 62)])
+    def test_what_is_not_all_ram_is_refused(self, address: int, size: int) -> None:
+        layout = Layout((Piece(0, 100, 0, 0), Piece(100, 50, 1, 0), Piece(1000, 10, 1, 50)))
+        with pytest.raises(BadAddress, match="no RAM is there"):
+            layout.extents(address, size)
+
+
+class TestMemfds:
+    def test_each_node_has_a_file_of_its_size(self) -> None:
+        memory = MemfdMemory(q35_layout(nodes(3), 6144))
+        assert [os.fstat(fd).st_size for fd in memory.descriptors] == [2 * GIB] * 3
+        assert not any(os.get_inheritable(fd) for fd in memory.descriptors)
+        memory.close()
+        memory.close()
+
+    def test_bytes_are_read_where_the_guest_has_them(self) -> None:
+        memory = MemfdMemory(q35_layout(nodes(2), 4096))
+        first, second = memory.descriptors
+        os.pwrite(first, b"end of one", 2 * GIB - 10)
+        os.pwrite(second, b"start of two", 0)
+        assert memory.read(2 * GIB - 10, 10) == b"end of one"
+        assert memory.read(4 * GIB, 12) == b"start of two"
+        with pytest.raises(BadAddress):
+            memory.read(2 * GIB - 10, 11)
+        memory.close()
+
+    def test_reading_what_was_never_written_takes_no_memory(self) -> None:
+        memory = MemfdMemory(q35_layout(ONE, 256))
+        (fd,) = memory.descriptors
+        os.pwrite(fd, b"x", 5000)
+        before = os.fstat(fd).st_blocks
+        assert before > 0
+        assert memory.read(0, 256 * MIB).count(b"\0") == 256 * MIB - 1
+        assert os.fstat(fd).st_blocks == before
+        memory.close()
+
+    def test_more_than_one_read_gives_is_read_whole(self) -> None:
+        memory = MemfdMemory(q35_layout(ONE, 2200))
+        (fd,) = memory.descriptors
+        os.pwrite(fd, b"last", 2200 * MIB - 4)
+        data = memory.read(0, 2200 * MIB)
+        assert (len(data), data[-4:]) == (2200 * MIB, b"last")
+        memory.close()
+
+    def test_closed_it_reads_nothing(self) -> None:
+        memory = MemfdMemory(q35_layout(ONE, 64))
+        memory.close()
+        with pytest.raises(ValueError, match="closed"):
+            memory.read(0, 1)
+
+    def test_a_file_that_cannot_be_made_leaves_no_other(self) -> None:
+        script = """if True:
+            import os, resource
+            from ktstr.config.topology import Topology
+            from ktstr.vm.guest_memory import MemfdMemory, q35_layout
+            resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+            before = os.listdir("/proc/self/fd")
+            try:
+                MemfdMemory(q35_layout(Topology(64, 64, 1, 1), 6400))
+            except OSError as err:
+                print(err.strerror, os.listdir("/proc/self/fd") == before)
+        """
+        done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout == "Too many open files True\n"
+
+
+def test_planning_needs_no_machine_that_runs() -> None:
+    """What a backend needs to be described is imported by planning: no cffi, and nothing that parses the C header."""
+    heavy = ("cffi", "ktstr.vm.protocol", "ktstr.vm.ending", "ktstr.vm.vmm")
+    script = f"import sys; import ktstr.vm.qemu; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
