@@ -11,7 +11,7 @@ from ktstr.planning.points import CellPlan
 from ktstr.results import view
 from ktstr.results.judged import FILE, Row, read_rows, untouched, write_rows
 from ktstr.results.ledger import CellOutcome
-from ktstr.results.store import RECORD, CellStore
+from ktstr.results.store import RECORD, folder_name
 
 if TYPE_CHECKING:
     from ktstr.record.sidecar import Sidecar
@@ -23,7 +23,7 @@ class Remembered:
     def __init__(self, plan: Plan) -> None:
         self._project, self._commit, self._rows = plan.request.project, plan.commit, plan.judged.rows
         self._off = bool(plan.request.environ.get("KTSTR_SIDECAR_DIR"))
-        self._store = CellStore(self._project.cells)
+        self._cells = str(self._project.cells)
         self._runs: dict[str | None, tuple[str, int | None]] = {}
 
     def find(self, cell: CellPlan, build: Callable[[], Sidecar]) -> CellOutcome | None:
@@ -31,7 +31,7 @@ class Remembered:
         row = self._rows.get(cell.name)
         if row is None or row.digest != cell.input_digest or row.basis != cell.point.basis:
             return None
-        folder, (root, stamp) = str(self._store.folder(row.digest)), self._run(row.kernel)
+        folder, (root, stamp) = f"{self._cells}/{folder_name(row.digest)}", self._run(row.kernel)
         published = f"{root}/{row.place}"
         if not untouched(row, f"{folder}/{RECORD}", published, stamp):
             return None
@@ -57,7 +57,7 @@ class Remembered:
         assert sidecar is not None
         kernel = sidecar.kernel_version
         try:
-            record = (self._store.folder(cell.input_digest) / RECORD).stat()
+            record = Path(f"{self._cells}/{folder_name(cell.input_digest)}/{RECORD}").stat()
             size = path.stat().st_size
         except OSError:
             return None

@@ -82,6 +82,7 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
     from ktstr.results import summary
 
     plans = {cell.name: cell for cell in planned.plan.cells}
+    every = options.testing.json or options.testing.verbose
     return [
         summary.CellSummary(
             name=o.name,
@@ -91,7 +92,7 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
             ran=o.ran,
             sidecar=o.path,
             files=o.files,
-            command=reproduce(plans[o.name], options) if o.name in plans else "",
+            command=reproduce(plans[o.name], options) if o.name in plans and (every or o.failed) else "",
         )
         for o in outcomes
     ]
