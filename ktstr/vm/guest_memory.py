@@ -1,7 +1,7 @@
 """A guest's RAM as the host reads it: where it lies in the guest's physical address space, and its bytes.
 
 Reading needs nothing of the guest and changes nothing of it: under counted instructions a run that is read gives the
-same bytes as one that is not (tests/e2e/test_reading.py).
+same bytes as one that is not (tests/vm/test_qemu_guest.py).
 """
 
 from __future__ import annotations

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-from contextlib import ExitStack
 from pathlib import Path
 
 from ktstr.cancel import Cancel
-from ktstr.errors import HostError, InputError
-from ktstr.files import full_or_denied
+from ktstr.errors import InputError
 from ktstr.tools.pinned import Tool
-from ktstr.vm.guest_files import CHANNEL, CONSOLE, limits, prepare, program_part
-from ktstr.vm.guest_image import concatenate
-from ktstr.vm.guest_memory import MemfdMemory, q35_layout
 from ktstr.vm.machine import ANYWHERE, Guest, GuestSpec, Place
-from ktstr.vm.process import Command, Process
-from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, VCPU_THREAD, QemuAccel, QemuFiles, qemu_args
-from ktstr.vm.qemu_guest import INITRD, OUTPUT, RESET_LOG, RESET_LOG_CAP, QemuGuest, QemuRun, remove_inputs
-from ktstr.vm.qmp import Qmp, connection
-from ktstr.vm.watch import Watch
+from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, QemuAccel, qemu_args
 
 PROGRAM = "qemu-system-x86_64"
-_NO_DESCRIPTOR = "ulimit -n 4096, or jobs=1"
 
 
 class QemuMachine:
@@ -57,42 +45,11 @@ class QemuMachine:
         emulator printed anything. Raises InputError for a guest that cannot be described, HostError when the files
         cannot be written or no process can be started.
         """
-        workdir = workdir.absolute()
-        self.command_line(spec)  # what cannot be described is found before anything is made
-        with ExitStack() as stack:
-            stack.callback(remove_inputs, workdir)
-            _prepare(spec, workdir)
-            memory = _memory(spec)
-            stack.callback(memory.close)
-            ours, theirs = _connection()
-            monitor = Qmp(ours)
-            stack.callback(monitor.close)
-            with theirs:
-                command = self._command(spec, workdir, memory.descriptors, theirs.fileno())
-                held_to = limits(workdir, host_timeout_s, ((workdir / RESET_LOG, RESET_LOG_CAP),))
-                watch = Watch(lambda: Process(command, held_to), held_to, cancel, place.cpus)
-            stack.callback(watch.close)
-            ran = QemuRun(self.label, spec.topology.cpus, workdir, tuple(command.argv))
-            return QemuGuest(ran, watch, memory, monitor, stack.pop_all())
+        from ktstr.vm.qemu_launch import Launch  # 10 ms, and most runs have nothing to do
 
-    def _command(self, spec: GuestSpec, workdir: Path, memory: tuple[int, ...], monitor: int) -> Command:
-        files = QemuFiles(
-            firmware=str(self._tool.data_dir),
-            kernel=str(spec.kernel.absolute()),
-            initrd=str(workdir / INITRD),
-            console=str(workdir / CONSOLE),
-            channel=str(workdir / CHANNEL),
-            reset_log=str(workdir / RESET_LOG),
-            memory=[f"/proc/self/fd/{fd}" for fd in memory],
-            monitor=f"fd={monitor}",
-        )
-        return Command(
-            argv=(*self._tool.argv_prefix, *qemu_args(spec, self._accel, files)),
-            output=workdir / OUTPUT,
-            env=self._tool.env,
-            descriptors=(*memory, monitor),
-            vcpu_threads=VCPU_THREAD if self._accel == "tcg" else None,
-        )
+        self.command_line(spec)  # what cannot be described is found before anything is made
+        launch = Launch(self._tool, self.label, self._accel, spec, workdir.absolute())
+        return launch.start(host_timeout_s, cancel, place)
 
 
 def _known(accel: str) -> QemuAccel:
@@ -100,29 +57,3 @@ def _known(accel: str) -> QemuAccel:
         if accel == known:
             return known
     raise InputError(f"accel={accel}: found a machine that QEMU is not, expected one of {', '.join(ACCELS)}")
-
-
-def _prepare(spec: GuestSpec, workdir: Path) -> None:
-    """The initramfs in one file, and empty console and channel."""
-    try:
-        parts = (*spec.initrd_parts, *program_part(spec, workdir))
-        concatenate(parts, workdir / INITRD)
-        prepare(workdir)
-    except OSError as err:
-        if err.errno == errno.ENOENT and err.filename is not None:
-            raise HostError(f"{err.filename}: is gone", fix="run the command again") from err
-        raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
-
-
-def _memory(spec: GuestSpec) -> MemfdMemory:
-    try:
-        return MemfdMemory(q35_layout(spec.topology, spec.memory_mib))
-    except OSError as err:
-        raise HostError(f"{spec.memory_mib} MiB of guest memory: {err.strerror}", fix=_NO_DESCRIPTOR) from err
-
-
-def _connection() -> tuple[socket.socket, socket.socket]:
-    try:
-        return connection()
-    except OSError as err:
-        raise HostError(f"a socket to the emulator: {err.strerror}", fix=_NO_DESCRIPTOR) from err
