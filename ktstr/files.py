@@ -13,7 +13,6 @@ import itertools
 import json
 import math
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +124,7 @@ def staged(path: Path, staging: str | None = None, *, fsync: bool = False) -> It
     exception nothing is left and ``path`` is as before. ``fsync``: a power cut after the exit does not undo it
     either. Raises OSError.
     """
-    temp = path.with_name(f"{path.name}.{staging or staging_name(secrets.token_hex(4))}")
+    temp = path.with_name(f"{path.name}.{staging or staging_name(os.urandom(4).hex())}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temp
@@ -156,7 +155,7 @@ def write_new(path: Path, data: bytes) -> None:
 
     Raises FileExistsError with the path when something is there; other OSErrors when it cannot be written.
     """
-    temp = path.with_name(f".{path.name}.{staging_name(secrets.token_hex(4))}")
+    temp = path.with_name(f".{path.name}.{staging_name(os.urandom(4).hex())}")
     try:
         temp.write_bytes(data)
         os.link(temp, path)

@@ -1,7 +1,7 @@
 """What the user may ask for: frozen values, each field one ``name=value`` variable of the command line.
 
 A command's options are a dataclass of such fields and of the groups below, which several commands share. They
-are read once (``commands.variables``) and handed down; a misspelt name is an error of the type checker.
+are read once (``commands.declare.variables``) and handed down; a misspelt name is an error of the type checker.
 """
 
 from __future__ import annotations

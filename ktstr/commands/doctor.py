@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ktstr.columns import beside
 from ktstr.commands.declare.command import Command, Invocation, Report
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_OK
 from ktstr.options import Json
@@ -31,11 +32,11 @@ def to_json(findings: Sequence[Finding]) -> str:
 def to_text(findings: Sequence[Finding]) -> str:
     """A line for each finding, and one below it for its fix."""
     width = max(len(finding.name) for finding in findings)
-    lines = []
+    lines: list[str] = []
     for finding in findings:
-        lines.append(f"{MARKS[finding.ok]:<5}{finding.name:<{width}}  {finding.detail}")
+        lines += beside(f"{MARKS[finding.ok]:<5}{finding.name}", finding.detail, width + 7)
         if finding.fix is not None:
-            lines.append(f"{'':<{width + 7}}fix: {finding.fix}")
+            lines += beside("", f"fix: {finding.fix}", width + 7)
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 def reproduce(cell: CellPlan, options: TestOptions) -> str:
     """One copyable command that runs this cell and no other."""
+    from shlex import quote  # not paid for by ``doit list``
+
     building = options.graph.building
     pins = {
         "test": cell.key.test,
@@ -36,7 +37,7 @@ def reproduce(cell: CellPlan, options: TestOptions) -> str:
         "LLVM": building.LLVM or "",
         "rerun": "1",
     }
-    words = (shlex.quote(f"{name}={value}") for name, value in pins.items() if value)
+    words = (quote(f"{name}={value}") for name, value in pins.items() if value)
     return f"{os.environ.get('KTSTR_CALLED_AS') or 'doit'} test {' '.join(words)}"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from ktstr.columns import prose
 from ktstr.errors import KtstrError
 from ktstr.files import disk_bytes
 from ktstr.host.cache import Cache
@@ -178,8 +179,8 @@ _LEGENDS = (
 def to_text(
     cache: Cache, rows: Sequence[Row], beside: Sequence[Leftover], active: frozenset[str] | None, error: str | None
 ) -> str:
-    """A line for each kernel, then what lies beside them, the sum, and what the marks mean."""
-    lines = [_text_row(row, active) for row in rows]
+    """Each kernel, its key to copy and below it what it is; then what lies beside them, the sum, and the legend."""
+    lines = [line for row in rows for line in _text_row(row, active)]
     marks = [mark for row in rows if row.entry is not None for mark in _marks(row, active)]
     if not rows:
         lines.append("no kernels in the cache; doit kernel_build version=6.12 builds one")
@@ -188,13 +189,13 @@ def to_text(
     ]
     total = sum(row.size_bytes for row in rows) + sum(left.size_bytes for left in beside)
     lines.append(f"\n{_size(total)} of kernels, sources and builds in {cache.root}")
-    lines += [legend for mark, legend in _LEGENDS if mark in marks]
+    lines += [line for mark, legend in _LEGENDS if mark in marks for line in prose(legend, "")]
     if error is not None:
-        lines.append(f"EOL annotation disabled: {error}")
+        lines += prose(f"EOL annotation disabled: {error}", "")
     corrupt = sum(row.entry is None for row in rows)
     if corrupt:
-        lines.append(
-            f"{corrupt} corrupt: doit kernel_clean corrupt_only=1 removes them; they are made anew when asked for"
+        lines += prose(
+            f"{corrupt} corrupt: doit kernel_clean corrupt_only=1 removes them; they are made anew when asked for", ""
         )
     return "\n".join(lines) + "\n"
 
@@ -205,14 +206,13 @@ def _marks(row: Row, active: frozenset[str] | None) -> list[str]:
     return [f"{status} kconfig"] * (status != MATCHES) + ["EOL"] * (is_eol(row.version, active) is True)
 
 
-def _text_row(row: Row, active: frozenset[str] | None) -> str:
+def _text_row(row: Row, active: frozenset[str] | None) -> list[str]:
     if row.entry is None:
-        return f"{row.key:<48} (corrupt: {row.error_kind}: {row.error})"
+        return [row.key, *prose(f"(corrupt: {row.error_kind}: {row.error})", "  ")]
     facts = row.entry.facts
-    marks = "".join(f" ({mark})" for mark in _marks(row, active))
-    version, kind = row.version or "-", facts["source"].get("type", "-")
-    size = _size(row.size_bytes)
-    return f"{row.key:<48} {version:<12} {kind:<8} {facts['arch']:<7} {facts['built_at']} {size:>9}{marks}"
+    said = (row.version or "-", facts["source"].get("type", "-"), facts["arch"], facts["built_at"])
+    marks = (f" ({mark})" for mark in _marks(row, active))
+    return [row.key, *prose(f"{', '.join(said)}, {_size(row.size_bytes)}{''.join(marks)}", "  ")]
 
 
 def _size(count: int) -> str:

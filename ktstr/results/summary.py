@@ -1,19 +1,17 @@
 """What ``test`` says at its end: the table of cells, the failures with their files, and JSON.
 
-Pure functions of what came of the cells. Lines of prose stay within WIDTH columns; paths and the
-commands to copy are never broken.
+Pure functions of what came of the cells. Prose is folded; paths and the commands to copy are never
+broken.
 """
 
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ktstr.columns import prose
 from ktstr.record.outcome import JUDGED, UNSUCCESSFUL, Outcome
-
-WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,10 @@ def _row(cell: CellSummary) -> str:
     return f"{cell.verdict.upper():<13}{time:>10}  {cell.name}"
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
-
-
 def _reasons(cell: CellSummary, verbose: bool) -> list[str]:
     """All reasons of what did not pass; one line's worth of skips unless verbose."""
     shown = cell.reasons if verbose or cell.verdict in UNSUCCESSFUL else cell.reasons[:1]
-    return [line for reason in shown for line in _wrapped(reason, "    ")]
+    return [line for reason in shown for line in prose(reason, "    ")]
 
 
 def _footer(cells: Sequence[CellSummary]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ktstr.columns import table
 from ktstr.errors import HostError, InputError
 from ktstr.files import SIDECAR_CAP, read_json
 from ktstr.results.names import is_sidecar
@@ -83,12 +85,15 @@ def to_text(rows: list[RunRow]) -> str:
     """The table RUN, TESTS, DATE, ARCH; a sentence when there is no run."""
     if not rows:
         return "no runs found: doit test makes the first one\n"
-    cells = [("RUN", "TESTS", "DATE", "ARCH")]
-    cells += [(_printable(r.run), str(r.tests), _printable(r.date or "-"), _printable(r.arch or "-")) for r in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(3)]
-    lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}  {d}" for a, b, c, d in cells]
+    cells = [(_printable(r.run), str(r.tests), _date(r.date), _printable(r.arch or "-")) for r in rows]
+    lines = table(("RUN", "TESTS", "DATE", "ARCH"), cells, right=frozenset({1}))
     bad = [f"{r.run}: {r.unreadable} file(s) named as sidecars cannot be read" for r in rows if r.unreadable]
     return "\n".join([*lines, *([""] if bad else []), *map(_printable, bad)]) + "\n"
+
+
+def _date(timestamp: str | None) -> str:
+    """To the second, which is what a person reads."""
+    return re.sub(r"\.\d+", "", _printable(timestamp or "-")).replace("+00:00", "Z")
 
 
 def _printable(text: str) -> str:

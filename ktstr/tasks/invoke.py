@@ -24,7 +24,7 @@ from ktstr.results.store import CellStore
 from ktstr.results.view import epoch
 from ktstr.tasks.graph import Graph, creators
 from ktstr.tasks.interrupt import Interrupts
-from ktstr.tasks.namespace import Namespace
+from ktstr.tasks.namespace import Namespace, doit_loader
 from ktstr.tasks.usage import unknown_task
 
 _NOT_STARTED = 3  # doit's code for an error before any task ran
@@ -157,6 +157,7 @@ def _run_doit(namespace: Namespace, asked: Asked, graph: Graph) -> None:
             "par_type": "thread",
         },
     }
+    doit_loader(namespace.stand)
     tasks = {**namespace.tasks, **creators(graph, tuple(namespace.commands.values()))}
     main = Doit(ModuleTaskLoader(tasks), config_filenames=(), extra_config=config)
     code = main.run(["run", *asked.words])

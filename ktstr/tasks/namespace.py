@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ktstr.commands.declare.command import Command
@@ -20,6 +23,7 @@ class Namespace:
 
     commands: Mapping[str, Command[Any]]
     tasks: Mapping[str, Any]
+    stand: Path
 
     @property
     def descriptions(self) -> dict[str, str]:
@@ -46,10 +50,9 @@ class Namespace:
 
     def _needs(self) -> dict[str, list[str]]:
         """What the project's own tasks need. Raises InputError when they cannot be made."""
-        from doit.loader import load_tasks  # type: ignore[import-untyped]
-
+        loader = doit_loader(self.stand)
         try:
-            made = load_tasks(dict(self.tasks))
+            made = loader.load_tasks(dict(self.tasks))
         except Exception as err:
             if os.environ.get("KTSTR_DEBUG"):
                 raise
@@ -58,11 +61,14 @@ class Namespace:
 
 
 def load_namespace(project: Project) -> Namespace:
-    """What the project's ``dodo.py`` binds. Raises InputError when it cannot be read."""
-    from doit.loader import get_module
+    """What the project's ``dodo.py`` binds, imported as doit would: from its folder, which it stands in.
 
+    doit's own loader would cost ``doit list`` all of doit. Raises InputError when the file cannot be read.
+    """
     try:
-        values = dict(vars(get_module(str(project.dodo))))
+        os.chdir(project.root)
+        sys.path.insert(0, str(project.root))
+        values = dict(vars(importlib.import_module(project.dodo.stem)))
     except Exception as err:
         if os.environ.get("KTSTR_DEBUG"):
             raise
@@ -76,4 +82,12 @@ def load_namespace(project: Project) -> Namespace:
         elif name.startswith(PREFIX) and callable(value):
             tasks[name] = value
     commands.update({command.name: command for command in commands_in(values)})
-    return Namespace(commands, tasks)
+    return Namespace(commands, tasks, project.stand)
+
+
+def doit_loader(stand: Path) -> Any:
+    """doit's loader, which tells the project's own tasks where the user stood (``doit.get_initial_workdir``)."""
+    from doit import loader  # type: ignore[import-untyped]
+
+    loader.initial_workdir = str(stand)
+    return loader

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ktstr import __version__
+from ktstr.columns import beside
 from ktstr.commands.declare.command import Command
 from ktstr.commands.declare.registry import builtin_commands
 from ktstr.commands.declare.variables import environment_name, variables_of
@@ -17,20 +18,6 @@ from ktstr.options import Variable
 from ktstr.tasks.namespace import Namespace, load_namespace
 
 DOIT_COMMANDS = ("list", "help", "clean", "info", "forget", "ignore", "dumpdb", "strace", "tabcompletion", "reset-dep")
-_WIDTH = 80
-
-
-def _wrap(head: str, text: str, column: int) -> list[str]:
-    """``head`` padded to ``column``, then ``text`` folded to the width beside it."""
-    lines, line = [], head.ljust(column)
-    if len(head) >= column:
-        lines, line = [head], " " * column
-    for token in text.split():
-        if len(line.rstrip()) >= column and len(line) + len(token) > _WIDTH:
-            lines.append(line.rstrip())
-            line = " " * column
-        line += token + " "
-    return [*lines, line.rstrip()]
 
 
 def listing(namespace: Namespace) -> str:
@@ -43,7 +30,7 @@ def listing(namespace: Namespace) -> str:
             groups.setdefault("This project's own", {})[name] = doc
     lines: list[str] = []
     for group, docs in groups.items():
-        lines += [f"{group}:", *(line for name, doc in docs.items() for line in _wrap(f"  {name}", doc, 20))]
+        lines += [f"{group}:", *(line for name, doc in docs.items() for line in beside(f"  {name}", doc, 20))]
     return "\n".join(lines)
 
 
@@ -96,7 +83,7 @@ def task_help(name: str, commands: Mapping[str, Command[Any]]) -> str:
     variables = variables_of(command.options)
     for name, var in variables.items():
         text = f"{var.kind.name}: {var.help}{_default(var)} ({environment_name(name)})"
-        lines += _wrap(f"  {name}=", text, 22)
+        lines += beside(f"  {name}=", text, 22)
     return "\n".join(lines if variables else [*lines, "  takes no variables"])
 
 

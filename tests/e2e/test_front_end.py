@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ OWN_TASK = """
 def task_mine():
     "what this project does after its tests"
     return {"actions": ["touch mine"], "task_dep": ["test"]}
+"""
+STANDING_TASK = """
+import os
+from doit import get_initial_workdir
+
+def task_stood():
+    "where the user stood, and where the tasks stand"
+    return {"actions": [f"printf '%%s %%s' {get_initial_workdir()} {os.getcwd()} > stood"]}
 """
 OWN_COMMAND = """
 from dataclasses import dataclass
@@ -85,6 +94,15 @@ def test_a_task_of_the_projects_own_that_needs_test_has_its_cells_run_and_judged
     done = project.doit("mine", "scheduler=gone,scx_ktstr", "offline=1", PATH=without_clang)
     assert done.returncode == 2, done.stderr
     assert "2 cells: 2 in error (0 ran, 0 up to date)" in done.stdout
+
+
+def test_a_task_of_the_projects_own_stands_in_the_project_and_knows_where_the_user_stood(project: UserProject) -> None:
+    project.write(YAML)
+    (project.path / "dodo.py").write_text(DODO + STANDING_TASK, encoding="utf-8")
+    below = project.path / "below"
+    below.mkdir()
+    subprocess.run(project.command("stood"), cwd=below, env=project.environment(), check=True, timeout=60)
+    assert (project.path / "stood").read_text(encoding="utf-8").split() == [str(below), str(project.path)]
 
 
 def test_a_command_of_the_projects_own_is_listed_helped_and_run_with_its_variables(project: UserProject) -> None:

@@ -70,11 +70,12 @@ def test_a_series_that_is_not_active_has_ended_and_nobody_knows_without_a_list(c
 
 def test_the_text_has_a_line_for_each_and_explains_its_marks(cache: Cache) -> None:
     lines = shown(cache).splitlines()
-    assert lines[0].startswith("new ") and "6.12.9" in lines[0] and "2026-03-01T00:00:00Z" in lines[0]
-    assert "(" not in lines[0]
-    assert lines[1].endswith("(untracked kconfig)")
-    assert lines[2].endswith("(stale kconfig) (EOL)")
-    assert lines[3].startswith("bad-a ") and "(corrupt: missing: " in lines[3]
+    assert lines[0] == "new" and "6.12.9" in lines[1] and "2026-03-01T00:00:00Z" in lines[1]
+    assert "(" not in lines[1]
+    assert lines[3].endswith("(untracked kconfig)")
+    assert lines[5].endswith("(stale kconfig) (EOL)")
+    assert lines[6] == "bad-a" and lines[7].startswith("  (corrupt: missing:")
+    assert max(len(line) for line in lines if str(cache.root) not in line) <= 80
     text = shown(cache)
     assert "(left by a killed process)" in text and "6.12.9-tarball-0123" in text
     assert "EOL: its series" in text and "2 corrupt: doit kernel_clean corrupt_only=1" in text

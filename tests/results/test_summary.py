@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from ktstr.columns import WIDTH
 from ktstr.results.junit import junit
-from ktstr.results.summary import WIDTH, CellSummary, counts, counts_line, table, to_json
+from ktstr.results.summary import CellSummary, counts, counts_line, table, to_json
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/test_output.schema.json").read_text())
 CELLS = [

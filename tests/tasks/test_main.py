@@ -15,7 +15,7 @@ from ktstr.results.ledger import ABORT
 from ktstr.tasks.main import Arguments, bisecting, main, split_arguments
 
 ROOT = Path(__file__).parent.parent.parent
-HEAVY = ("pandas", "drgn", "scipy", "rich", "requests", "pygit2", "jsonschema")
+HEAVY = ("pandas", "drgn", "scipy", "rich", "requests", "pygit2", "jsonschema", "doit", "yaml", "msgspec")
 
 
 def test_words_and_variables_are_told_apart() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ktstr.commands.declare.registry import builtin_commands
@@ -18,7 +20,7 @@ def mine() -> None:
 
 
 def test_list_fits_80_columns_and_describes_every_task() -> None:
-    lines = listing(Namespace(TASKS, {"task_mine": mine})).splitlines()
+    lines = listing(Namespace(TASKS, {"task_mine": mine}, Path())).splitlines()
     assert max(len(line) for line in lines) <= 80
     described = {line.split()[0] for line in lines if line.startswith("  ") and line.split()[1:]}
     assert described >= set(TASKS) | {"mine"}

@@ -31,7 +31,7 @@ static int set_topology(struct vmm *vm, const struct vmm_config *config, struct 
 	return topology_check(topology, err);
 }
 
-static int set_places(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
+static int set_vcpus(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
 {
 	uint32_t cpus = topology_cpus(&vm->topology);
 
@@ -199,7 +199,7 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 	int rc = check_source(config, err);
 
 	rc = rc ?: set_topology(vm, config, err);
-	rc = rc ?: set_places(vm, config, err);
+	rc = rc ?: set_vcpus(vm, config, err);
 	rc = rc ?: supervisor_init(&vm->supervisor, err);
 	rc = rc ?: open_kvm(vm, config, err);
 	rc = rc ?: add_memory(vm, config, err);

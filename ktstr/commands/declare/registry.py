@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import ktstr.commands
 from ktstr.commands.declare.command import Command
 
 GROUPS = ("Run", "Build", "Kernels", "Results", "Host")  # the order of ``doit list``
@@ -26,7 +25,7 @@ def commands_in(namespace: Mapping[str, Any]) -> Iterable[Command[Any]]:
 @cache
 def builtin_commands() -> Mapping[str, Command[Any]]:
     """The commands that come with ktstr by name, in the order of ``doit list``: grouped, in each group by module."""
-    modules = sorted(info.name for info in pkgutil.iter_modules(ktstr.commands.__path__) if not info.ispkg)
+    modules = sorted(path.stem for path in Path(__file__).parents[1].glob("[!_]*.py"))
     named: dict[str, Command[Any]] = {}
     for module in modules:
         loaded = vars(importlib.import_module(f"ktstr.commands.{module}"))
