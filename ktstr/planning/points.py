@@ -119,9 +119,15 @@ def input_digest(point: Point, program: bytes, machine: Machine) -> str:
         "machine": [machine.accel, machine.digest],
         "command": list(point.command),
     }
-    if machine.accel in REAL_TIME:
-        parts["host"] = list(host_class())
+    host = _host(machine.accel)
+    if host:
+        parts["host"] = host
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _host(accel: str) -> tuple[str, ...]:
+    """The class of host that a result holds for; empty for counted instructions, which hold everywhere."""
+    return host_class() if accel in REAL_TIME else ()
 
 
 def _encoded(compiled: Compiled) -> bytes:
@@ -198,7 +204,7 @@ class CellMaker:
         decided = (
             CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digest,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
-            cpus, memory, arguments,
+            cpus, memory, arguments, _host(machine.accel),
         )  # fmt: skip
         return Point(
             accel=machine.accel,

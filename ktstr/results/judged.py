@@ -41,12 +41,16 @@ class Row(NamedTuple):
 
 def sources_digest(package: Path = PACKAGE) -> str:
     """SHA-256 over names, sizes and times of the package's modules: other code may judge otherwise."""
-    lines = []
-    for folder in (package, *sorted(path for path in package.iterdir() if path.is_dir())):
+    lines: list[str] = []
+    folders = [package]
+    for folder in folders:
         with os.scandir(folder) as entries:
-            for entry in sorted((e for e in entries if e.name.endswith(".py")), key=lambda e: e.name):
+            found = sorted(entries, key=lambda entry: entry.name)
+        folders += [Path(entry.path) for entry in found if entry.is_dir()]
+        for entry in found:
+            if entry.name.endswith(".py"):
                 stat = entry.stat()
-                lines.append(f"{folder.name}/{entry.name} {stat.st_size} {stat.st_mtime_ns}")
+                lines.append(f"{folder.relative_to(package)}/{entry.name} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -161,9 +161,10 @@ def test_the_input_digest_is_known_on_the_same_basis_only(tmp_path: Path) -> Non
     assert known.digest("another/cell", "d" * 64) is None
 
 
-def test_other_sources_of_this_program_are_another_basis(tmp_path: Path) -> None:
-    (tmp_path / "checks").mkdir()
-    module = tmp_path / "checks" / "judge.py"
+@pytest.mark.parametrize("folder", [".", "checks", "commands/declare"])
+def test_other_sources_of_this_program_are_another_basis(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    module = tmp_path / folder / "judge.py"
     module.write_text("a")
     before = sources_digest(tmp_path)
     assert sources_digest(tmp_path) == before

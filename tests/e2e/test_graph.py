@@ -119,6 +119,12 @@ def test_a_second_run_runs_no_cell_and_makes_no_network_call(project: UserProjec
     assert (code, _ran(report)) == (0, [])
 
 
+def test_cells_that_are_up_to_date_need_nothing_of_what_they_were_made_of(project: UserProject, tmp_path: Path) -> None:
+    """No kernel, no QEMU, no image: an empty cache, and nothing may be fetched."""
+    code, report = project.test("offline=1", KTSTR_CACHE_DIR=str(tmp_path / "empty"))
+    assert (code, _ran(report)) == (0, [])
+
+
 def test_editing_one_test_reruns_its_cells_only_and_going_back_reruns_none(project: UserProject) -> None:
     project.write(LONGER_ALPHA)
     plan = project.doit("test", "dry_run=1").stdout.splitlines()
