@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ktstr.commands.declare.command import Command, Invocation, Report
+from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
 from ktstr.options import FLAG, LIST, variable
 
@@ -38,8 +39,6 @@ def run(invocation: Invocation, options: Options) -> Report:
 
 def _named(what: str, names: tuple[str, ...], known: Mapping[str, T]) -> T:
     """What the one name means. Raises InputError with the nearest one."""
-    from ktstr.config.suggest import nearest
-
     if len(names) == 1 and names[0] in known:
         return known[names[0]]
     name = ",".join(names)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.plans import plan_cells
 from ktstr.errors import HostError, KtstrError
+from ktstr.files import write_atomic
 from ktstr.options import TestOptions
 from ktstr.record.outcome import Outcome
 from ktstr.results.ledger import CellOutcome, ExitRules, failure
@@ -100,7 +101,6 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
 
 
 def _write_junit(invocation: Invocation, target: str, cells: Sequence[summary.CellSummary]) -> None:
-    from ktstr.files import write_atomic
     from ktstr.results.junit import junit
 
     try:

@@ -25,8 +25,12 @@ from pathlib import Path
 from typing import IO
 
 from ktstr import resources
+from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import write_atomic
+from ktstr.host.cache import cache_root
+from ktstr.vm.agent import compiler
+from ktstr.vm.vmm_build import find_vmm, load_vmm
 
 DEVICE = Path("/dev/kvm")
 KVM_GET_API_VERSION = 0xAE00  # _IO(KVMIO, 0x00), include/uapi/linux/kvm.h
@@ -96,8 +100,6 @@ def judge(environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
 
     Compiles the VMM first if it has not been. ``usable`` is None when that is not possible. Raises nothing.
     """
-    from ktstr.vm.vmm_build import find_vmm  # imports this package
-
     found = probe()
     if found.usable is False:
         return found
@@ -115,8 +117,6 @@ def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False
     Takes a fraction of a second where KVM works, START_S at most. Raises HostError and InputError when the guest
     cannot be compiled.
     """
-    from ktstr.host.cache import cache_root
-
     found = probe()
     if found.usable is False:
         return found
@@ -136,8 +136,6 @@ def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False
 
 def build_guest(out: Path, environ: Mapping[str, str]) -> None:
     """Compile the probe guest, an ELF kernel. Raises HostError without a compiler, InputError in its words."""
-    from ktstr.vm.agent import compiler
-
     command = [compiler(environ), *FLAGS, str(_source()), "-o", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -237,7 +235,6 @@ def remember(place: Path, key: str, found: Kvm, until: float | None) -> None:
 
 def _key(extension: Path, environ: Mapping[str, str]) -> str:
     """The digest of all a verdict depends on: this boot of this host, the device, the VMM, the guest."""
-    from ktstr.vm.agent import compiler
     from ktstr.vm.snapshots import host_identity
 
     device, binary = DEVICE.stat(), extension.stat()
@@ -268,9 +265,7 @@ def _user() -> str:
 
 def _in_child(extension: Path, guest: Path, console_fd: int) -> Run:
     """Run the guest in this process, which the kernel's alarm ends if KVM does not."""
-    from ktstr.config.topology import Topology
     from ktstr.vm.vmm import Vmm, VmmConfig
-    from ktstr.vm.vmm_build import load_vmm
 
     config = VmmConfig(
         guest, Topology.parse(LABEL), MEMORY_MIB, console_fd=console_fd, console_limit=4096, deadline_ms=GUEST_MS
