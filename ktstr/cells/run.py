@@ -19,7 +19,6 @@ from ktstr.files import full_or_denied
 from ktstr.host.context import capture
 from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.record.cell import CellRecord
-from ktstr.record.codec import decode
 from ktstr.record.guest import GuestRecord
 from ktstr.record.host import Host
 from ktstr.record.machine import MachineEnd
@@ -99,4 +98,4 @@ def new_run_id(now: datetime) -> str:
 @cache
 def host_context() -> Host:
     """This host, as sidecars remember it; read once."""
-    return decode(Host, capture().to_json())
+    return capture()

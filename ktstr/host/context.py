@@ -5,41 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ktstr import cpulist
-
-
-@dataclass(frozen=True)
-class HostContext:
-    """The host. Sizes in KiB as ``/proc/meminfo`` gives them; THP texts keep the kernel's brackets.
-
-    ``sched_tunables`` None: the directory could not be read; empty: it has none.
-    """
-
-    cpu_model: str | None = None
-    cpu_vendor: str | None = None
-    total_memory_kb: int | None = None
-    hugepages_total: int | None = None
-    hugepages_free: int | None = None
-    hugepages_size_kb: int | None = None
-    thp_enabled: str | None = None
-    thp_defrag: str | None = None
-    sched_tunables: dict[str, str] | None = None
-    online_cpus: int | None = None
-    numa_nodes: int | None = None
-    cpufreq_governor: dict[int, str] = field(default_factory=dict)
-    kernel_name: str | None = None
-    kernel_release: str | None = None
-    arch: str | None = None
-    kernel_cmdline: str | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The sidecar's ``host``: fields that are absent, and an empty governor map, are left out."""
-        whole: dict[str, object] = {f.name: getattr(self, f.name) for f in fields(self)}
-        whole["cpufreq_governor"] = {str(cpu): text for cpu, text in self.cpufreq_governor.items()} or None
-        return {name: value for name, value in whole.items() if value is not None}
+from ktstr.host.identity import first_cpu
+from ktstr.record.codec import decode
+from ktstr.record.host import Host
 
 
 def _text(path: Path) -> str | None:
@@ -47,21 +18,6 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
-
-
-def _cpuinfo(root: Path) -> dict[str, str]:
-    """The first block of ``/proc/cpuinfo``, without reading the others of a large machine."""
-    found: dict[str, str] = {}
-    try:
-        with (root / "proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                key, colon, value = line.partition(":")
-                if not colon:
-                    break
-                found[key.strip()] = value.strip()
-    except OSError:
-        pass
-    return found
 
 
 def _meminfo(root: Path) -> dict[str, int]:
@@ -100,33 +56,34 @@ def _tunables(root: Path) -> dict[str, str] | None:
     return {name: text for name, text in texts.items() if text is not None}
 
 
-def _governors(root: Path, cpus: Sequence[int]) -> dict[int, str]:
+def _governors(root: Path, cpus: Sequence[int]) -> dict[str, str]:
     path = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
-    texts = {cpu: _text(root / path.format(cpu)) for cpu in cpus}
+    texts = {str(cpu): _text(root / path.format(cpu)) for cpu in cpus}
     return {cpu: text for cpu, text in texts.items() if text}
 
 
-def capture(root: Path = Path("/"), uname: os.uname_result | None = None) -> HostContext:
+def capture(root: Path = Path("/"), uname: os.uname_result | None = None) -> Host:
     """Read the host's state now; ``root`` is where ``proc`` and ``sys`` are."""
     name = os.uname() if uname is None else uname
-    cpu, memory = _cpuinfo(root), _meminfo(root)
+    cpu, memory = first_cpu(root / "proc/cpuinfo"), _meminfo(root)
     online = _list(_text(root / "sys/devices/system/cpu/online"))
     thp = root / "sys/kernel/mm/transparent_hugepage"
-    return HostContext(
-        cpu_model=cpu.get("model name"),
-        cpu_vendor=cpu.get("vendor_id"),
-        total_memory_kb=memory.get("MemTotal"),
-        hugepages_total=memory.get("HugePages_Total"),
-        hugepages_free=memory.get("HugePages_Free"),
-        hugepages_size_kb=memory.get("Hugepagesize"),
-        thp_enabled=_text(thp / "enabled"),
-        thp_defrag=_text(thp / "defrag"),
-        sched_tunables=_tunables(root),
-        online_cpus=len(online) if online else None,
-        numa_nodes=_nodes(root),
-        cpufreq_governor=_governors(root, online or ()),
-        kernel_name=name.sysname,
-        kernel_release=name.release,
-        arch=name.machine,
-        kernel_cmdline=_text(root / "proc/cmdline"),
-    )
+    found = {
+        "cpu_model": cpu.get("model name"),
+        "cpu_vendor": cpu.get("vendor_id"),
+        "total_memory_kb": memory.get("MemTotal"),
+        "hugepages_total": memory.get("HugePages_Total"),
+        "hugepages_free": memory.get("HugePages_Free"),
+        "hugepages_size_kb": memory.get("Hugepagesize"),
+        "thp_enabled": _text(thp / "enabled"),
+        "thp_defrag": _text(thp / "defrag"),
+        "sched_tunables": _tunables(root),
+        "online_cpus": len(online) if online else None,
+        "numa_nodes": _nodes(root),
+        "cpufreq_governor": _governors(root, online or ()) or None,
+        "kernel_name": name.sysname,
+        "kernel_release": name.release,
+        "arch": name.machine,
+        "kernel_cmdline": _text(root / "proc/cmdline"),
+    }
+    return decode(Host, {name: value for name, value in found.items() if value is not None})

@@ -14,23 +14,10 @@ import pytest
 from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
 from ktstr.host.command import Ended, run
-from tests.host.waits import cancelled_soon
+from tests.host.waits import cancelled_soon, gone
 
 ROOT = Path(__file__).parents[2]
 ENVIRON = {"PATH": os.environ["PATH"]}
-
-
-def gone(pid: int, seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def pid_in(path: Path, seconds: float = 20) -> int:

@@ -6,8 +6,10 @@ import platform
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
+from msgspec import UNSET, to_builtins
 
-from ktstr.host.context import HostContext, capture
+from ktstr.host.context import capture
+from ktstr.record.host import Host
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/sidecar.schema.json").read_text())
 HOST = Draft202012Validator({"$ref": "#/$defs/Host", "$defs": SCHEMA["$defs"]})
@@ -42,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_every_field_is_read_from_its_source(tmp_path: Path) -> None:
-    assert capture(root(tmp_path), UNAME) == HostContext(
+    assert capture(root(tmp_path), UNAME) == Host(
         cpu_model="A CPU: fast",
         cpu_vendor="GenuineIntel",
         total_memory_kb=24671540,
@@ -54,7 +56,7 @@ def test_every_field_is_read_from_its_source(tmp_path: Path) -> None:
         sched_tunables={"sched_rt_runtime_us": "950000"},
         online_cpus=3,
         numa_nodes=2,
-        cpufreq_governor={0: "performance", 4: "powersave"},
+        cpufreq_governor={"0": "performance", "4": "powersave"},
         kernel_name="Linux",
         kernel_release="6.1.0-x",
         arch="x86_64",
@@ -63,20 +65,20 @@ def test_every_field_is_read_from_its_source(tmp_path: Path) -> None:
 
 
 def test_the_sidecars_form_is_valid_and_does_not_name_the_node(tmp_path: Path) -> None:
-    found = capture(root(tmp_path), UNAME).to_json()
+    found = to_builtins(capture(root(tmp_path), UNAME))
     HOST.validate(found)
     assert found["cpufreq_governor"] == {"0": "performance", "4": "powersave"}
     assert "secret-name" not in json.dumps(found)
 
 
 def test_what_cannot_be_read_is_absent(tmp_path: Path) -> None:
-    found = capture(tmp_path, UNAME).to_json()
+    found = to_builtins(capture(tmp_path, UNAME))
     assert found == {"kernel_name": "Linux", "kernel_release": "6.1.0-x", "arch": "x86_64"}
 
 
 def test_a_readable_directory_without_tunables_is_empty_not_absent(tmp_path: Path) -> None:
     (tmp_path / "proc/sys/kernel").mkdir(parents=True)
-    assert capture(tmp_path, UNAME).to_json()["sched_tunables"] == {}
+    assert to_builtins(capture(tmp_path, UNAME))["sched_tunables"] == {}
 
 
 def test_a_machine_without_nodes_has_one(tmp_path: Path) -> None:
@@ -88,5 +90,6 @@ def test_this_host_agrees_with_the_standard_library() -> None:
     found = capture()
     assert (found.arch, found.kernel_release) == (platform.machine(), platform.release())
     assert found.online_cpus == os.sysconf("SC_NPROCESSORS_ONLN")
+    assert found.total_memory_kb is not UNSET
     assert found.total_memory_kb == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
-    HOST.validate(found.to_json())
+    HOST.validate(to_builtins(found))

@@ -56,3 +56,17 @@ def cancelled_soon(cancel: Cancel, after_s: float = 0.3) -> Iterator[None]:
         timer.cancel()
     assert cancel.is_set(), "it did not wait at all"
     assert time.monotonic() - began < after_s + SOON_S
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    """Whether a process has ended, or does within the time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False

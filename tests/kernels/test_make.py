@@ -17,6 +17,7 @@ from ktstr.errors import HostError
 from ktstr.kernels.make import BuildFailed, Make
 from ktstr.kernels.toolchain import find_toolchain
 from ktstr.progress import Steps
+from tests.host.waits import gone
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,19 +94,6 @@ def pids(folder: Path) -> list[int]:
             return [int(text) for text in found]
         time.sleep(0.05)
     raise AssertionError("make did not start")
-
-
-def gone(pid: int, seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_objects_do_not_depend_on_where_the_tree_lies(tmp_path: Path) -> None:
