@@ -19,9 +19,11 @@ def _finish_cells(invocation: Invocation, options: GraphOptions, planned: Planne
 
 
 def _finish_build(invocation: Invocation, options: GraphOptions, planned: Planned) -> Report:
-    """What could not even be planned is no reason for silence: each scheduler that cannot be had is a failure."""
-    for broken in planned.plan.broken:
-        invocation.ledger.fail(f"scheduler:{broken.scheduler}", broken.error)
+    """What could not even be planned is no reason for silence: each scheduler that cannot be had is a failure of
+    the families that lack something for it."""
+    if _OF_SCHEDULERS.intersection(invocation.words):
+        for broken in planned.plan.broken:
+            invocation.ledger.fail(f"scheduler:{broken.scheduler}", broken.error)
     return Report()
 
 
@@ -29,14 +31,14 @@ def _finish_build(invocation: Invocation, options: GraphOptions, planned: Planne
 class _Family:
     name: str
     doc: str
-    of_schedulers: bool = False  # whether it is missing something when a scheduler cannot be had
 
 
+_OF_SCHEDULERS = frozenset({"scheduler", "image"})
 _BUILD = (
     _Family("kernel", "kernels in the cache, ready to boot"),
     _Family("source", "kernel sources, fetched and unpacked"),
-    _Family("scheduler", "scheduler binaries", of_schedulers=True),
-    _Family("image", "guest images: agent, scheduler and libraries", of_schedulers=True),
+    _Family("scheduler", "scheduler binaries"),
+    _Family("image", "guest images: agent, scheduler and libraries"),
     _Family("agent", "the static guest agent"),
     _Family("vmm", "the virtual machine monitor that runs guests on KVM"),
     _Family("tools", "the private QEMU and BPF tools"),
@@ -61,7 +63,7 @@ COMMANDS = (
             GraphOptions,
             plan=_plan,
             parts="steps",
-            finish=_finish_build if family.of_schedulers else None,
+            finish=_finish_build,
         )
         for family in _BUILD
     ),

@@ -32,7 +32,9 @@ class Options:
     git: str | None = variable(
         Kind[str]("url", word), "the repository to build from, with ref=", None, rivals=_others("git")
     )
-    ref: str | None = variable(Kind[str]("ref", word), "its branch, tag or commit", None, rivals=("version", "source"))
+    ref: str | None = variable(
+        Kind[str]("ref", word), "its branch, tag or commit", None, rivals=("version", "source", "kernel")
+    )
     kernel: tuple[str, ...] = variable(
         LIST,
         "kernels: declared names, versions, ranges, paths, git+URL#REF, deb:..., debsrc:...",

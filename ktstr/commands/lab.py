@@ -29,7 +29,7 @@ def _pinned(invocation: Invocation, options: Options, apt: Apt) -> Lock:
     from ktstr.lab import kernel
     from ktstr.planning.pins import project_pins
 
-    pins = project_pins(invocation.project, options.fetching.lock_update)
+    pins = project_pins(invocation.project, options.fetching.lock_update, invocation.cancel)
     pins.check_updates((kernel.NAME, "qemu"))
     pins.tool("qemu", apt)
     pins.keep_tool(kernel.NAME, kernel.resolve(pins.lock, apt, update=pins.updating(kernel.NAME)))

@@ -8,6 +8,7 @@ what it unpacks to is capped.
 from __future__ import annotations
 
 import bz2
+import hashlib
 import lzma
 import re
 import struct
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktstr.errors import InputError
+from ktstr.errors import Changed, InputError
 from ktstr.files import unreadable
 from ktstr.host.elf import ET_DYN, ET_EXEC, PT_LOAD, BadElf, Elf, parse
 
@@ -196,14 +197,18 @@ def read_image(data: bytes) -> KernelImage:
         raise BadImage(str(err)) from None
 
 
-def load_image(path: Path) -> KernelImage:
-    """Read a kernel image file. Raises InputError saying what the file is instead."""
+def load_image(path: Path, sha256: str | None = None) -> KernelImage:
+    """Read a kernel image file. Raises InputError saying what the file is instead, Changed when its content is not
+    the one with this ``sha256``."""
     try:
         size = path.stat().st_size
         if not path.is_file() or size > FILE_CAP:
             what = f"{size} bytes" if path.is_file() else "no regular file"
             raise InputError(f"kernel {path}: is no kernel: {what}, {_EXPECTED}")
-        return read_image(path.read_bytes())
+        data = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise Changed(f"kernel {path}")
+        return read_image(data)
     except OSError as err:
         raise unreadable(err, f"kernel {path}") from None
     except BadImage as err:

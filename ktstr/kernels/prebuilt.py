@@ -54,7 +54,7 @@ def _make(resolution: Resolution, cache: Cache, apt: Apt) -> None:
             source = {"type": "deb", "suite": spec.suite, "flavour": spec.flavour}
             source |= {"package_version": resolution.version, "packages": packages}
         else:
-            prebuilt = _Prebuilt(load_image(spec.path), None)
+            prebuilt = _Prebuilt(load_image(spec.path, resolution.identity), None)
             source = {"type": "image", "path": str(spec.path)}
         write_entry(folder, resolution.key, resolution.identity, source, prebuilt.image, prebuilt.config)
 

@@ -77,6 +77,17 @@ def _included(source: Path, name: str, data: bytes, folders: list[Path]) -> Iter
         spelling = os.fsdecode(quoted or angled)
         beside = [Path(name).parent] if quoted else []
         for folder in (*beside, *folders):
-            candidate = os.path.normpath(folder / spelling)
+            candidate = folder / spelling
             if (source / candidate).is_file():
-                yield candidate
+                yield file_name(source, candidate)
+
+
+def file_name(source: Path, name: str | Path) -> str:
+    """The one name of a file that a compiler reads in ``source`` under ``name``, however that is spelt.
+
+    Where a folder before a ``..`` is a link, the kernel's answer and not the text's is what the compiler reads.
+    """
+    plain = os.path.normpath(name)
+    if os.path.realpath(source / name) == os.path.realpath(source / plain):
+        return plain
+    return os.path.relpath(os.path.realpath(source / name), source)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ktstr.errors import Changed, InputError
 from ktstr.files import staging_name, write_atomic
-from ktstr.schedulers.includes import SEARCH_VARIABLES, source_files
+from ktstr.schedulers.includes import SEARCH_VARIABLES, file_name, source_files
 from ktstr.schedulers.toolchain import Toolchain
 
 SCHEMA = 2  # raised when the same inputs are built in another way
@@ -60,10 +60,11 @@ class Inputs:
         Raises HostError when the record cannot be written.
         """
         seen = {os.path.realpath(self.source / name) for name in self.files}
-        unseen = {name for name in map(os.path.normpath, read) if os.path.realpath(self.source / name) not in seen}
+        names = {file_name(self.source, name) for name in read}
+        unseen = {name for name in names if os.path.realpath(self.source / name) not in seen}
         if unseen and self.record is not None:
-            names = sorted({*unseen, *self.kept})
-            write_atomic(self.record, json.dumps(names).encode(), staging_name("includes"))
+            kept = sorted({*unseen, *self.kept})
+            write_atomic(self.record, json.dumps(kept).encode(), staging_name("includes"))
 
 
 def read_inputs(source: Path, kernel: str, toolchain: Toolchain, record: Path | None = None) -> Inputs:

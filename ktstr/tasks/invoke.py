@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktstr.cancel import Cancel
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.registry import builtin_commands
 from ktstr.commands.declare.variables import read_options, refuse_unknown, variables_of
 from ktstr.config.project import Project
-from ktstr.errors import EXIT_ENVIRONMENT, InputError
+from ktstr.errors import EXIT_ENVIRONMENT, InputError, KtstrError
 from ktstr.files import full_or_denied
 from ktstr.host.flock import refuse_remote
 from ktstr.host.limits import usable
@@ -26,6 +26,9 @@ from ktstr.tasks.graph import Graph, creators
 from ktstr.tasks.interrupt import Interrupts
 from ktstr.tasks.namespace import Namespace, doit_loader
 from ktstr.tasks.usage import unknown_task
+
+if TYPE_CHECKING:
+    from ktstr.planning.plan import Plan
 
 _NOT_STARTED = 3  # doit's code for an error before any task ran
 
@@ -122,8 +125,15 @@ def _plan(invocation: Invocation, asked: Asked) -> Planned | None:
     known = planned.plan.tasks()
     for word in asked.reached:
         if ":" in word and word.partition(":")[0] in builtin_commands() and word not in known:
-            raise unknown_task(word, known)
+            raise _why_missing(word, planned.plan) or unknown_task(word, known)
     return planned
+
+
+def _why_missing(word: str, plan: Plan) -> KtstrError | None:
+    """What is wrong with the scheduler that a task's name begins with: the task would be there without that."""
+    family, _, name = word.partition(":")
+    broken = plan.broken if family in ("scheduler", "image") else ()
+    return next((cell.error for cell in broken if name.startswith(cell.scheduler)), None)
 
 
 def _make_folder(path: Path) -> None:

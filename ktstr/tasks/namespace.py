@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,23 @@ class Namespace:
         """What the project's own tasks need. Raises InputError when they cannot be made."""
         loader = doit_loader(self.stand)
         try:
-            made = loader.load_tasks(dict(self.tasks))
+            made = loader.load_tasks(dict(self.tasks), allow_delayed=True)
         except Exception as err:
             if os.environ.get("KTSTR_DEBUG"):
                 raise
             raise InputError(f"dodo.py: {type(err).__name__}: {err}", fix="correct that file") from None
-        return {task.name: [*task.task_dep, *task.setup_tasks, *task.calc_dep] for task in made}
+        own = [task.name for task in made]
+        return {
+            task.name: [*task.task_dep, *task.setup_tasks, *task.calc_dep, *self._matched(task.wild_dep, own)]
+            for task in made
+        }
+
+    def _matched(self, patterns: Iterable[str], own: Iterable[str]) -> Iterator[str]:
+        """The project's own tasks that a ``task_dep`` with ``*`` means, and the families of ktstr's that it looks
+        into: which cells these have is not known yet."""
+        for pattern in patterns:
+            yield from (name for name in own if fnmatchcase(name, pattern))
+            yield from (name for name in self.commands if fnmatchcase(name, pattern.partition(":")[0]))
 
 
 def load_namespace(project: Project) -> Namespace:

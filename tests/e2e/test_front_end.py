@@ -28,6 +28,14 @@ def task_mine():
     "what this project does after its tests"
     return {"actions": ["touch mine"], "task_dep": ["test"]}
 """
+LATER_TASK = """
+from doit import create_after
+
+@create_after(executed="test")
+def task_later():
+    "made of what the tests left"
+    return {"actions": [open("left").read()]}
+"""
 STANDING_TASK = """
 import os
 from doit import get_initial_workdir
@@ -65,14 +73,14 @@ def without_clang(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.mark.parametrize("task", ["scheduler", "image"])
+@pytest.mark.parametrize("task", ["scheduler", "image", "source scheduler", "source image", "scheduler:scx_ktstr"])
 def test_a_scheduler_that_cannot_be_had_is_said_by_the_tasks_that_make_it(
     project: UserProject, without_clang: str, task: str
 ) -> None:
     project.write(YAML)
-    done = project.doit(task, "scheduler=scx_ktstr", "offline=1", PATH=without_clang)
+    done = project.doit(*task.split(), "scheduler=scx_ktstr", "offline=1", PATH=without_clang)
     assert done.returncode == 3
-    assert "scheduler:scx_ktstr: clang is not installed" in done.stderr
+    assert "clang is not installed" in done.stderr
     assert "fix: apt-get install --no-install-recommends clang-19" in done.stderr
 
 
@@ -86,14 +94,27 @@ def test_what_is_wrong_with_one_scheduler_is_an_error_of_its_own_cells(project: 
     assert "nowhere/scx_gone: found no such file" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "needs", ['"task_dep": ["test"]', '"task_dep": ["cell:*"]', '"task_dep": ["c*"]', '"setup": ["test"]']
+)
 def test_a_task_of_the_projects_own_that_needs_test_has_its_cells_run_and_judged(
-    project: UserProject, without_clang: str
+    project: UserProject, without_clang: str, needs: str
 ) -> None:
     project.write(YAML)
-    (project.path / "dodo.py").write_text(DODO + OWN_TASK, encoding="utf-8")
+    (project.path / "dodo.py").write_text(DODO + OWN_TASK.replace('"task_dep": ["test"]', needs), encoding="utf-8")
     done = project.doit("mine", "scheduler=gone,scx_ktstr", "offline=1", PATH=without_clang)
     assert done.returncode == 2, done.stderr
     assert "2 cells: 2 in error (0 ran, 0 up to date)" in done.stdout
+
+
+def test_a_task_that_is_made_after_test_is_not_made_before(project: UserProject, without_clang: str) -> None:
+    project.write(YAML)
+    (project.path / "dodo.py").write_text(DODO + LATER_TASK, encoding="utf-8")
+    done = project.doit("later", "scheduler=gone,scx_ktstr", "offline=1", PATH=without_clang)
+    assert done.returncode == 2, done.stderr
+    assert "2 cells: 2 in error (0 ran, 0 up to date)" in done.stdout
+    done = project.doit("test", "scheduler=gone", "dry_run=1", "offline=1")
+    assert "no such file" in done.stderr + done.stdout
 
 
 def test_a_task_of_the_projects_own_stands_in_the_project_and_knows_where_the_user_stood(project: UserProject) -> None:

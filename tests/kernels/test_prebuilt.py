@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ktstr.errors import HostError, InputError
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.kernels.cache import metadata_path
@@ -156,6 +156,17 @@ def test_an_image_by_path_is_keyed_by_its_bytes(apt: Apt, cache: Cache, archive:
     assert lookup(_image(cache, apt, tmp_path / "two"), cache) == entry
     jsonschema.validate(json.loads(entry.metadata.read_text()), SCHEMA)
     assert archive.requests == []
+
+
+def test_an_image_that_is_replaced_after_it_was_digested_is_not_stored(apt: Apt, cache: Cache, tmp_path: Path) -> None:
+    path = tmp_path / "bzImage"
+    path.write_bytes(bzimage(COMPRESSORS["gzip"](vmlinux(config=CONFIG))))
+    found = _image(cache, apt, path)
+    path.write_bytes(bzimage(COMPRESSORS["zstd"](vmlinux(config=CONFIG))))
+    with pytest.raises(Changed, match="bzImage changed while ktstr was running"):
+        ensure(found, cache, apt)
+    assert lookup(found, cache) is None
+    assert _temporaries(cache) == []
 
 
 def test_a_file_that_is_no_kernel_is_refused_when_resolved(apt: Apt, cache: Cache) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import Changed, InputError
-from ktstr.schedulers.includes import prerequisites
+from ktstr.schedulers.includes import ABSENT, prerequisites
 from ktstr.schedulers.inputs import read_inputs, record_key, scheduler_name
 from ktstr.schedulers.toolchain import Toolchain
 
@@ -132,6 +132,27 @@ def test_a_file_that_is_included_is_an_input_wherever_it_lies(tiny: Path, includ
     assert _digest(tiny, "btf", chain) == before
     _edit(home / file)
     assert _digest(tiny, "btf", chain) != before
+
+
+def test_a_header_above_a_linked_folder_is_the_one_that_the_compiler_reads(tiny: Path) -> None:
+    """``..`` behind a link leads to where the link points, not back to where it stands."""
+    deep = tiny.parent / "o/deep.inc"
+    _edit(tiny.parent / "o/inc/a.inc")
+    _edit(deep)
+    (tiny / "include").symlink_to("../o/inc")
+    with (tiny / "include/a.inc").open("a") as file:
+        file.write('#include "../deep.inc"\n')
+    (tiny / "tiny.c").write_text(f'{LOADER}#include "a.inc"\n')
+    first = read_inputs(tiny, "btf", CHAIN, tiny.parent / "record")
+    assert "../o/deep.inc" in first.files
+    _edit(deep)
+    assert _digest(tiny, "btf", CHAIN) != first.digest
+    first.keep_unseen(["include/a.inc", "include/../deep.inc"])
+    assert not (tiny.parent / "record").exists()
+    _edit(tiny.parent / "o/only_the_compilers.inc")
+    first.keep_unseen(["include/../only_the_compilers.inc"])
+    second = read_inputs(tiny, "btf", CHAIN, tiny.parent / "record")
+    assert second.files["../o/only_the_compilers.inc"] != ABSENT
 
 
 def test_an_empty_item_of_the_search_path_is_the_source_folder(tiny: Path) -> None:
