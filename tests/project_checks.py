@@ -39,6 +39,7 @@ def _run(invocation: Invocation, options: Options) -> Report:
     env = {**invocation.environ, "KTSTR_CHECK_SLOW": "1" if options.slow else ""}
     failed = []
     for command in commands(options.slow):
+        invocation.cancel.check()
         sys.stdout.write(f"$ {' '.join(command[1:])}\n")
         sys.stdout.flush()
         if subprocess.run(command, cwd=ROOT, env=env, check=False).returncode:

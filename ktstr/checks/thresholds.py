@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ktstr.columns import beside
 from ktstr.config.fields import CHECKS
 from ktstr.config.model import CheckValue
 from ktstr.config.suggest import nearest
@@ -144,8 +145,7 @@ def to_text(test: str, scheduler: str, thresholds: Thresholds) -> str:
     lines = [f"Test: {test}", f"Scheduler: {scheduler}", "", "Resolved checks:"]
     for name, setting in thresholds.settings.items():
         value = f"{_shown(setting.value)} {TABLE[name].unit if setting.value is not None else ''}".strip()
-        row = f"{name:<{NAME_WIDTH}}{value:<28} {setting.source:<10}{note(thresholds, name)}"
-        lines.append(row.rstrip())
+        lines += beside(f"{name:<{NAME_WIDTH}}{value:<11} {setting.source}", note(thresholds, name), NAME_WIDTH + 22)
     return "\n".join(lines) + "\n"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ktstr.cancel import Cancel
 from ktstr.commands.declare.command import Command, Invocation, Report
 from ktstr.errors import EXIT_ENVIRONMENT, EXIT_OK, InputError
 from ktstr.options import COUNT_OR_NONE, FLAG, variable
@@ -37,7 +39,7 @@ def run(invocation: Invocation, options: Options) -> Report:
     cache = Cache(cache_root(invocation.environ))
     rows, beside = listing.read_cache(cache), listing.leftovers(cache)
     victims = cleaning.choose(rows, beside, keep=options.keep, corrupt_only=options.corrupt_only)
-    if options.dry_run or not victims or not _agreed(options, victims):
+    if options.dry_run or not victims or not _agreed(options, victims, invocation.cancel):
         return Report(_would(options, victims))
     cleaned = cleaning.perform(cache, victims)
     text = cleaning.to_json(cleaned) if options.json else cleaning.to_text(cleaned)
@@ -50,7 +52,7 @@ def _would(options: Options, victims: Sequence[Victim]) -> str:
     return "".join(f"{victim.path} ({victim.why})\n" for victim in victims) or "nothing to remove\n"
 
 
-def _agreed(options: Options, victims: Sequence[Victim]) -> bool:
+def _agreed(options: Options, victims: Sequence[Victim], cancel: Cancel) -> bool:
     """Whether the user wants it: by ``force=1``, or by ``y`` on a terminal."""
     if options.force:
         return True
@@ -60,7 +62,17 @@ def _agreed(options: Options, victims: Sequence[Victim]) -> bool:
         sys.stderr.write(f"{victim.path} ({victim.why})\n")
     sys.stderr.write(f"remove these {len(victims)}? [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip() in ("y", "Y")
+    return _answer(cancel).strip() in ("y", "Y")
+
+
+def _answer(cancel: Cancel) -> str:
+    """A line from the terminal. A signal does not end the reading of one by itself. Raises Cancelled."""
+    waiting = select.poll()
+    waiting.register(sys.stdin, select.POLLIN)
+    waiting.register(cancel, select.POLLIN)
+    waiting.poll()
+    cancel.check()
+    return sys.stdin.readline()
 
 
 COMMAND = Command("kernel_clean", "Kernels", "remove kernels from the cache", Options, run)

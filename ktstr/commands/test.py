@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ktstr.cancel import Cancelled
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.plans import plan_cells
 from ktstr.errors import HostError, KtstrError
@@ -75,6 +76,8 @@ def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[Cell
 
     try:
         return publish(planned.plan, planned.remembered, invocation.epoch, outcomes)
+    except Cancelled:
+        return outcomes
     except KtstrError as err:
         invocation.ledger.fail("test", err)
         return outcomes

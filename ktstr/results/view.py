@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from ktstr.cancel import Cancel
 from ktstr.files import full_or_denied, staging_name, write_atomic
 from ktstr.host.flock import locked
 from ktstr.results.names import CellIdentity, file_name, is_sidecar
@@ -170,14 +171,18 @@ def stamp_ns(folder: Path) -> int | None:
         return None
 
 
-def publish(root: Path, leaf: str, sidecars: Sequence[Publishable], session: Epoch) -> list[Path]:
+def publish(
+    root: Path, leaf: str, sidecars: Sequence[Publishable], session: Epoch, cancel: Cancel | None = None
+) -> list[Path]:
     """Fill the run directory ``root/leaf``; gives each sidecar's path, in order.
 
-    Under an exclusive lock ``root/.locks/{leaf}.lock``. Raises HostError when another process holds it for
-    30 s (named), when the filesystem is remote, or when the disk is full.
+    Under an exclusive lock ``root/.locks/{leaf}.lock``; what ran before a cancel is published, but nobody waits then.
+    Raises HostError when another process holds it for 30 s (named), when the filesystem is remote, or when the disk
+    is full; Cancelled while waiting.
     """
-    folder = root / leaf
-    with locked(root / ".locks" / f"{leaf}.lock", timeout_s=LOCK_TIMEOUT_S):
+    folder, lock = root / leaf, root / ".locks" / f"{leaf}.lock"
+    over = cancel is not None and cancel.is_set()
+    with locked(lock, timeout_s=0.0) if over else locked(lock, timeout_s=LOCK_TIMEOUT_S, cancel=cancel):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             paths = _paths(folder, sidecars)

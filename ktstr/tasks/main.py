@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ktstr import __version__
 from ktstr.cancel import Cancel
@@ -111,22 +112,22 @@ def dispatch(argv: Sequence[str], ledger: Ledger, cancel: Cancel) -> ExitRules:
     return ExitRules()
 
 
-def _failed(ledger: Ledger, error: KtstrError) -> None:
-    sys.stderr.write(f"doit: {error}\n")
-    ledger.fail("doit", error)
+def guarded(program: str, act: Callable[[Ledger, Cancel], ExitRules], rules: ExitRules) -> int:
+    """Do it, and give the exit code. Errors are printed as the user should see them; never a traceback.
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The whole program. Prints errors as the user should see them; never a traceback."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    gc.set_threshold(100_000, 50, 50)  # a graph of thousands of tasks is garbage to nobody: a tenth of a no-op's time
+    ``rules`` make the code where ``act`` did not get as far as giving its own.
+    """
     ledger, cancel = Ledger(), Cancel()
-    rules = ExitRules(bisect=bisecting(argv, os.environ))  # what stops a bisection, instead of misleading it
+
+    def failed(error: KtstrError) -> None:
+        sys.stderr.write(f"{program}: {error}\n")
+        ledger.fail(program, error)
+
     try:
-        rules = dispatch(argv, ledger, cancel)
+        rules = act(ledger, cancel)
     except KtstrError as err:
         if not cancel.signal:
-            _failed(ledger, err)
+            failed(err)
     except KeyboardInterrupt:
         cancel.set(signal.SIGINT)
     except BrokenPipeError:
@@ -134,15 +135,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as err:
         if os.environ.get("KTSTR_DEBUG"):
             raise
-        _failed(ledger, HostError(f"{err.filename or 'the system'}: {err.strerror or err}"))
+        failed(HostError(f"{err.filename or 'the system'}: {err.strerror or err}"))
     except Exception as err:
         if os.environ.get("KTSTR_DEBUG"):
             traceback.print_exc()
-        error = HostError(
-            f"internal error: {type(err).__name__}: {err}", fix="KTSTR_DEBUG=1 shows where; please report it"
+        failed(
+            HostError(f"internal error: {type(err).__name__}: {err}", fix="KTSTR_DEBUG=1 shows where; please report it")
         )
-        _failed(ledger, error)
     return ledger.exit_code(rules, cancel.signal)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The whole program."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    gc.set_threshold(100_000, 50, 50)  # a graph of thousands of tasks is garbage to nobody: a tenth of a no-op's time
+    # What stops a bisection, instead of misleading it.
+    return guarded("doit", partial(dispatch, argv), ExitRules(bisect=bisecting(argv, os.environ)))
 
 
 if __name__ == "__main__":

@@ -74,19 +74,19 @@ def test_a_wrong_check_names_its_layer_and_what_was_expected(values: dict[str, i
 def test_show_thresholds_has_a_row_per_check_padded_to_38_with_value_and_layer() -> None:
     lines = to_text("steady", "scx_ktstr", merge({"max_gap_ms": 500}, {"not_starved": True})).splitlines()
     assert lines[:4] == ["Test: steady", "Scheduler: scx_ktstr", "", "Resolved checks:"]
-    rows = lines[4:]
+    rows = [line for line in lines[4:] if not line.startswith(" ")]  # a note may go on below its row
     assert [row.split()[0] for row in rows] == ORDER
-    assert rows[0] == "not_starved".ljust(38) + "true".ljust(29) + "test"
+    assert rows[0] == "not_starved".ljust(38) + "true".ljust(12) + "test"
     assert rows[1][38:].split() == ["none", "default"]
     assert rows[2][38:].split() == ["500", "ms", "scheduler"]
     assert rows[10][38:].split("default")[0].strip() == "4.0"
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
 
 
 def test_show_thresholds_says_what_is_off_and_what_is_not_judged() -> None:
     text = to_text("t", "s", merge({}, {"not_starved": False, "max_fallback_rate": 10}))
     assert "off with not_starved" in text.splitlines()[6]
-    assert "inconclusive: not measured yet" in next(x for x in text.splitlines() if x.startswith("max_fallback_rate"))
+    assert " ".join(text.split()).count("max_fallback_rate 10 /s test inconclusive: not measured yet") == 1
     assert "not judged yet" in next(x for x in text.splitlines() if x.startswith("fail_on_stall"))
 
 

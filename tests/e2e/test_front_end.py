@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,8 @@ def task_later():
 """
 STANDING_TASK = """
 import os
+import pty
+import signal
 from doit import get_initial_workdir
 
 def task_stood():
@@ -159,3 +164,29 @@ def test_kernel_build_stands_alone(project: UserProject) -> None:
     project.write(YAML)
     done = project.doit("kernel_build", "test", "offline=1")
     assert (done.returncode, "expected it alone" in done.stderr) == (2, True)
+
+
+def test_an_interrupt_at_the_question_removes_nothing(project: UserProject, tmp_path: Path) -> None:
+    """The answer that is typed afterwards is nobody's."""
+    project.write(YAML)
+    damaged = tmp_path / "cache/kernels/damaged"
+    damaged.mkdir(parents=True)
+    ours, theirs = pty.openpty()
+    command = project.command("kernel_clean")
+    environ = project.environment(KTSTR_CACHE_DIR=str(tmp_path / "cache"))
+    with subprocess.Popen(
+        command, cwd=project.path, env=environ, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stderr is not None
+        asked = b""
+        while b"[y/N]" not in asked:
+            piece = os.read(running.stderr.fileno(), 4096)
+            assert piece, asked
+            asked += piece
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        os.write(ours, b"y\n")
+        assert running.wait(60) == 130
+    assert damaged.is_dir()
+    os.close(ours)
+    os.close(theirs)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as with_changes
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import view
 from ktstr.results.sidecar import read_sidecar
 from ktstr.results.view import EPOCH, Epoch, epoch, leaf_name, publish, publish_verbatim
+from tests.host.waits import cancelled_soon, held_elsewhere
 from tests.results.cells import IDENTITY, sidecar
 
 LEAF = "7.2.0-abc1234"
@@ -100,6 +102,13 @@ def test_the_lock_names_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(HostError, match=f"pid={os.getpid()}"):
             publish(tmp_path, LEAF, [named("one")], session("a"))
     assert not (tmp_path / LEAF).exists()
+
+
+def test_a_cancel_ends_the_wait_for_the_lock_and_forbids_no_free_one(tmp_path: Path) -> None:
+    cancel = Cancel()
+    with held_elsewhere(tmp_path / ".locks" / f"{LEAF}.lock"), cancelled_soon(cancel):
+        publish(tmp_path, LEAF, [named("one")], session("a"), cancel)
+    assert publish(tmp_path, LEAF, [named("one")], session("a"), cancel)[0].is_file()
 
 
 def test_a_directory_the_user_names_is_taken_as_it_is(tmp_path: Path) -> None:
