@@ -39,6 +39,9 @@ _FIXES = {
     errno.EFBIG: "raise the limit on a file's size (ulimit -f)",
     errno.EIO: "check that disk: dmesg shows its errors",
 }
+_OF_WRITING = frozenset(
+    {errno.EROFS, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR, errno.EFBIG, errno.ENAMETOOLONG}
+)
 # The same, where the place does not matter.
 _FIXES_ANYWHERE = {
     errno.EMFILE: "raise the limit on open files (ulimit -n), or use fewer jobs",
@@ -83,6 +86,18 @@ def full_or_denied(
         return HostError(f"{path}: the disk is full{quota}", fix=fix)
     fix = _FIXES_ANYWHERE.get(err.errno or 0) or _or_elsewhere(_advice(err, "writable"), setting, "")
     return HostError(f"{path}: cannot be {verb}: {reason(err)}", fix=fix)
+
+
+def refused(err: OSError, place: Path, setting: str | None) -> HostError:
+    """What to tell the user of an error where nobody knows what was being done: that it was writing only if nothing
+    else can fail so. ``place``: what was being filled, for an error that names no file; ``setting`` moves it.
+    """
+    if err.errno in FULL or err.errno in _OF_WRITING:
+        return full_or_denied(err, Path(err.filename or place), setting)
+    fix = _FIXES_ANYWHERE.get(err.errno or 0)
+    if fix is None and err.errno in (errno.EACCES, errno.EPERM):
+        fix = "let this user have it"
+    return HostError(f"{err.filename or 'the system'}: {reason(err)}", fix=fix)
 
 
 def unreadable(err: OSError, what: Path | str) -> InputError:

@@ -12,7 +12,33 @@ import pytest
 
 from ktstr import files
 from ktstr.errors import HostError, InputError
-from ktstr.files import disk_bytes, full_or_denied, read_json, staged, staging_name, unreadable, write_atomic, write_new
+from ktstr.files import (
+    disk_bytes,
+    full_or_denied,
+    read_json,
+    refused,
+    staged,
+    staging_name,
+    unreadable,
+    write_atomic,
+    write_new,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "words"),
+    [
+        (errno.ENOSPC, None, "/place: the disk is full"),
+        (errno.EROFS, "/c", "/c: cannot be written: Read-only file system"),
+        (errno.EAGAIN, None, "the system: Resource temporarily unavailable"),
+        (errno.E2BIG, "gcc", "gcc: Argument list too long"),
+        (errno.ENOENT, "a.c", "a.c: No such file or directory"),
+        (errno.EACCES, "a.c", "a.c: Permission denied\n  fix: let this user have it"),
+        (errno.EMFILE, None, "the system: Too many open files\n  fix: raise the limit on open files"),
+    ],
+)
+def test_only_what_cannot_be_but_writing_is_called_writing(code: int, name: str | None, words: str) -> None:
+    assert str(refused(OSError(code, os.strerror(code), name), Path("/place"), None)).startswith(words)
 
 
 def test_a_file_is_replaced_whole_and_its_staging_file_is_gone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ktstr.cells.judge import identity, judged
 from ktstr.cells.run import Runner
 from ktstr.checks.judge import Judgement
 from ktstr.errors import HostError, KtstrError
-from ktstr.files import full_or_denied, staging_name, write_atomic
+from ktstr.files import refused, staging_name, write_atomic
 from ktstr.host.cache import Cache
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
@@ -97,8 +97,7 @@ class Bench:
     def _failed(self, cell: CellPlan, err: KtstrError | OSError) -> CellOutcome:
         """The outcome of a cell that came to no result: nothing about it was stored."""
         if isinstance(err, OSError):
-            place = Path(err.filename or self._plan.request.project.runs_root)
-            err = full_or_denied(err, place, SETTING)
+            err = refused(err, self._plan.request.project.runs_root, SETTING)
         return failure(cell.name, err)
 
     def _measure(self, cell: CellPlan) -> CellOutcome | None:
@@ -112,7 +111,7 @@ class Bench:
                 try:
                     return self._keep(cell, workdir, self._run(cell, workdir))
                 except OSError as err:
-                    raise full_or_denied(err, workdir, SETTING) from err
+                    raise refused(err, workdir, SETTING) from err
 
     def _run(self, cell: CellPlan, workdir: Path) -> CellResult:
         assert self._plan.machine is not None

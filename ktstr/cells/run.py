@@ -15,7 +15,7 @@ from ktstr.cancel import Cancel
 from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
 from ktstr.errors import KtstrError
-from ktstr.files import full_or_denied
+from ktstr.files import refused
 from ktstr.host.context import capture
 from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.record.cell import CellRecord
@@ -46,7 +46,7 @@ class Runner:
         except KtstrError as err:
             return CellResult(job.name, job.input_digest, error=JobError(err.message, err.fix, err.exit_code))
         except OSError as err:
-            denied = full_or_denied(err, Path(err.filename or workdir), "KTSTR_RUNS_ROOT")
+            denied = refused(err, workdir, "KTSTR_RUNS_ROOT")
             return CellResult(job.name, job.input_digest, error=JobError(denied.message, denied.fix, denied.exit_code))
 
     def _measure(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellRecord:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from doit.exceptions import TaskFailed  # type: ignore[import-untyped]
 
 from ktstr.commands.declare.command import Invocation
 from ktstr.errors import HostError, KtstrError
-from ktstr.files import full_or_denied
+from ktstr.files import refused
 
 
 def perform(run: Invocation, task: str, action: Callable[[], object]) -> Any:
@@ -33,7 +32,7 @@ def _error_of(run: Invocation, action: Callable[[], object]) -> KtstrError | Non
     except KtstrError as err:
         return err
     except OSError as err:
-        return full_or_denied(err, Path(err.filename or run.project.runs_root))
+        return refused(err, run.project.runs_root, "KTSTR_RUNS_ROOT")
     except Exception as err:
         if os.environ.get("KTSTR_DEBUG"):
             raise

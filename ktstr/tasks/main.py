@@ -11,11 +11,13 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from ktstr import __version__
 from ktstr.cancel import Cancel
 from ktstr.config.project import current_dir, find_project
 from ktstr.errors import HostError, InputError, KtstrError
+from ktstr.files import refused
 from ktstr.results.ledger import ExitRules, Ledger
 from ktstr.tasks.usage import DOIT_COMMANDS, help_text, listing
 
@@ -135,7 +137,7 @@ def guarded(program: str, act: Callable[[Ledger, Cancel], ExitRules], rules: Exi
     except OSError as err:
         if os.environ.get("KTSTR_DEBUG"):
             raise
-        failed(HostError(f"{err.filename or 'the system'}: {err.strerror or err}"))
+        failed(refused(err, Path.cwd(), None))
     except Exception as err:
         if os.environ.get("KTSTR_DEBUG"):
             traceback.print_exc()
