@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from ktstr.errors import HostError, InputError
 
 SIDECAR_CAP = 64 << 20  # bytes
 RECORD_CAP = 512 << 20  # bytes: four million samples and their digits fit
+# Ours are a dozen deep. What the parser can just take, nobody further down the stack can print or copy.
+MAX_DEPTH = 100
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # What helps, by errno(3), where another place would help too; ``{able}`` is readable or writable.
@@ -207,34 +209,58 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read(path: Path, cap: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(cap + 1)
-    except OSError as e:
-        raise unreadable(e, path) from e
-    if len(data) > cap:
-        raise InputError(f"{path}: found more than {cap} bytes, expected at most that")
-    return data
+def _is_within(value: object, depth: int) -> bool:
+    """Whether no more than ``depth`` objects and arrays are inside each other."""
+    level = [value]
+    for _ in range(depth):
+        level = [item for outer in level for item in _items(outer) if isinstance(item, (dict, list))]
+        if not level:
+            return True
+    return False
 
 
-def read_json(path: Path, cap: int) -> dict[str, Any]:
-    """The JSON object in ``path``. Raises InputError for anything else, naming the file and the place.
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
-    Refused: more than ``cap`` bytes, other encodings than UTF-8, nesting too deep for the parser, a key twice in
-    one object, NaN and infinities.
+
+def parse_json(data: bytes, where: Path | str, cap: int) -> Any:
+    """The JSON value that ``data`` is. Raises InputError for anything else, naming the place, ``where`` first.
+
+    Refused: more than ``cap`` bytes, other encodings than UTF-8, more than ``MAX_DEPTH`` objects and arrays inside
+    each other, a key twice in one object, NaN and infinities.
     """
-    data = _read(path, cap)
+    if len(data) > cap:
+        raise InputError(f"{where}: found more than {cap} bytes, expected at most that")
     try:
         found = json.loads(
             data.decode("utf-8"), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant
         )
     except json.JSONDecodeError as e:
-        raise InputError(f"{path}:{e.lineno}:{e.colno}: is no JSON: {e.msg}") from e
+        raise InputError(f"{where}:{e.lineno}:{e.colno}: is no JSON: {e.msg}") from e
     except RecursionError as e:
-        raise InputError(f"{path}: is nested too deeply") from e
+        raise InputError(f"{where}: is nested too deeply") from e
     except ValueError as e:
-        raise InputError(f"{path}: is no JSON: {e}") from e
+        raise InputError(f"{where}: is no JSON: {e}") from e
+    if not _is_within(found, MAX_DEPTH):
+        raise InputError(f"{where}: is nested too deeply")
+    return found
+
+
+def read_json_value(path: Path, cap: int) -> Any:
+    """The JSON value in ``path``. Raises InputError as ``parse_json``, and for a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(cap + 1)  # one too many is found by the parser
+    except OSError as e:
+        raise unreadable(e, path) from e
+    return parse_json(data, path, cap)
+
+
+def read_json(path: Path, cap: int) -> dict[str, Any]:
+    """The JSON object in ``path``. Raises InputError as ``read_json_value``, and for any other value."""
+    found = read_json_value(path, cap)
     if not isinstance(found, dict):
         raise InputError(f"{path}: found a {type(found).__name__}, expected an object")
     return found

@@ -13,9 +13,12 @@ import pytest
 from ktstr import files
 from ktstr.errors import HostError, InputError
 from ktstr.files import (
+    MAX_DEPTH,
     disk_bytes,
     full_or_denied,
+    parse_json,
     read_json,
+    read_json_value,
     refused,
     staged,
     staging_name,
@@ -102,6 +105,34 @@ def test_the_same_key_in_two_objects_is_no_duplicate(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"a": {"a": 1}, "b": {"a": 2}}')
     assert read_json(path, 1000) == {"a": {"a": 1}, "b": {"a": 2}}
+
+
+@pytest.mark.parametrize(("left", "right", "each"), [(b"[", b"]", 1), (b'{"a":', b"}", 1), (b'[1,{"a":', b"}]", 2)])
+def test_json_is_as_deep_as_allowed_and_no_deeper(left: bytes, right: bytes, each: int) -> None:
+    """What the parser can just take would be an error of whoever prints it."""
+    text = left * (MAX_DEPTH // each) + b"7" + right * (MAX_DEPTH // each)
+    parse_json(text, "x", 10_000)
+    with pytest.raises(InputError, match=r"^x: is nested too deeply$"):
+        parse_json(b"[" + text + b"]", "x", 10_000)
+
+
+def test_bytes_at_hand_are_refused_as_those_of_a_file_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    for data in (b"[" * 100_000, b'{"a": 1, "a": 2}', b"NaN", b"1e999", b"\xff", b"", b"7" * 5000, b" " * 200_000):
+        path.write_bytes(data)
+        with pytest.raises(InputError) as of_bytes:
+            parse_json(data, path, 100_000)
+        with pytest.raises(InputError) as of_file:
+            read_json_value(path, 100_000)
+        assert str(of_bytes.value) == str(of_file.value)
+
+
+def test_any_value_is_one_but_only_an_object_is_an_object(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[1]")
+    assert read_json_value(path, 3) == [1]
+    with pytest.raises(InputError, match="found a list, expected an object"):
+        read_json(path, 3)
 
 
 def test_the_disk_bytes_a_folder_that_is_being_removed_is_no_error(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ktstr.cancel import Cancel
-from ktstr.errors import HostError
-from ktstr.files import file_sha256, full_or_denied, replace_file
+from ktstr.errors import HostError, InputError
+from ktstr.files import file_sha256, full_or_denied, read_json, replace_file
 from ktstr.host.abandon import abandonable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ BACKOFF_S = 0.5  # before the second attempt; doubled before each further one
 CHUNK = 1 << 18
 OnBytes = Callable[[int, int | None], None]
 T = TypeVar("T")
+_MAX_NOTE = 1 << 20  # bytes
 _HEADERS = {"User-Agent": "ktstr", "Accept-Encoding": "identity"}
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
@@ -352,11 +353,13 @@ class _Part:
 
 def _resumable(url: str, part: Path) -> _Part:
     try:
-        note = json.loads(_note_path(part).read_text(encoding="utf-8"))
-        if note["url"] == url and _STRONG_TAG.fullmatch(note["etag"]):
-            return _Part(part.stat().st_size, note["etag"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+        note = read_json(_note_path(part), _MAX_NOTE)
+        size = part.stat().st_size
+    except (InputError, OSError):
+        return _Part(0, "")
+    tag = note.get("etag")
+    if note.get("url") == url and isinstance(tag, str) and _STRONG_TAG.fullmatch(tag):
+        return _Part(size, tag)
     return _Part(0, "")
 
 

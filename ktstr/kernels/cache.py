@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ktstr.errors import InputError
+from ktstr.files import parse_json
 from ktstr.host.cache import Cache
 from ktstr.kernels.config_facts import config_facts
 from ktstr.kernels.entry import KernelEntry
@@ -118,10 +120,11 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as err:
         raise Corrupt("unreadable", f"{path}: {err.strerror}") from None
     try:
-        loaded = json.loads(raw)
-    except (ValueError, RecursionError) as err:
-        at_end = isinstance(err, json.JSONDecodeError) and err.pos >= len(err.doc.rstrip())
-        raise Corrupt("truncated" if at_end or not raw else "malformed", f"{path}: {err}") from None
+        loaded = parse_json(raw, path, _MAX_METADATA)
+    except InputError as err:
+        fault = err.__cause__
+        at_end = isinstance(fault, json.JSONDecodeError) and fault.pos >= len(fault.doc.rstrip())
+        raise Corrupt("truncated" if at_end else "malformed", err.message) from None
     if not isinstance(loaded, dict):
         raise Corrupt("schema_drift", f"{path}: found no object")
     return loaded

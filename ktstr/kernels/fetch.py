@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ktstr.errors import HostError
-from ktstr.files import file_sha256
+from ktstr.errors import HostError, InputError
+from ktstr.files import file_sha256, read_json
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.host.download import Missing, download
@@ -59,12 +59,10 @@ def fetched(origin: Origin, cache: Cache) -> Path | None:
     marker = source_marker(origin, cache)
     tree = marker.with_name(TREE)
     try:
-        with marker.open("rb") as file:
-            facts = json.loads(file.read(MAX_MARKER))
-    except (OSError, ValueError, RecursionError):
+        facts = read_json(marker, MAX_MARKER)
+    except InputError:
         return None
-    expected = (VERSION, origin.identity)
-    whole = isinstance(facts, dict) and (facts.get("version"), facts.get("identity")) == expected
+    whole = (facts.get("version"), facts.get("identity")) == (VERSION, origin.identity)
     return tree if whole and (tree / "Makefile").is_file() else None
 
 

@@ -100,16 +100,13 @@ def kconfig_status(
 ) -> KconfigStatus:
     """Whether an entry's configuration is what its words mean today; ``untracked`` where nobody can say."""
     kconfig = facts["kconfig"]
-    if kconfig is None or kconfig.get("base") not in ("minimal", "full"):
-        return "untracked"
-    fragments = kconfig.get("fragments")
-    if not isinstance(fragments, list) or not all(isinstance(word, str) for word in fragments):
+    if kconfig is None or kconfig["base"] == "tree":
         return "untracked"
     try:
-        today = load([kconfig["base"], *fragments], Path("/"))
+        today = load([kconfig["base"], *kconfig["fragments"]], Path("/"))
     except KtstrError:
         return "untracked"  # a fragment of the user's own, named from where he stood
-    return MATCHES if today.digest == kconfig.get("digest") else "stale"
+    return MATCHES if today.digest == kconfig["digest"] else "stale"
 
 
 def is_eol(version: str | None, active: frozenset[str] | None) -> bool | None:

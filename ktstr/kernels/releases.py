@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ktstr.errors import HostError, InputError
+from ktstr.files import parse_json
 from ktstr.kernels.version import Version, parse_version
 
 MAINTAINED = 8  # maintenance releases a series has had before it is anybody's default
@@ -29,9 +29,10 @@ def parse_releases(raw: bytes) -> tuple[Release, ...]:
     Raises HostError for another file, and when no row at all can be read.
     """
     try:
-        rows = json.loads(raw)["releases"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        rows = None
+        whole = parse_json(raw, "releases.json", MAX_BYTES)
+    except InputError:
+        whole = None
+    rows = whole.get("releases") if isinstance(whole, dict) else None
     if not isinstance(rows, list):
         raise HostError("releases.json: found no array of releases (a proxy's page?)", fix="check the network")
     found = tuple(release for row in rows if (release := _release(row)) is not None)

@@ -5,12 +5,10 @@ Generic, because the small cloud kernel has kvm-amd but no 9p.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt, Gone, gone
@@ -19,15 +17,21 @@ from ktstr.host.deb import unpack
 from ktstr.kernels.image import BadImage, read_image
 from ktstr.lab.modules import load_order, module_files
 from ktstr.pins.lock import Lock, Pin
+from ktstr.tools.bundle import METADATA, Facts, read_facts, write_facts
 
 NAME = "lab"
 SUITE = "bookworm-backports"  # as QEMU; its 6.12 changes less often than that of security
 META = "linux-image-amd64"  # depends on the newest build
 FORMAT = 1  # raised when the entry's layout changes: older ones are made again
-METADATA = "tool.json"
 # The root over 9p with a layer above it, and KVM on AMD's extensions. virtio-pci and virtio-console are built in.
 MODULES = ("9p", "9pnet_virtio", "overlay", "kvm_amd")
 _IMAGE = re.compile(r"linux-image-\d.*")
+
+
+class LabFacts(Facts, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``tool.json`` says of the kernel. ``modules``: their files, in the order to load them."""
+
+    modules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,11 @@ def resolve(lock: Lock, apt: Apt, *, update: bool = False) -> Pin:
 def lookup(pinned: Pin, cache: Cache) -> LabKernel | None:
     """The kernel when it is in the cache and whole; no network."""
     folder = cache.entry("tools", pinned.digest)
-    try:
-        facts = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        if facts["format"] != FORMAT or facts["name"] != NAME or not _is_whole(folder, facts["files"]):
-            return None
-        modules = tuple(folder / str(name) for name in facts["modules"])
-        version = str(facts["version"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    facts = read_facts(LabFacts, folder, FORMAT, NAME, ("vmlinux",))
+    if facts is None or not facts.files.keys() >= set(facts.modules):
         return None
-    return LabKernel(folder / "vmlinux", modules, version, pinned.digest, folder / METADATA)
+    modules = tuple(folder / name for name in facts.modules)
+    return LabKernel(folder / "vmlinux", modules, facts.version, pinned.digest, folder / METADATA)
 
 
 def ensure(pinned: Pin, cache: Cache, apt: Apt) -> LabKernel:
@@ -82,10 +82,6 @@ def ensure(pinned: Pin, cache: Cache, apt: Apt) -> LabKernel:
     if found is None:
         raise HostError(f"{cache.entry('tools', pinned.digest)}: damaged right after it was made", fix="check the disk")
     return found
-
-
-def _is_whole(folder: Path, files: dict[str, Any]) -> bool:
-    return "vmlinux" in files and all((folder / name).stat().st_size == size for name, size in files.items())
 
 
 def _make(pinned: Pin, cache: Cache, apt: Apt) -> None:
@@ -102,15 +98,15 @@ def _make(pinned: Pin, cache: Cache, apt: Apt) -> None:
         shutil.rmtree(root)
         for name, data in ordered.items():
             (out / f"{name}.ko").write_bytes(data)
-        facts = {
-            "format": FORMAT,
-            "name": NAME,
-            "version": pinned.version,
-            "digest": pinned.digest,
-            "modules": [f"{name}.ko" for name in ordered],
-            "files": {path.name: path.stat().st_size for path in sorted(out.iterdir())},
-        }
-        (out / METADATA).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        facts = LabFacts(
+            format=FORMAT,
+            name=NAME,
+            version=pinned.version,
+            digest=pinned.digest,
+            modules=tuple(f"{name}.ko" for name in ordered),
+            files={path.name: path.stat().st_size for path in sorted(out.iterdir())},
+        )
+        write_facts(out, facts)
 
 
 def _vmlinux(root: Path) -> bytes:

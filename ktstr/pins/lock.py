@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from ktstr.errors import InputError
-from ktstr.files import full_or_denied, unreadable, write_atomic
+from ktstr.files import full_or_denied, parse_json, unreadable, write_atomic
 from ktstr.host.deb import DebPackage
 
 VERSION = 1
 MAX_BYTES = 4 << 20
 _NUMBER = r"(0|[1-9][0-9]{0,5})"  # as ktstr.kernels.version reads them
 _RELEASE = rf"{_NUMBER}(\.{_NUMBER}){{1,2}}(-rc{_NUMBER})?"
+_FIX = "take it back from version control, or delete it to resolve every name anew"
 _FIELDS = {
     "name": re.compile(r"[a-z0-9][a-z0-9+.-]{0,199}"),
     "version": re.compile(r"[A-Za-z0-9.+:~-]{1,200}"),
@@ -116,7 +117,7 @@ def _fail(path: Path, where: str, found: object, expected: str) -> InputError:
     shown = text if len(text) <= 80 else text[:77] + "..."
     return InputError(
         f"{path}: {where}: found {shown}, expected {expected}",
-        fix="take it back from version control, or delete it to resolve every name anew",
+        fix=_FIX,
     )
 
 
@@ -196,12 +197,10 @@ def read_lock(path: Path) -> Lock:
         return Lock()
     except OSError as err:
         raise unreadable(err, path) from err
-    if len(raw) > MAX_BYTES:
-        raise _fail(path, "size", len(raw), f"at most {MAX_BYTES} bytes")
     try:
-        loaded = json.loads(raw)
-    except (ValueError, RecursionError) as err:
-        raise InputError(f"{path}: not JSON: {err}", fix="take it back from version control, or delete it") from None
+        loaded = parse_json(raw, path, MAX_BYTES)
+    except InputError as err:
+        raise InputError(err.message, fix=_FIX) from err
     top = _object(path, "file", loaded, ("version", "kernels", "tools"))
     if top["version"] != VERSION or isinstance(top["version"], bool):
         raise _fail(path, "version", top["version"], f"{VERSION} (made by another ktstr?)")

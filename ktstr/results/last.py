@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ktstr.errors import HostError
-from ktstr.files import write_atomic
+from ktstr.errors import HostError, InputError
+from ktstr.files import SIDECAR_CAP, read_json, write_atomic
 
 FILE = "last.json"
 
 
 def last_verdicts(state: Path) -> dict[str, str]:
-    """The verdicts by cell name, from the state folder. Empty before the first run, or when damaged."""
+    """The verdicts by cell name, from the state folder. Empty before the first run, or when damaged in any way."""
     try:
-        loaded = json.loads((state / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        last = read_json(state / FILE, SIDECAR_CAP)
+    except InputError:
         return {}
-    return {str(name): str(verdict) for name, verdict in loaded.items()} if isinstance(loaded, dict) else {}
+    return last if all(isinstance(verdict, str) for verdict in last.values()) else {}
 
 
 def remember_verdicts(state: Path, verdicts: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.errors import Changed, InputError
-from ktstr.files import staging_name, write_atomic
+from ktstr.files import SIDECAR_CAP, read_json_value, staging_name, write_atomic
 from ktstr.schedulers.includes import SEARCH_VARIABLES, file_name, source_files
 from ktstr.schedulers.toolchain import Toolchain
 
@@ -105,7 +105,7 @@ def _kept(record: Path | None) -> tuple[str, ...]:
     if record is None:
         return ()
     try:
-        names = json.loads(record.read_bytes())
-    except (OSError, ValueError):
+        names = read_json_value(record, SIDECAR_CAP)
+    except InputError:
         return ()
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()

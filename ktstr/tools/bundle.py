@@ -14,18 +14,22 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeVar
 
-from ktstr.errors import HostError
-from ktstr.files import full_or_denied
+from msgspec import Meta, Struct
+
+from ktstr.errors import HostError, InputError
+from ktstr.files import full_or_denied, read_json
 from ktstr.host.apt import Apt, Gone, gone
 from ktstr.host.cache import Cache
 from ktstr.host.deb import DebPackage, unpack
 from ktstr.host.elf import BadElf, needed_libraries
 from ktstr.pins.lock import Pin
+from ktstr.record.codec import decode, encode
 
 FORMAT = 1  # raised when a bundle's layout changes: older ones are made again
 METADATA = "tool.json"
+MAX_METADATA = 1 << 20  # bytes
 LOADER = "ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib"
 _LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
@@ -46,6 +50,25 @@ class Recipe:
     programs: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
     main: str
+
+
+class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``tool.json`` says of every entry of the cache's tools. ``files``: size in bytes by path in the entry."""
+
+    format: int
+    name: str
+    version: str
+    digest: str
+    files: dict[str, Annotated[int, Meta(ge=0)]]
+
+
+F = TypeVar("F", bound=Facts)
+
+
+class BundleFacts(Facts, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Those of a bundle. ``packages``: version by name."""
+
+    packages: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,12 +121,29 @@ def resolve(recipe: Recipe, pinned: Pin | None, apt: Apt, *, update: bool = Fals
 def lookup(recipe: Recipe, pinned: Pin, cache: Cache) -> Bundle | None:
     """The bundle when it is in the cache and whole (every file there with its size), else None."""
     folder = cache.entry("tools", pinned.digest)
+    facts = read_facts(BundleFacts, folder, FORMAT, recipe.name, recipe.programs)
+    return None if facts is None else Bundle(recipe.name, folder, facts.version, pinned.digest)
+
+
+def read_facts(cls: type[F], folder: Path, version: int, name: str, needed: Sequence[str]) -> F | None:
+    """What ``tool.json`` says of the entry in ``folder``; None when it is not whole.
+
+    Whole is one of this ``version`` of its layout and this ``name``, with the ``needed`` files, and every file there
+    with its size.
+    """
     try:
-        loaded = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        ok = _is_whole(folder, loaded, recipe)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        facts = decode(cls, read_json(folder / METADATA, MAX_METADATA), METADATA)
+        complete = all((folder / path).stat().st_size == size for path, size in facts.files.items())
+    except (InputError, OSError, ValueError):  # ValueError: another shape, or what can be no path
         return None
-    return Bundle(recipe.name, folder, str(loaded["version"]), pinned.digest) if ok else None
+    ours = (facts.format, facts.name) == (version, name) and facts.files.keys() >= set(needed)
+    return facts if ours and complete else None
+
+
+def write_facts(folder: Path, facts: Facts) -> None:
+    """Write ``tool.json``, the last file of an entry. Raises OSError."""
+    text = json.dumps(encode(facts), indent=2, sort_keys=True) + "\n"
+    (folder / METADATA).write_text(text, encoding="utf-8")
 
 
 def ensure(recipe: Recipe, pinned: Pin, cache: Cache, apt: Apt) -> Bundle:
@@ -129,15 +169,15 @@ def _make(recipe: Recipe, pinned: Pin, cache: Cache, apt: Apt) -> None:
         _fill(recipe, scratch / "root", out)
         shutil.rmtree(scratch)
         files = {str(p.relative_to(out)): p.stat().st_size for p in sorted(out.rglob("*")) if p.is_file()}
-        facts = {
-            "format": FORMAT,
-            "name": recipe.name,
-            "version": pinned.version,
-            "digest": pinned.digest,
-            "packages": {package.name: package.version for package in pinned.packages},
-            "files": files,
-        }
-        (out / METADATA).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        facts = BundleFacts(
+            format=FORMAT,
+            name=recipe.name,
+            version=pinned.version,
+            digest=pinned.digest,
+            packages={package.name: package.version for package in pinned.packages},
+            files=files,
+        )
+        write_facts(out, facts)
 
 
 def _fill(recipe: Recipe, root: Path, out: Path) -> None:
@@ -211,17 +251,6 @@ def _merge(source: Path, target: Path) -> None:
         else:
             path.replace(other)
     source.rmdir()
-
-
-def _is_whole(folder: Path, loaded: Any, recipe: Recipe) -> bool:
-    files: dict[str, int] = loaded["files"]
-    return (
-        loaded["format"] == FORMAT
-        and loaded["name"] == recipe.name
-        and isinstance(loaded["version"], str)
-        and all(program in files for program in recipe.programs)
-        and all((folder / name).stat().st_size == size for name, size in files.items())
-    )
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ktstr.errors import HostError
+from ktstr.errors import HostError, InputError
+from ktstr.files import parse_json
 from ktstr.vm.descriptors import above_standard
 
 ANSWER_S = 30.0  # a virtual machine of many vCPUs on a busy host takes seconds
@@ -79,23 +80,24 @@ class Qmp:
             answer = _object(self._line(deadline))
             if answer.get("event") == "SHUTDOWN":
                 raise ShuttingDown(f"the emulator does not answer {command}: its guest has ended")
-            if answer.get("id") != self._asked:
+            if type(answer.get("id")) is not int or answer["id"] != self._asked:
                 continue  # an event, or what a question that was given up is answered after all
             if "return" in answer:
                 return answer["return"]
             error = answer.get("error")
             text = error.get("desc") if isinstance(error, dict) else None
-            raise QmpError(f"the emulator refused {command}: {str(text)[:300]}")
+            reason = text[:300] if isinstance(text, str) else "it gave no reason"
+            raise QmpError(f"the emulator refused {command}: {reason}")
 
     def _line(self, deadline: float) -> bytes:
-        while (end := self._pending.find(b"\n")) < 0:
-            if len(self._pending) > LINE_CAP:
-                raise QmpError(f"the emulator answered with more than {LINE_CAP >> 20} MiB")
+        while (end := self._pending.find(b"\n")) < 0 and len(self._pending) <= LINE_CAP:
             self._before(deadline)
             data = self._socket.recv(_CHUNK)
             if not data:
                 raise QmpError("the emulator is gone")
             self._pending += data
+        if not 0 <= end <= LINE_CAP:
+            raise QmpError(f"the emulator answered with more than {LINE_CAP >> 20} MiB")
         line = bytes(self._pending[:end])
         del self._pending[: end + 1]
         return line
@@ -109,9 +111,9 @@ class Qmp:
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(line)
-    except (ValueError, RecursionError):
-        raise QmpError("the emulator answered with what is no JSON") from None
+        answer = parse_json(line, "its answer", LINE_CAP)
+    except InputError as err:
+        raise QmpError(f"the emulator answered with what is no JSON: {err.message}") from None
     if not isinstance(answer, dict):
         raise QmpError("the emulator answered with what is no object")
     return answer

@@ -9,13 +9,28 @@ import pytest
 
 from ktstr.commands.test import reproduce
 from ktstr.config.model import CellKey
+from ktstr.files import SIDECAR_CAP
 from ktstr.options import Building, GraphOptions, TestOptions
-from ktstr.results.last import last_verdicts
+from ktstr.results.last import last_verdicts, remember_verdicts
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "null"])
-def test_damaged_memory_counts_as_no_memory(tmp_path: Path, content: str) -> None:
-    (tmp_path / "last.json").write_text(content)
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"{", b"null", b"\xff", b"[" * 100_000, b'{"a": 1}', b'{"a": "pass", "a": "fail"}'),
+        b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}",
+    ],
+)
+def test_damaged_memory_counts_as_no_memory_and_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.json").write_bytes(content)
+    assert last_verdicts(tmp_path) == {}
+    remember_verdicts(tmp_path, {"b": "fail"})
+    assert last_verdicts(tmp_path) == {"b": "fail"}
+
+
+def test_memory_that_is_too_large_counts_as_none(tmp_path: Path) -> None:
+    with (tmp_path / "last.json").open("wb") as file:
+        file.truncate(SIDECAR_CAP + 1)
     assert last_verdicts(tmp_path) == {}
 
 

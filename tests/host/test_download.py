@@ -149,7 +149,17 @@ _NOTE = '{"url": "URL", "etag": %s}'
 
 
 @pytest.mark.parametrize(
-    "note", ["", "[]", "{", '{"url": 1}', "\xff", *(_NOTE % tag for tag in ("7", '""', '"1"', r'"\"1\"\r\nX: y"'))]
+    "note",
+    [
+        "",
+        "[]",
+        "{",
+        '{"url": 1}',
+        "\xff",
+        "[" * 100_000,
+        '{"url": 1, "url": "URL", "etag": "\\"1\\""}',
+        *(_NOTE % tag for tag in ("7", '""', '"1"', r'"\"1\"\r\nX: y"')),
+    ],
 )
 def test_a_damaged_note_beside_a_part_means_beginning_anew(web: Web, tmp_path: Path, note: str) -> None:
     (tmp_path / "t.part").write_bytes(b"rubbish")

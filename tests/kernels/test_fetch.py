@@ -196,7 +196,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     assert (fetch(origin, cache, apt, site) / "Kconfig").is_file()
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 1, "identity": "other"}'])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"version": 1, "identity": "other"}', "[" * 100_000, '{"version": 1, "version": 1}']
+)
 def test_an_entry_whose_marker_is_damaged_is_fetched_again(
     cache: Cache, apt: Apt, site: KernelOrg, tmp_path: Path, damage: str
 ) -> None:

@@ -72,7 +72,19 @@ def test_a_file_without_any_known_row_is_no_empty_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"<html>", b"[]", b"null", b"{}", b'{"releases": 1}', b"\xff", b"[" * 100_000, b'{"releases": {}}']
+    "raw",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"releases": 1}',
+        b"\xff",
+        b"[" * 100_000,
+        b'{"releases": {}}',
+        b'{"releases": 1, "releases": []}',
+    ],
 )
 def test_another_file_is_refused(raw: bytes) -> None:
     with pytest.raises(HostError, match="found no array of releases"):

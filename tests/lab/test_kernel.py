@@ -78,6 +78,28 @@ def test_a_damaged_entry_is_made_again(apt: Apt, cache: Cache) -> None:
     assert ensure(pinned, cache, apt).modules[0].read_bytes()[:4] == b"\x7fELF"
 
 
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [
+        ("{", "[" * 100_000 + "{"),
+        ('"format": 1', '"format": 1, "format": 1'),
+        ('"modules": [', '"modules": ["/etc/passwd", '),
+        ('"vmlinux": ', '"tool.json": '),
+        ('"version": "6.12.1-1"', '"version": 6'),
+    ],
+)
+def test_metadata_that_is_not_exactly_the_kernels_is_no_kernel(
+    apt: Apt, cache: Cache, found: str, instead: str
+) -> None:
+    pinned = pin(apt)
+    made = ensure(pinned, cache, apt)
+    text = made.metadata.read_text()
+    assert found in text
+    made.metadata.write_text(text.replace(found, instead, 1))
+    assert lookup(pinned, cache) is None
+    assert ensure(pinned, cache, apt) == made
+
+
 def test_a_package_without_a_module_is_refused_and_leaves_nothing(
     cache: Cache, archive: Archive, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ktstr.errors import HostError, InputError
 from ktstr.host.deb import DebPackage
-from ktstr.pins.lock import GitPin, Lock, Pin, RangePin, TarballPin, lock_text, read_lock, write_lock
+from ktstr.pins.lock import MAX_BYTES, GitPin, Lock, Pin, RangePin, TarballPin, lock_text, read_lock, write_lock
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "schemas/lock.schema.json").read_text())
@@ -134,6 +134,22 @@ def test_bytes_that_are_no_lock_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "l").write_bytes(raw)
     with pytest.raises(InputError):
         read_lock(tmp_path / "l")
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (lock_text(LOCK).replace('"6.14": {', '"6.14": {"commit": "x"}, "6.14": {'), r"the key '6\.14' twice"),
+        ('{"version": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
+        ('{"version": NaN}', "NaN"),
+        (" " * (MAX_BYTES + 1), f"more than {MAX_BYTES} bytes"),
+    ],
+)
+def test_what_a_parser_would_let_pass_is_refused_and_the_file_named(tmp_path: Path, raw: str, words: str) -> None:
+    (tmp_path / "ktstr.lock").write_text(raw)
+    with pytest.raises(InputError, match=rf"ktstr\.lock: .*{words}") as caught:
+        read_lock(tmp_path / "ktstr.lock")
+    assert caught.value.fix is not None and "version control" in caught.value.fix
 
 
 _JSON = st.recursive(

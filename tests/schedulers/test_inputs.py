@@ -268,7 +268,7 @@ def test_a_record_made_in_this_run_is_no_edit(tiny: Path) -> None:
     other.verify()
 
 
-@pytest.mark.parametrize("content", ["", "{", "{}", "3", "[3]"])
+@pytest.mark.parametrize("content", ["", "{", "{}", "3", "[3]", "[" * 100_000, '[{"a": 1, "a": 1}]'])
 def test_a_damaged_record_is_as_good_as_none(tiny: Path, content: str) -> None:
     (tiny / "record").write_text(content)
     assert read_inputs(tiny, "btf", CHAIN, tiny / "record").digest == _digest(tiny, "btf", CHAIN)

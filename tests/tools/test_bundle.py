@@ -142,6 +142,31 @@ def test_a_damaged_bundle_is_made_again(apt: Apt, cache: Cache, damage: str) -> 
     assert subprocess.run(again.argv("usr/bin/demo"), env={}, check=False).returncode == 42
 
 
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [
+        ("{", "[" * 100_000 + "{"),
+        ('"format": 1', '"format": 1, "format": 1'),
+        ('"format": 1', '"format": true'),
+        ('"format": 1', '"format": 1, "more": 1'),
+        ('"name": "demo"', '"name": "other"'),
+        ('"version": "2.5"', '"version": 2.5'),
+        ('"files": {', '"files": {"a\\u0000b": 1, '),
+        ('"files": {', '"files": {"\\ud800": 1, '),
+        ('"files": {', '"files": {"tool.json": -1, '),
+        ('"usr/bin/demo": ', '"tool.json": '),
+    ],
+)
+def test_metadata_that_is_not_exactly_a_bundles_is_no_bundle(apt: Apt, cache: Cache, found: str, instead: str) -> None:
+    pinned = pin(RECIPE, apt)
+    made = ensure(RECIPE, pinned, cache, apt)
+    text = made.metadata.read_text()
+    assert found in text
+    made.metadata.write_text(text.replace(found, instead, 1))
+    assert lookup(RECIPE, pinned, cache) is None
+    assert ensure(RECIPE, pinned, cache, apt) == made
+
+
 def test_two_that_ask_at_once_fetch_once(apt: Apt, cache: Cache, archive: Archive) -> None:
     pinned = pin(RECIPE, apt)
     archive.requests.clear()

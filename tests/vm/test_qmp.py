@@ -117,6 +117,12 @@ def test_a_refusal_is_quoted_and_the_next_question_answered() -> None:
         (b"no JSON\n", "no JSON"),
         (b"[" * 100_000 + b"\n", "no JSON"),
         (b"\xff\xfe\n", "no JSON"),
+        (b'{"return": 1, "return": 2, "id": 2}\n', "the key 'return' twice"),
+        (b'{"return": NaN, "id": 2}\n', "NaN"),
+        (b'{"id": 2, "error": {"desc": ' + b"[" * 900 + b"]" * 900 + b"}}\n", "nested too deeply"),
+        (b'{"id": 2, "error": {"desc": [1]}}\n', "refused x: it gave no reason"),
+        (b'{"id": 2, "error": "no"}\n', "refused x: it gave no reason"),
+        (b'{"id": 2}\n', "refused x: it gave no reason"),
         (b"7\n", "no object"),
         (b"", "is gone"),
     ],
@@ -130,6 +136,20 @@ def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINE_CAP", 1 << 16)
     with speaking(plain(b"x" * (1 << 18))) as (qmp, _), pytest.raises(QmpError, match="more than"):
         qmp.execute("x")
+
+
+def test_a_line_of_more_than_the_cap_is_refused_though_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_CAP", 1000)
+    with speaking(plain(b" " * 1000 + b"7\n")) as (qmp, _), pytest.raises(QmpError, match="more than"):
+        qmp.execute("x")
+
+
+def test_an_answer_to_what_is_no_number_of_a_question_is_passed_over() -> None:
+    def first_another(question: dict[str, object]) -> bytes:
+        return b'{"return": "other", "id": 2.0}\n' + reply("mine")(question)
+
+    with speaking(first_another) as (qmp, _):
+        assert qmp.execute("x") == "mine"
 
 
 def test_endless_events_end_with_the_time_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
