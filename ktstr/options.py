@@ -132,11 +132,6 @@ LIST: Kind[tuple[str, ...]] = Kind("list", word, many=True)
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """Of a command that takes no variables."""
-
-
-@dataclass(frozen=True)
 class Json:
     """Of a report that programs may read."""
 

@@ -45,7 +45,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class CellJob:
-    """What to run. ``memory_mib`` is the guest's; ``many``: other cells want the same machine.
+    """What to run. ``machine``: the digest of the one that ``accel`` names; ``memory_mib`` is the guest's; ``many``:
+    other cells want the same machine.
 
     ``commit`` is the project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
     """
@@ -53,6 +54,7 @@ class CellJob:
     name: str
     input_digest: str
     accel: str
+    machine: str
     kernel: ArtifactRef
     image: ArtifactRef
     program: bytes

@@ -155,12 +155,14 @@ class Bench:
 
 def job_of(plan: Plan, cell: CellPlan) -> CellJob:
     """The job of a planned cell. Raises InputError for a scenario that the agent would refuse."""
+    assert plan.machine is not None, "a plan with cells has a machine"
     point = cell.point
     place = point.kernel.place
     return CellJob(
         name=cell.name,
         input_digest=cell.input_digest,
         accel=point.accel,
+        machine=plan.machine.digest,
         kernel=ArtifactRef("kernel", place.key, place.identity, stored=place.cache == plan.archive.cache),
         image=ArtifactRef("image", point.image.path.parent.name, point.image.digest),
         program=cell.program,

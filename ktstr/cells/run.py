@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ktstr.cancel import Cancel
 from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
-from ktstr.errors import KtstrError
+from ktstr.errors import HostError, KtstrError
 from ktstr.files import refused
 from ktstr.host.context import capture
 from ktstr.kernels.cache import KIND as KERNELS
@@ -50,6 +50,12 @@ class Runner:
             return CellResult(job.name, job.input_digest, error=JobError(denied.message, denied.fix, denied.exit_code))
 
     def _measure(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellRecord:
+        here = (self.machine.accel, self.machine.digest)
+        if here != (job.accel, job.machine):
+            raise HostError(
+                f"{job.name}: planned for machine {job.accel} {job.machine[:12]}, found {here[0]} {here[1][:12]}",
+                fix="plan and run it with the same ktstr and tools",
+            )
         caches = self.artifacts
         kernels = caches.cache if job.kernel.stored else caches.unstored
         spec, limit_s = caches.guest(job), job.limits.host_seconds

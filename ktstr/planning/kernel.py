@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
-from ktstr.kernels.cache import KIND, lookup_entry, metadata_path
+from ktstr.kernels.cache import lookup_entry, metadata_path
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.spec import Spec
 
@@ -60,10 +59,6 @@ class Kernel:
     def entry(self) -> KernelEntry | None:
         """What is in the cache; None before it is there."""
         return lookup_entry(self.place.cache, self.place.key, self.place.identity)
-
-    def in_use(self) -> AbstractContextManager[None]:
-        """Held while a machine boots from it: nobody replaces or removes the entry meanwhile."""
-        return self.place.cache.reading(KIND, self.place.key)
 
     def version(self) -> str | None:
         """The release as the kernel prints it; None before it is in the cache."""

@@ -27,6 +27,7 @@ from ktstr.host.lease import is_old, lapsed, leased
 from ktstr.record.cell import CellRecord
 from ktstr.record.codec import DecodeError, decode, encode
 from ktstr.record.machine import VERDICT_EXITS
+from ktstr.record.outcome import Outcome
 
 VERSION = 1
 RECORD = "record.json"
@@ -61,9 +62,9 @@ def reusable(record: CellRecord, outcome: str, accel: str) -> bool:
     Only ends that are facts about kernel or scheduler count, and no error. In real time a Fail is
     always measured again; counted instructions fail again in the same way.
     """
-    if record.end.reason not in VERDICT_EXITS or outcome == "error":
+    if record.end.reason not in VERDICT_EXITS or outcome == Outcome.ERROR:
         return False
-    return not (outcome == "fail" and accel in REAL_TIME)
+    return not (outcome == Outcome.FAIL and accel in REAL_TIME)
 
 
 class CellStore:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from ktstr.cancel import Cancel
 from ktstr.config.load import parse
@@ -23,9 +25,11 @@ from ktstr.planning.request import Request
 from ktstr.planning.steps import Steps
 from ktstr.progress import Progress
 from ktstr.results.judged import FILE, read_rows
+from ktstr.vm.machine import Machine
 
 TEXT = b"{kernels: {k: 6.14}, tests: {pair: {cgroups: [{name: left, workers: 2}]}}}"
 NAME = "pair/one/default/eevdf/icount-s7"
+MACHINE = cast(Machine, SimpleNamespace(accel="icount", digest="f" * 64))  # nobody starts it
 
 
 def cell(folder: Path) -> CellPlan:
@@ -62,4 +66,4 @@ def plan(
     config = parse(TEXT, Path("ktstr.yaml"), validated=True)
     rows = {} if request.environ.get("KTSTR_SIDECAR_DIR") else read_rows(project.state / FILE)
     archive = Archive(cache, Apt(cache.apt, True, request.environ))
-    return Plan(request, config, archive, Steps(), None, Judged(rows, ()), (cell(folder),))
+    return Plan(request, config, archive, Steps(), None, Judged(rows, ()), (cell(folder),), machine=MACHINE)
