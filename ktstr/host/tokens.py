@@ -10,11 +10,11 @@ from ktstr.cancel import Cancel
 
 
 class TokenPool:
-    """CPUs and MiB to hand out. A request larger than the pool is served alone."""
+    """``total``: CPUs and MiB to hand out. A request larger than the pool is served alone."""
 
     def __init__(self, cpus: int, memory_mib: int) -> None:
-        self._total = (max(1, cpus), max(1, memory_mib))
-        self._free = list(self._total)
+        self.total = (max(1, cpus), max(1, memory_mib))
+        self._free = list(self.total)
         self._changed = threading.Condition()
 
     def _take(self, want: tuple[int, int]) -> bool:
@@ -26,7 +26,7 @@ class TokenPool:
     @contextmanager
     def hold(self, cpus: int, memory_mib: int, cancel: Cancel) -> Iterator[bool]:
         """Wait for the tokens, then yield True; yields False when ``cancel`` was set first."""
-        want = (min(cpus, self._total[0]), min(memory_mib, self._total[1]))
+        want = (min(cpus, self.total[0]), min(memory_mib, self.total[1]))
         held = False
         with self._changed:
             while not cancel.is_set() and not held:
