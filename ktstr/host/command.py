@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from ktstr.cancel import Cancel
@@ -30,22 +32,31 @@ class Ended:
     errors: str
 
 
-def run(command: Sequence[str], environ: Mapping[str, str], cancel: Cancel) -> Ended:
-    """Run a program of ``environ``'s PATH, with nothing to read, and wait for it.
+def run(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    cancel: Cancel,
+    *,
+    cwd: Path | None = None,
+    timeout_s: float | None = None,
+) -> Ended:
+    """Run a program of ``environ``'s PATH in the folder ``cwd``, with nothing to read, and wait for it.
 
-    Raises Cancelled when ``cancel`` is set, with the program and all it started gone, or never started; HostError
-    for one that is not on the PATH.
+    Raises Cancelled when ``cancel`` is set, subprocess.TimeoutExpired after ``timeout_s``, both with the program and
+    all it started gone, or never started; HostError for one that is not on the PATH.
     """
     cancel.check()
     with os.fdopen(os.memfd_create("errors"), "w+b") as errors:
-        process = start(command, environ, errors)
-        output = b"".join(read(process, cancel))
+        process = start(command, environ, errors, cwd)
+        output = b"".join(read(process, cancel, timeout_s))
         errors.seek(0)
         written = errors.read()
     return Ended(process.wait(), output.decode("utf-8", "replace"), written.decode("utf-8", "replace"))
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], errors: int | IO[bytes]) -> subprocess.Popen[bytes]:
+def start(
+    command: Sequence[str], environ: Mapping[str, str], errors: int | IO[bytes], cwd: Path | None = None
+) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own; its output is a pipe, ``errors`` as subprocess takes it.
 
     It is killed when the calling thread ends. Raises HostError when it is not on the PATH.
@@ -59,24 +70,30 @@ def start(command: Sequence[str], environ: Mapping[str, str], errors: int | IO[b
         stdout=subprocess.PIPE,
         stderr=errors,
         env=dict(environ),
+        cwd=cwd,
         start_new_session=True,
     )
 
 
-def read(process: subprocess.Popen[bytes], cancel: Cancel) -> Generator[bytes, None, None]:
+def read(
+    process: subprocess.Popen[bytes], cancel: Cancel, timeout_s: float | None = None
+) -> Generator[bytes, None, None]:
     """What a started program writes, as it comes, until it closes its output.
 
-    Whatever ends this ends the program and all it started too. Raises Cancelled when ``cancel`` is set.
+    Whatever ends this ends the program and all it started too. Raises Cancelled when ``cancel`` is set,
+    subprocess.TimeoutExpired after ``timeout_s``.
     """
-    output = process.stdout
+    output, began = process.stdout, time.monotonic()
     assert output is not None, "start makes it a pipe"
     try:
         with selectors.DefaultSelector() as ready:
             ready.register(output, selectors.EVENT_READ)
             ready.register(cancel, selectors.EVENT_READ)
             while True:
-                ready.select()
+                ready.select(None if timeout_s is None else max(0.0, began + timeout_s - time.monotonic()))
                 cancel.check()
+                if timeout_s is not None and time.monotonic() >= began + timeout_s:
+                    raise subprocess.TimeoutExpired(process.args, timeout_s)
                 data = os.read(output.fileno(), 1 << 16)
                 if not data:
                     process.wait()

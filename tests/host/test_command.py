@@ -53,6 +53,18 @@ def test_cancelled_it_is_gone_with_what_it_started(tmp_path: Path) -> None:
     assert gone(pid_in(tmp_path / "shell")) and gone(pid_in(tmp_path / "child"))
 
 
+def test_out_of_time_it_is_gone_and_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(["sh", "-c", f"echo $$ > {tmp_path}/shell; sleep 60"], ENVIRON, Cancel(), timeout_s=1.0)
+    assert gone(pid_in(tmp_path / "shell"))
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(["sh", "-c", "while echo; do :; done"], ENVIRON, Cancel(), timeout_s=0.5)
+
+
+def test_it_runs_in_the_folder_it_is_given(tmp_path: Path) -> None:
+    assert run(["pwd"], ENVIRON, Cancel(), cwd=tmp_path, timeout_s=60).output == f"{tmp_path.resolve()}\n"
+
+
 def test_cancelled_before_it_is_never_started(tmp_path: Path) -> None:
     cancel = Cancel()
     cancel.set()

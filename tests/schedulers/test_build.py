@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.errors import Changed, HostError, InputError
 from ktstr.schedulers.build import SchedulerBinary, build, fit_skeleton, load_built
 from ktstr.schedulers.inputs import read_inputs
-from ktstr.schedulers.toolchain import find_toolchain
+from ktstr.schedulers.toolchain import Toolchain, find_toolchain
 from ktstr.tools.pinned import BpfTools
+from tests.host.waits import cancelled_soon, hanging_tool
 
 from .conftest import SCX_KTSTR, build_now, inputs_now
 
@@ -231,6 +233,31 @@ def test_an_edit_since_the_plan_stores_nothing_and_compiles_nothing(
     with pytest.raises(Changed, match=r"tiny-sched\.bpf\.c changed while ktstr was running"):
         build(replace(planned, toolchain=chain), kernel_btf, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not compiled.exists()
+
+
+@pytest.fixture
+def faked(tmp_path: Path) -> tuple[Toolchain, Path]:
+    """A bpftool that does nothing, a clang that hangs, and what passes for a kernel's BTF."""
+    btf, bin_dir = tmp_path / "vmlinux.btf", tmp_path / "bin"
+    btf.write_bytes(b"\0sched_ext_ops\0")
+    hanging_tool(bin_dir / "clang-19", "echo clang version 19.1.7")
+    bpf = BpfTools(("true",), tmp_path, tmp_path / "libbpf.a", "7.5", "0" * 64)
+    return find_toolchain(bpf, {**os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}"}), btf
+
+
+def test_a_clang_that_hangs_ends_by_the_cancel(tiny: Path, faked: tuple[Toolchain, Path], tmp_path: Path) -> None:
+    toolchain, btf = faked
+    cancel = Cancel()
+    with cancelled_soon(cancel, 1.0):
+        build(read_inputs(tiny, "btf", toolchain), btf, tmp_path / "out" / "built", cancel)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_bpftool_that_hangs_ends_by_the_cancel(tiny: Path, faked: tuple[Toolchain, Path], tmp_path: Path) -> None:
+    toolchain = replace(faked[0], bpftool=(hanging_tool(tmp_path / "bpftool"),))
+    cancel = Cancel()
+    with cancelled_soon(cancel, 1.0):
+        build(read_inputs(tiny, "btf", toolchain), faked[1], tmp_path / "out" / "built", cancel)
 
 
 SKELETON = """\

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from ktstr import resources
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.host.cache import Cache
 from ktstr.vm import agent, vmm_build
 from ktstr.vm.vmm import Flag, VmmConfig, VmmError, reasons
+from tests.host.waits import cancelled_soon, hanging_tool
 
 CC = agent.compiler(os.environ)
 HEADER = (resources.c_dir() / "include" / "ktstr_vmm.h").read_text(encoding="ascii")
@@ -64,6 +66,13 @@ def test_a_source_that_does_not_compile_is_quoted_and_leaves_nothing(sources: Pa
     out = tmp_path / "out" / vmm_build.FILE
     with pytest.raises(InputError, match="no_such_name"):
         vmm_build.build(sources, CC, out)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_compilers_that_hang_end_by_the_cancel(tmp_path: Path) -> None:
+    cancel, out = Cancel(), tmp_path / "out" / vmm_build.FILE
+    with cancelled_soon(cancel):
+        vmm_build.Extension(out, "digest", hanging_tool(tmp_path / "cc", CC)).make(cancel)
     assert list(out.parent.iterdir()) == []
 
 
