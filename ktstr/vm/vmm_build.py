@@ -20,7 +20,7 @@ from typing import Any
 
 from ktstr import resources
 from ktstr.cancel import Cancel
-from ktstr.errors import HostError, InputError
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.files import file_sha256, full_or_denied, replace_file
 from ktstr.host.cache import Cache, cache_root
 from ktstr.vm import agent
@@ -69,31 +69,47 @@ def inputs_digest(c_dir: Path, cc: str, cancel: Cancel | None = None) -> str:
     return total.hexdigest()
 
 
-def build(c_dir: Path, cc: str, out: Path, cancel: Cancel | None = None) -> None:
+def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: Cancel | None = None) -> None:
     """Compile the extension to ``out``, atomically.
 
-    Raises InputError with the compiler's own words, HostError when Python's headers are missing or ``out``
-    cannot be written, Cancelled when ``cancel`` is set before it is done.
+    ``planned`` is the digest of inputs under which ``out`` is kept, if it is kept under one. Raises InputError with
+    the compiler's own words, HostError when Python's headers are missing or ``out`` cannot be written, Changed when
+    the inputs are not the planned ones any more, Cancelled when ``cancel`` is set before it is done.
     """
-    include = ("-I", str(c_dir / "include"), "-I", str(c_dir / "core"), "-I", str(_python_headers()))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".vmm-", dir=out.parent) as name:
-            work = Path(name)
-            glue = work / f"{MODULE}.c"
-            write_glue(c_dir, glue)
-            commands = [
-                [cc, *FLAGS, *(STRICT if path != glue else ()), f"-ffile-prefix-map={c_dir}=.", *include, "-c",
-                 str(path), "-o", str(work / f"{path.stem}.o")]
-                for path in (*(path for path in sources(c_dir) if path.suffix == ".c"), glue)
-            ]  # fmt: skip
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                list(pool.map(lambda command: _run(command, cancel), commands))
-            made = work / FILE
-            _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)], cancel)
+        with tempfile.TemporaryDirectory(prefix=".vmm-", dir=out.parent) as work:
+            try:
+                made = _compile(c_dir, cc, Path(work), cancel)
+            except InputError:
+                _verify(c_dir, cc, planned, cancel)  # of an edit the user is told before what it did to the compiler
+                raise
+            _verify(c_dir, cc, planned, cancel)
             replace_file(made, out)
     except OSError as err:
         raise full_or_denied(err, out.parent) from err
+
+
+def _verify(c_dir: Path, cc: str, planned: str | None, cancel: Cancel | None) -> None:
+    if planned is not None and inputs_digest(c_dir, cc, cancel) != planned:
+        raise Changed(f"the VMM's sources in {c_dir}, the compiler {cc}, or Python's headers,")
+
+
+def _compile(c_dir: Path, cc: str, work: Path, cancel: Cancel | None) -> Path:
+    """The extension, made in the folder ``work``: every source by itself, on as many CPUs as there are."""
+    include = ("-I", str(c_dir / "include"), "-I", str(c_dir / "core"), "-I", str(_python_headers()))
+    glue = work / f"{MODULE}.c"
+    write_glue(c_dir, glue)
+    commands = [
+        [cc, *FLAGS, *(STRICT if path != glue else ()), f"-ffile-prefix-map={c_dir}=.", *include, "-c",
+         str(path), "-o", str(work / f"{path.stem}.o")]
+        for path in (*(path for path in sources(c_dir) if path.suffix == ".c"), glue)
+    ]  # fmt: skip
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(lambda command: _run(command, cancel), commands))
+    made = work / FILE
+    _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)], cancel)
+    return made
 
 
 def _run(command: Sequence[str], cancel: Cancel | None) -> None:
@@ -125,7 +141,7 @@ class Extension:
     def make(self, cancel: Cancel | None = None) -> None:
         """Compile it. Raises as ``build``."""
         if self.cc is not None:
-            build(resources.c_dir(), self.cc, self.path, cancel)
+            build(resources.c_dir(), self.cc, self.path, self.digest, cancel)
 
 
 def planned(cache: Cache, environ: Mapping[str, str]) -> Extension:
