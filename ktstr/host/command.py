@@ -17,6 +17,7 @@ from typing import IO
 
 from ktstr.cancel import Cancel
 from ktstr.errors import HostError
+from ktstr.files import FULL, full_or_denied
 from ktstr.host import tether
 
 MAX_FILE = 8 << 30  # bytes of one file that a program writes; vmlinux.o with KASAN and DWARF is below 2 GiB
@@ -30,6 +31,21 @@ class Ended:
     status: int
     output: str
     errors: str
+
+    def check_room(self, folder: Path, setting: str | None = "KTSTR_CACHE_DIR") -> None:
+        """Raise HostError when it failed, in English, because the disk of ``folder``, where it writes, is full.
+
+        ``setting`` as in ``full_or_denied``.
+        """
+        full = disk_full(self.errors) if self.status else None
+        if full is not None:
+            raise full_or_denied(full, folder, setting)
+
+
+def disk_full(errors: str) -> OSError | None:
+    """What the system told a program that wrote ``errors``, if it is that a disk or a quota is full."""
+    told = (number for number in FULL if os.strerror(number) in errors)
+    return next((OSError(number, os.strerror(number)) for number in told), None)
 
 
 def run(

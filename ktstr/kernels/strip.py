@@ -31,9 +31,10 @@ def strip_vmlinux(source: Path, target: Path, cancel: Cancel | None = None) -> N
         done = run(command, {**os.environ, "LC_ALL": "C"}, cancel or Cancel(), timeout_s=_OBJCOPY_S)
     except subprocess.TimeoutExpired:
         raise HostError(f"{target}: objcopy of {source} did not end within {_OBJCOPY_S:g} s") from None
+    done.check_room(target.parent)
     if done.status != 0:
         words = done.errors.strip().splitlines()[-1:] or ["no output"]
-        raise HostError(f"{target}: objcopy of {source} failed: {words[0]}", fix="free some disk space")
+        raise HostError(f"{target}: objcopy of {source} failed: {words[0]}", fix="another binutils")
     with opened(source) as before, opened(target) as after:
         _check(source, before, after)
 

@@ -30,11 +30,15 @@ class Request:
 
 
 def build_init(c_dir: Path, cc: str, out: Path, cancel: Cancel | None = None) -> None:
-    """Compile the lab's init, a static program. Raises InputError with the compiler's own words, Cancelled."""
+    """Compile the lab's init, a static program.
+
+    Raises InputError with the compiler's own words, HostError without a compiler or room, Cancelled.
+    """
     sources = sorted(str(path) for path in (c_dir / "lab").glob("*.c"))
     if not sources:
         raise HostError(f"{c_dir / 'lab'}: found no C files, expected the lab's init", fix="install ktstr again")
     done = run_compiler([cc, *FLAGS, *sources, "-o", str(out)], cancel)
+    done.check_room(out.parent, "TMPDIR")
     if done.status:
         tail = "\n".join(done.errors.splitlines()[-20:])
         raise InputError(f"the lab's init does not compile:\n{tail}", fix=f"look at {c_dir / 'lab'}")

@@ -7,7 +7,6 @@ includes ``vmlinux.h``, made from the kernel's own BTF; the loader includes
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -20,13 +19,14 @@ from pathlib import Path
 
 from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError, KtstrError
-from ktstr.files import replace_file
+from ktstr.files import file_sha256, full_or_denied, read_json, replace_file
 from ktstr.host.command import Ended, run
 from ktstr.schedulers.includes import prerequisites
 from ktstr.schedulers.inputs import BPF_FLAGS, CC_FLAGS, LINK_FLAGS, SCHEMA, Inputs
 from ktstr.schedulers.toolchain import Toolchain
 
 METADATA = "metadata.json"
+_METADATA_CAP = 64 << 20  # bytes; the compilers' warnings are in it
 TOOL_TIMEOUT_S = 300
 ERROR_LINES = 30
 _BPF_DEPFILE, _LOADER_DEPFILE = "bpf.d", "loader.d"
@@ -46,11 +46,11 @@ def load_built(outdir: Path, inputs: str) -> SchedulerBinary | None:
     """What ``outdir`` holds if it was built whole from ``inputs``, else None."""
     metadata = outdir / METADATA
     try:
-        known = json.loads(metadata.read_bytes())
+        known = read_json(metadata, _METADATA_CAP)
         path = outdir / Path(known["binary"]).name
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_sha256(path)
         whole = (known["inputs_digest"], known["binary_sha256"]) == (inputs, digest)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError):
         return None
     return SchedulerBinary(path, digest, inputs, metadata) if whole else None
 
@@ -74,7 +74,7 @@ def build(inputs: Inputs, kernel_btf: Path | None, outdir: Path, cancel: Cancel 
             inputs.keep_unseen(steps.files_read())
             return _publish(steps, outdir, inputs, hashlib.sha256(btf).hexdigest(), warnings)
     except OSError as err:
-        raise HostError(f"cannot write the scheduler {inputs.name} to {outdir}: {err.strerror or err}") from None
+        raise full_or_denied(err, outdir) from err
 
 
 def _compile(steps: _Steps, btf: bytes, inputs: Inputs) -> str:
@@ -195,8 +195,7 @@ class _Steps:
             raise HostError(f"{tool} did not end within {TOOL_TIMEOUT_S} s on the scheduler {self.name}") from None
         if done.status < 0:
             raise HostError(f"{tool} was killed by signal {-done.status} on the scheduler {self.name}")
-        if done.status and os.strerror(errno.ENOSPC) in done.errors:
-            raise HostError(f"{tool}: no space left on the device of {self.work.parent}", fix="free some disk space")
+        done.check_room(self.work.parent)
         return done
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -101,8 +100,7 @@ def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: C
         with staged(out) as temp:
             command = [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)]
             done = run_compiler(command, cancel)
-            if "No space left on device" in done.errors:
-                raise full_or_denied(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out.parent)
+            done.check_room(out.parent)
             if planned is not None and inputs_digest(c_dir, toolchain_identity(cc, cancel)) != planned:
                 raise Changed(f"the guest agent's sources in {c_dir}, or the compiler {cc},")
             if done.status:

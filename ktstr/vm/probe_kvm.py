@@ -146,6 +146,7 @@ def build_guest(out: Path, environ: Mapping[str, str], cancel: Cancel | None = N
     """
     command = [compiler(environ), *FLAGS, str(_source()), "-o", str(out)]
     done = run_compiler(command, cancel)
+    done.check_room(out.parent.parent, "TMPDIR")
     if done.status:
         tail = "\n".join(done.errors.splitlines()[-10:])
         raise InputError(f"the probe guest does not compile:\n{tail}", fix=f"look at {_source()}, or report it")

@@ -106,14 +106,15 @@ def _compile(c_dir: Path, cc: str, work: Path, cancel: Cancel | None) -> Path:
         for path in (*(path for path in sources(c_dir) if path.suffix == ".c"), glue)
     ]  # fmt: skip
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda command: _run(command, cancel), commands))
+        list(pool.map(lambda command: _run(command, work, cancel), commands))
     made = work / FILE
-    _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)], cancel)
+    _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)], work, cancel)
     return made
 
 
-def _run(command: Sequence[str], cancel: Cancel | None) -> None:
+def _run(command: Sequence[str], work: Path, cancel: Cancel | None) -> None:
     done = agent.run_compiler(command, cancel)
+    done.check_room(work.parent)
     if done.status:
         tail = "\n".join(done.errors.splitlines()[-20:])
         raise InputError(f"the VMM does not compile:\n{tail}", fix="look at vmm_c/core, or report it")

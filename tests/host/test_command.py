@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError
-from ktstr.host.command import Ended, run
+from ktstr.host.command import Ended, disk_full, run
 from tests.host.waits import cancelled_soon, gone
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,18 @@ def test_more_than_a_pipe_holds_comes_whole() -> None:
     ended = run(["sh", "-c", "seq 100000; seq 100000 >&2"], ENVIRON, Cancel())
     expected = "".join(f"{number}\n" for number in range(1, 100001))
     assert (ended.output, ended.errors) == (expected, expected)
+
+
+def test_a_full_disk_or_quota_is_told_from_other_failures(tmp_path: Path) -> None:
+    told = {"as: x.o: No space left on device": errno.ENOSPC, "cp: Disk quota exceeded": errno.EDQUOT}
+    for words, number in told.items():
+        found = disk_full(words)
+        assert found is not None and found.errno == number
+        with pytest.raises(HostError, match="the disk is full"):
+            Ended(1, "", words).check_room(tmp_path)
+        Ended(0, "", words).check_room(tmp_path)
+    assert disk_full("x.c:1: error: no space") is None
+    Ended(1, "", "x.c:1: error: no space").check_room(tmp_path)
 
 
 def test_a_program_that_is_not_there_is_named() -> None:

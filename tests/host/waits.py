@@ -80,8 +80,8 @@ def hanging_tool(path: Path, real: str = "true") -> str:
     return str(path)
 
 
-def failing_tool(path: Path, words: str) -> str:
-    """A program at ``path`` that fails with ``words``."""
-    path.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
-    path.chmod(0o755)
+def failing_tool(path: Path, words: str, real: str = "true") -> str:
+    """The same, but it fails with ``words``."""
+    hanging_tool(path, real)
+    path.write_text(path.read_text().replace("sleep 60", f"echo '{words}' >&2; exit 1"))
     return str(path)

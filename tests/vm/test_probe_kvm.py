@@ -18,9 +18,10 @@ import pytest
 
 from ktstr import resources
 from ktstr.cancel import Cancel
+from ktstr.errors import HostError
 from ktstr.vm import probe_kvm
 from ktstr.vm.probe_kvm import Kvm, Run
-from tests.host.waits import cancelled_soon, hanging_tool
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 SOURCE = (resources.c_dir() / "probe" / "probe.c").read_text(encoding="ascii")
 STEPS = re.findall(r'say\("(.*)\\n"\);', SOURCE)
@@ -133,6 +134,13 @@ def test_a_child_that_hangs_ends_by_the_cancel() -> None:
     cancel = Cancel()
     with tempfile.TemporaryFile() as console, cancelled_soon(cancel, 1.0):
         probe_kvm.run_child([sys.executable, "-c", "import time; time.sleep(60)"], console, 60.0, cancel)
+
+
+def test_a_full_disk_is_not_called_a_guest_that_does_not_compile(tmp_path: Path) -> None:
+    cc = failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device")
+    with pytest.raises(HostError, match="the disk is full") as caught:
+        probe_kvm.build_guest(tmp_path / "probe/guest", {"PATH": os.environ["PATH"], "CC": cc})
+    assert "TMPDIR" in str(caught.value.fix)
 
 
 def test_a_child_that_closes_its_output_and_stays_is_killed() -> None:

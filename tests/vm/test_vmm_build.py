@@ -14,7 +14,7 @@ from ktstr.errors import Changed, HostError, InputError
 from ktstr.host.cache import Cache
 from ktstr.vm import agent, vmm_build
 from ktstr.vm.vmm import Flag, VmmConfig, VmmError, reasons
-from tests.host.waits import cancelled_soon, hanging_tool
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 CC = agent.compiler(os.environ)
 HEADER = (resources.c_dir() / "include" / "ktstr_vmm.h").read_text(encoding="ascii")
@@ -104,6 +104,13 @@ def test_compilers_that_hang_end_by_the_cancel(tmp_path: Path) -> None:
     with cancelled_soon(cancel):
         vmm_build.Extension(out, "digest", hanging_tool(tmp_path / "cc", CC)).make(cancel)
     assert list(out.parent.iterdir()) == []
+
+
+def test_a_full_disk_is_not_called_a_source_that_does_not_compile(tmp_path: Path) -> None:
+    cc = failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device")
+    with pytest.raises(HostError, match=r"out: the disk is full"):
+        vmm_build.build(resources.c_dir(), cc, tmp_path / "out" / vmm_build.FILE)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_declaration_that_the_code_does_not_keep_is_refused(sources: Path, tmp_path: Path) -> None:
