@@ -6,6 +6,7 @@ import os
 from functools import cache
 from pathlib import Path
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "microcode")
 
 
@@ -15,6 +16,11 @@ def host_class() -> tuple[str, ...]:
     cpu = first_cpu()
     uname = os.uname()
     return (*(cpu.get(name, "") for name in _CPU_FIELDS), uname.release, uname.version)
+
+
+def boot_id() -> str:
+    """This boot of this kernel: new at each one. Raises OSError where /proc does not have it."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def first_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:

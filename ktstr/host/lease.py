@@ -27,16 +27,16 @@ from pathlib import Path
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.host.flock import is_current, try_lock
+from ktstr.host.identity import boot_id
 
 BEAT_S = 30.0
 LIMIT_S = 600.0
 TAKE_S = 5.0
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseHolder:
     """Who holds a lease. ``boot_id`` is new at each boot of a kernel; ``pid`` counts in ``pid_namespace`` alone."""
 
     host: str
@@ -45,10 +45,9 @@ class Holder:
     pid: int
 
 
-def myself() -> Holder:
+def myself() -> LeaseHolder:
     """This process. Raises OSError where /proc does not have it."""
-    boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-    return Holder(os.uname().nodename, boot_id, str(Path("/proc/self/ns/pid").readlink()), os.getpid())
+    return LeaseHolder(os.uname().nodename, boot_id(), str(Path("/proc/self/ns/pid").readlink()), os.getpid())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache
 from ktstr.kernels.cache import KIND, Corrupt, Made, lookup_entry, read_entry, write_entry
@@ -100,7 +101,7 @@ def _build(
         if not already_held:
             held.enter_context(cache.writing(KIND, recipe.key))
         folder = held.enter_context(cache.storing(KIND, recipe.key))
-        _store(recipe, built, folder)
+        _store(recipe, built, folder, shared.cancel)
     if recipe.origin.tree is None:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -160,9 +161,9 @@ def _check_unchanged(origin: Origin) -> None:
         )
 
 
-def _store(recipe: Recipe, built: Built, folder: Path) -> None:
+def _store(recipe: Recipe, built: Built, folder: Path, cancel: Cancel) -> None:
     stripped = folder / "stripped"
-    strip_vmlinux(built.vmlinux, stripped)
+    strip_vmlinux(built.vmlinux, stripped, cancel)
     image = load_image(stripped)
     stripped.unlink()
     kconfig = {

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
+from ktstr.host.command import run
 from ktstr.host.elf import BadElf, Elf, opened
 from ktstr.kernels.image import BadImage, check_vmlinux
 
+_OBJCOPY_S = 600.0
 # Symbols, types, DWARF and unwinding tables, where the kernel has them.
 _KEPT = (".symtab", ".strtab", ".BTF", ".debug_info", ".orc_unwind", ".orc_unwind_ip")
 
 
-def strip_vmlinux(source: Path, target: Path) -> None:
+def strip_vmlinux(source: Path, target: Path, cancel: Cancel | None = None) -> None:
     """Write ``source`` to ``target`` without relocations and comments, debug sections zlib-compressed.
 
     Program headers, symbols, BTF, ORC and notes stay as they are. Raises HostError when objcopy fails or its
-    outcome is not the same kernel.
+    outcome is not the same kernel, Cancelled when ``cancel`` is set meanwhile.
     """
     command = ["objcopy", "--compress-debug-sections=zlib", "-R", ".rela.*", "-R", ".comment", str(source), str(target)]
+    if shutil.which(command[0]) is None:
+        raise HostError("objcopy is not installed", fix="apt-get install binutils")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    except FileNotFoundError:
-        raise HostError("objcopy is not installed", fix="apt-get install binutils") from None
-    if done.returncode != 0:
-        words = done.stderr.strip().splitlines()[-1:] or ["no output"]
-        raise HostError(f"{target}: objcopy of {source} failed: {words[0]}", fix="free some disk space")
+        done = run(command, {**os.environ, "LC_ALL": "C"}, cancel or Cancel(), timeout_s=_OBJCOPY_S)
+    except subprocess.TimeoutExpired:
+        raise HostError(f"{target}: objcopy of {source} did not end within {_OBJCOPY_S:g} s") from None
+    done.check_room(target.parent)
+    if done.status != 0:
+        words = done.errors.strip().splitlines()[-1:] or ["no output"]
+        raise HostError(f"{target}: objcopy of {source} failed: {words[0]}", fix="another binutils")
     with opened(source) as before, opened(target) as after:
         _check(source, before, after)
 

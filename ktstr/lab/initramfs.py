@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.lab.kernel import LabKernel
-from ktstr.vm.agent import FLAGS
+from ktstr.vm.agent import FLAGS, run_compiler
 from ktstr.vm.cpio import archive, char_device, directory, regular
 
 MAX_REQUEST = 4 << 20  # bytes, as in vmm_c/lab/request.c
@@ -29,14 +29,18 @@ class Request:
     shared: Path | None = None
 
 
-def build_init(c_dir: Path, cc: str, out: Path) -> None:
-    """Compile the lab's init, a static program. Raises InputError with the compiler's own words."""
+def build_init(c_dir: Path, cc: str, out: Path, cancel: Cancel | None = None) -> None:
+    """Compile the lab's init, a static program.
+
+    Raises InputError with the compiler's own words, HostError without a compiler or room, Cancelled.
+    """
     sources = sorted(str(path) for path in (c_dir / "lab").glob("*.c"))
     if not sources:
         raise HostError(f"{c_dir / 'lab'}: found no C files, expected the lab's init", fix="install ktstr again")
-    done = subprocess.run([cc, *FLAGS, *sources, "-o", str(out)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join(done.stderr.splitlines()[-20:])
+    done = run_compiler([cc, *FLAGS, *sources, "-o", str(out)], cancel)
+    done.check_room(out.parent, "TMPDIR")
+    if done.status:
+        tail = "\n".join(done.errors.splitlines()[-20:])
         raise InputError(f"the lab's init does not compile:\n{tail}", fix=f"look at {c_dir / 'lab'}")
 
 

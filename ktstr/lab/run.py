@@ -97,7 +97,7 @@ def run_in_lab(
 def prepare(cache: Cache, apt: Apt, lock: Lock, work: Path) -> Lab:
     """Fetch and build what is missing. Raises HostError."""
     cc = agent.compiler(os.environ)
-    build_init(c_dir(), cc, work / "init")
+    build_init(c_dir(), cc, work / "init", cache.cancel)
     tool = ensure_qemu(resolve_tool("qemu", lock, apt), cache, apt)
     kernel = lab_kernel.ensure(lab_kernel.resolve(lock, apt), cache, apt)
     return Lab(tool, kernel, (work / "init").read_bytes())

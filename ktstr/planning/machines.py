@@ -29,12 +29,12 @@ def choose_machine(request: Request, archive: Archive, tools: ToolSteps, steps: 
     """
     accel, reason = request.options.select.accel, None
     if accel == "auto":
-        kvm = probe_kvm.judge(request.environ)
+        kvm = probe_kvm.judge(request.environ, cancel=request.cancel)
         accel, reason = "kvm" if kvm.usable else "icount", kvm.detail
         request.progress.step(f"accel={accel}: {reason}")
     if accel == "kvm" or request.vmm:
         extension = vmm_build.planned(archive.cache, request.environ)
-        task = steps.add(Step("vmm", "", extension.path, extension.make))
+        task = steps.add(Step("vmm", "", extension.path, lambda: extension.make(request.cancel)))
     if accel == "kvm":
         return ChosenMachine(_kvm(request, archive, extension), task, reason)
     return ChosenMachine(QemuMachine(tools.qemu(), accel), "tools:qemu", reason)

@@ -7,7 +7,6 @@ includes ``vmlinux.h``, made from the kernel's own BTF; the loader includes
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -18,13 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError, KtstrError
-from ktstr.files import replace_file
+from ktstr.files import file_sha256, full_or_denied, read_json, replace_file
+from ktstr.host.command import Ended, run
 from ktstr.schedulers.includes import prerequisites
 from ktstr.schedulers.inputs import BPF_FLAGS, CC_FLAGS, LINK_FLAGS, SCHEMA, Inputs
 from ktstr.schedulers.toolchain import Toolchain
 
 METADATA = "metadata.json"
+_METADATA_CAP = 64 << 20  # bytes; the compilers' warnings are in it
 TOOL_TIMEOUT_S = 300
 ERROR_LINES = 30
 _BPF_DEPFILE, _LOADER_DEPFILE = "bpf.d", "loader.d"
@@ -44,21 +46,22 @@ def load_built(outdir: Path, inputs: str) -> SchedulerBinary | None:
     """What ``outdir`` holds if it was built whole from ``inputs``, else None."""
     metadata = outdir / METADATA
     try:
-        known = json.loads(metadata.read_bytes())
+        known = read_json(metadata, _METADATA_CAP)
         path = outdir / Path(known["binary"]).name
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_sha256(path)
         whole = (known["inputs_digest"], known["binary_sha256"]) == (inputs, digest)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError):
         return None
     return SchedulerBinary(path, digest, inputs, metadata) if whole else None
 
 
-def build(inputs: Inputs, kernel_btf: Path | None, outdir: Path) -> SchedulerBinary:
+def build(inputs: Inputs, kernel_btf: Path | None, outdir: Path, cancel: Cancel | None = None) -> SchedulerBinary:
     """Build the scheduler of ``inputs`` for the kernel whose raw BTF is ``kernel_btf``, into ``outdir``.
 
     ``load_built`` finds the result again by the digest of ``inputs``. Nothing in ``outdir`` is touched unless the
     build succeeds. Raises InputError for sources that do not compile or a kernel without BTF or sched_ext, HostError
-    for tools that are missing or break, Changed for inputs that are not what they were, before or after.
+    for tools that are missing or break, Changed for inputs that are not what they were, before or after,
+    Cancelled when ``cancel`` is set before it is done.
     """
     inputs.verify()
     btf = _read_btf(kernel_btf)
@@ -66,18 +69,20 @@ def build(inputs: Inputs, kernel_btf: Path | None, outdir: Path) -> SchedulerBin
     try:
         outdir.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{outdir.name}.", dir=outdir.parent) as temp:
-            steps = _Steps(inputs.name, inputs.source, Path(temp), inputs.toolchain)
+            steps = _Steps(inputs.name, inputs.source, Path(temp), inputs.toolchain, cancel or Cancel())
             warnings = _compile(steps, btf, inputs)
             inputs.keep_unseen(steps.files_read())
             return _publish(steps, outdir, inputs, hashlib.sha256(btf).hexdigest(), warnings)
     except OSError as err:
-        raise HostError(f"cannot write the scheduler {inputs.name} to {outdir}: {err.strerror or err}") from None
+        raise full_or_denied(err, outdir) from err
 
 
 def _compile(steps: _Steps, btf: bytes, inputs: Inputs) -> str:
     """The compilers' warnings. Of an edit meanwhile the user is told before what it did to the compilers."""
     try:
         warnings = steps.compile(btf)
+    except Cancelled:
+        raise
     except KtstrError:
         inputs.verify()
         raise
@@ -106,6 +111,7 @@ class _Steps:
     source: Path
     work: Path
     toolchain: Toolchain
+    cancel: Cancel
 
     @property
     def binary(self) -> Path:
@@ -169,31 +175,27 @@ class _Steps:
 
     def _compiler(self, command: Sequence[str], source: str) -> str:
         done = self._run(command)
-        if done.returncode:
-            tail = "\n".join(done.stderr.splitlines()[-ERROR_LINES:])
+        if done.status:
+            tail = "\n".join(done.errors.splitlines()[-ERROR_LINES:])
             raise InputError(f"{self.source / source} does not compile:\n{tail}", fix="mend the source")
-        return done.stderr
+        return done.errors
 
     def _bpftool(self, *args: str) -> str:
         done = self._run([*self.toolchain.bpftool, *args])
-        if done.returncode:
-            said = done.stderr.strip() or f"exit status {done.returncode}"
-            raise HostError(f"bpftool {' '.join(args[:2])} failed for the scheduler {self.name}: {said}")
-        return done.stdout
+        if done.status:
+            errors = done.errors.strip() or f"exit status {done.status}"
+            raise HostError(f"bpftool {' '.join(args[:2])} failed for the scheduler {self.name}: {errors}")
+        return done.output
 
-    def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: Sequence[str]) -> Ended:
         tool = Path(command[0]).name
         try:
-            done = subprocess.run(
-                command, cwd=self.source, env=self.toolchain.environ(), stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, errors="replace", timeout=TOOL_TIMEOUT_S, check=False,
-            )  # fmt: skip
+            done = run(command, self.toolchain.environ(), self.cancel, cwd=self.source, timeout_s=TOOL_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise HostError(f"{tool} did not end within {TOOL_TIMEOUT_S} s on the scheduler {self.name}") from None
-        if done.returncode < 0:
-            raise HostError(f"{tool} was killed by signal {-done.returncode} on the scheduler {self.name}")
-        if done.returncode and os.strerror(errno.ENOSPC) in done.stderr:
-            raise HostError(f"{tool}: no space left on the device of {self.work.parent}", fix="free some disk space")
+        if done.status < 0:
+            raise HostError(f"{tool} was killed by signal {-done.status} on the scheduler {self.name}")
+        done.check_room(self.work.parent)
         return done
 
 

@@ -34,7 +34,7 @@ def source_artifact(declared: Path, request: Build) -> Artifact:
     libraries = _runtime_digest(system)
 
     def make() -> None:
-        build(inputs, request.btf, out)
+        build(inputs, request.btf, out, request.cache.cancel)
 
     def fresh() -> bool:
         return load_built(out, inputs.digest) is not None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import Changed, HostError, InputError
 from ktstr.files import file_sha256, full_or_denied, staged
+from ktstr.host.command import Ended, run
 
+_ANSWER_S = 30.0
 FLAGS = (
     "-std=c11",
     "-O2",
@@ -36,28 +38,36 @@ def compiler(environ: Mapping[str, str]) -> str:
     return found
 
 
-def compiler_version(cc: str) -> str:
+def compiler_version(cc: str, cancel: Cancel | None = None) -> str:
     """What the compiler calls itself. Raises HostError when it does not run."""
-    return _ask(cc, "--version").partition("\n")[0]
+    return _ask(cc, "--version", cancel).partition("\n")[0]
 
 
-def toolchain_identity(cc: str) -> str:
+def toolchain_identity(cc: str, cancel: Cancel | None = None) -> str:
     """The compiler's version and the static C library it links, by hash: what makes the agent beside its sources.
 
     Raises HostError when the compiler does not run or has no static C library.
     """
-    libc = Path(_ask(cc, "-print-file-name=libc.a").strip())
+    libc = Path(_ask(cc, "-print-file-name=libc.a", cancel).strip())
     if not libc.is_file():
         raise HostError(f"{cc} has no static C library (libc.a)", fix="apt-get install libc6-dev")
-    return f"{compiler_version(cc)} {file_sha256(libc)}"
+    return f"{compiler_version(cc, cancel)} {file_sha256(libc)}"
 
 
-def _ask(cc: str, option: str) -> str:
+def _ask(cc: str, option: str, cancel: Cancel | None) -> str:
     try:
-        done = subprocess.run([cc, option], capture_output=True, text=True, timeout=30, check=True)
+        done = run([cc, option], os.environ, cancel or Cancel(), timeout_s=_ANSWER_S)
+        problem = f"exit status {done.status}" if done.status else None
     except (OSError, subprocess.SubprocessError) as err:
-        raise HostError(f"{cc} {option} failed: {err}", fix="apt-get install --reinstall gcc") from None
-    return done.stdout
+        problem = str(err)
+    if problem is not None:
+        raise HostError(f"{cc} {option} failed: {problem}", fix="apt-get install --reinstall gcc")
+    return done.output
+
+
+def run_compiler(command: Sequence[str], cancel: Cancel | None) -> Ended:
+    """Run a C compiler, which answers in English. Raises Cancelled when ``cancel`` is set, HostError without it."""
+    return run(command, {**os.environ, "LC_ALL": "C"}, cancel or Cancel())
 
 
 def sources(c_dir: Path) -> tuple[Path, ...]:
@@ -77,29 +87,24 @@ def inputs_digest(c_dir: Path, toolchain: str) -> str:
     return total.hexdigest()
 
 
-def build(c_dir: Path, cc: str, out: Path, planned: str | None = None) -> None:
+def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: Cancel | None = None) -> None:
     """Compile the agent to ``out``, atomically.
 
     ``planned`` is the digest of inputs under which ``out`` is kept, if it is kept under one. Raises InputError with
     the compiler's own words, HostError when ``out`` cannot be written, Changed when the inputs are not the planned
-    ones any more.
+    ones any more, Cancelled when ``cancel`` is set before it is done.
     """
     files = [str(path) for path in sources(c_dir) if path.suffix == ".c"]
     prefix = f"-ffile-prefix-map={c_dir}=."
     try:
         with staged(out) as temp:
-            done = subprocess.run(
-                [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if "No space left on device" in done.stderr:
-                raise full_or_denied(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), out.parent)
-            if planned is not None and inputs_digest(c_dir, toolchain_identity(cc)) != planned:
+            command = [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)]
+            done = run_compiler(command, cancel)
+            done.check_room(out.parent)
+            if planned is not None and inputs_digest(c_dir, toolchain_identity(cc, cancel)) != planned:
                 raise Changed(f"the guest agent's sources in {c_dir}, or the compiler {cc},")
-            if done.returncode:
-                tail = "\n".join(done.stderr.splitlines()[-20:])
+            if done.status:
+                tail = "\n".join(done.errors.splitlines()[-20:])
                 raise InputError(f"the guest agent does not compile:\n{tail}", fix=f"look at {c_dir / 'guest'}")
     except OSError as err:
         raise full_or_denied(err, out) from err

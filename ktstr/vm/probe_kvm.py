@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -25,11 +26,12 @@ from pathlib import Path
 from typing import IO
 
 from ktstr import resources
+from ktstr.cancel import Cancel, Cancelled
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import write_atomic
 from ktstr.host.cache import cache_root
-from ktstr.vm.agent import compiler
+from ktstr.vm.agent import compiler, run_compiler
 from ktstr.vm.vmm_build import find_vmm, load_vmm
 
 DEVICE = Path("/dev/kvm")
@@ -95,27 +97,30 @@ def probe(device: Path = DEVICE) -> Kvm:
     return Kvm(None, f"{device} opens, which proves nothing: no guest has run in it")
 
 
-def judge(environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
+def judge(environ: Mapping[str, str], *, anew: bool = False, cancel: Cancel | None = None) -> Kvm:
     """Whether guests run in KVM here: the probe guest's verdict, remembered unless ``anew``.
 
-    Compiles the VMM first if it has not been. ``usable`` is None when that is not possible. Raises nothing.
+    Compiles the VMM first if it has not been. ``usable`` is None when that is not possible. Raises Cancelled,
+    and nothing else.
     """
     found = probe()
     if found.usable is False:
         return found
     try:
-        return run_probe(find_vmm(environ), environ, anew=anew)
+        return run_probe(find_vmm(environ, cancel), environ, anew=anew, cancel=cancel)
+    except Cancelled:
+        raise  # it says nothing of KVM
     except KtstrError as err:
         return Kvm(None, f"{DEVICE} opens, but no guest could be tried: {err.message}", err.fix)
     except OSError as err:
         return Kvm(None, f"{DEVICE} opens, but no guest could be tried: {err}")
 
 
-def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False) -> Kvm:
+def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False, cancel: Cancel | None = None) -> Kvm:
     """The verdict of the probe guest in this VMM: the remembered one, unless ``anew`` or there is none.
 
     Takes a fraction of a second where KVM works, START_S at most. Raises HostError and InputError when the guest
-    cannot be compiled.
+    cannot be compiled, Cancelled.
     """
     found = probe()
     if found.usable is False:
@@ -126,27 +131,35 @@ def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False
         return known
     with tempfile.TemporaryDirectory(prefix="ktstr-probe-") as folder:
         guest = Path(folder) / "guest"
-        build_guest(guest, environ)
-        run = run_guest(extension, guest)
+        build_guest(guest, environ, cancel)
+        run = run_guest(extension, guest, cancel)
     found = verdict(run)
     if run.reason != "refused":
         remember(place, key, found, None if run.certain else time.time() + PATIENCE_S)
     return found
 
 
-def build_guest(out: Path, environ: Mapping[str, str]) -> None:
-    """Compile the probe guest, an ELF kernel. Raises HostError without a compiler, InputError in its words."""
+def build_guest(out: Path, environ: Mapping[str, str], cancel: Cancel | None = None) -> None:
+    """Compile the probe guest, an ELF kernel.
+
+    Raises HostError without a compiler, InputError in its words, Cancelled when ``cancel`` is set meanwhile.
+    """
     command = [compiler(environ), *FLAGS, str(_source()), "-o", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join(done.stderr.splitlines()[-10:])
+    done = run_compiler(command, cancel)
+    done.check_room(out.parent.parent, "TMPDIR")
+    if done.status:
+        tail = "\n".join(done.errors.splitlines()[-10:])
         raise InputError(f"the probe guest does not compile:\n{tail}", fix=f"look at {_source()}, or report it")
 
 
-def run_guest(extension: Path, guest: Path) -> Run:
-    """Run ``guest`` in a machine of a child process. The child ends, or is left behind, whatever KVM does."""
+def run_guest(extension: Path, guest: Path, cancel: Cancel | None = None) -> Run:
+    """Run ``guest`` in a machine of a child process. The child ends, or is left behind, whatever KVM does.
+
+    Raises Cancelled when ``cancel`` is set meanwhile.
+    """
     with open(os.memfd_create("console", os.MFD_CLOEXEC), "rb") as console:  # noqa: PTH123 - a descriptor
-        status, answer = run_child([*_child_command(), str(extension), str(guest), str(console.fileno())], console)
+        command = [*_child_command(), str(extension), str(guest), str(console.fileno())]
+        status, answer = run_child(command, console, cancel=cancel)
         text = console.seek(0) or console.read().decode("ascii", errors="replace")
     try:
         return Run(console=str(text), **json.loads(answer))
@@ -154,8 +167,16 @@ def run_guest(extension: Path, guest: Path) -> Run:
         return Run("died", _manner(status, answer), str(text))
 
 
-def run_child(command: Sequence[str], console: IO[bytes], start_s: float = START_S) -> tuple[int | None, str]:
-    """Run a command that inherits ``console``: its exit status, and the last line it wrote. None: it was killed."""
+def run_child(
+    command: Sequence[str], console: IO[bytes], start_s: float = START_S, cancel: Cancel | None = None
+) -> tuple[int | None, str]:
+    """Run a command that inherits ``console``: its exit status, and the last line it wrote. None: it was killed.
+
+    Raises Cancelled when ``cancel`` is set meanwhile. It is no child of ``host.command``, which waits for the end of
+    what it kills: this one may be stuck in the host's kernel.
+    """
+    cancel = cancel or Cancel()
+    cancel.check()
     root = str(Path(resources.__file__).parent.parent)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, *sys.path)))}
     child = subprocess.Popen(
@@ -163,21 +184,38 @@ def run_child(command: Sequence[str], console: IO[bytes], start_s: float = START
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
         env=environ,
         pass_fds=(console.fileno(),),
     )
     try:
-        output, _ = child.communicate(timeout=start_s)
-        return child.returncode, output.rstrip().rpartition("\n")[2]
+        output = _output_and_end(child, start_s, cancel)
+        return child.returncode, output.decode("utf-8", "replace").rstrip().rpartition("\n")[2]
     except subprocess.TimeoutExpired:
         return None, ""
     finally:
         _end(child)
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _output_and_end(child: subprocess.Popen[bytes], seconds: float, cancel: Cancel) -> bytes:
+    """What it writes until it ends. Raises TimeoutExpired after ``seconds``, Cancelled."""
+    assert child.stdout is not None, "run_child makes it a pipe"
+    output, deadline = b"", time.monotonic() + seconds
+    with selectors.DefaultSelector() as ready:
+        ready.register(child.stdout, selectors.EVENT_READ)
+        ready.register(cancel, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            waiting = [key.fileobj for key, _ in ready.select(left)]
+            cancel.check()
+            if child.stdout in waiting:
+                data = os.read(child.stdout.fileno(), 1 << 16)
+                if not data:
+                    child.wait(max(0.0, deadline - time.monotonic()))
+                    return output
+                output += data
+    raise subprocess.TimeoutExpired(child.args, seconds)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
     """Kill it, and wait no longer than a process takes to die."""
     child.kill()
     with suppress(subprocess.TimeoutExpired):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,12 +21,14 @@ from pathlib import Path
 from ktstr.errors import HostError
 from ktstr.files import disk_bytes
 from ktstr.host.cache import Cache
+from ktstr.host.identity import boot_id, first_cpu
 
 KIND = "snapshots"
 MAX_BYTES = 4 << 30  # of disk for all of them; the oldest go first
 _CPU_FIELDS = ("vendor_id", "cpu family", "model", "stepping", "microcode", "flags")
 _MAKE_S = 900.0
 _COUNTER = itertools.count()
+_UNFINISHED = re.compile(r"\.tmp-([0-9a-f]{64})-\d+-\d+")  # key, process, number
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Snapshots:
 
     def _make(self, key: str, make: Callable[[Path], bool]) -> None:
         final = self.cache.entry(KIND, key)
+        self._sweep()
         with self.cache.writing(KIND, key, _MAKE_S):
             if self._is_there(key):
                 return
@@ -101,6 +105,13 @@ class Snapshots:
                 shutil.rmtree(temp, ignore_errors=True)
         self._prune(key)
 
+    def _sweep(self) -> None:
+        """Remove what killed processes left half made, which may be of keys that nobody asks for any more."""
+        folder = self.cache.root / KIND
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if unfinished := _UNFINISHED.fullmatch(path.name):
+                self._remove(path, unfinished[1])
+
     def _prune(self, keep: str) -> None:
         """Remove the oldest until all fit; those in use stay."""
         folders = [path for path in (self.cache.root / KIND).iterdir() if not path.name.startswith(".")]
@@ -109,10 +120,11 @@ class Snapshots:
         for path in oldest:
             total += disk_bytes(path)
             if total > MAX_BYTES:
-                self._remove(path)
+                self._remove(path, path.name)
 
-    def _remove(self, path: Path) -> None:
-        with suppress(HostError), self.cache.writing(KIND, path.name, 0):
+    def _remove(self, path: Path, key: str) -> None:
+        """Remove what is of ``key``, unless somebody works with that: he holds its lock."""
+        with suppress(HostError), self.cache.writing(KIND, key, 0):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -126,15 +138,7 @@ def _used(path: Path) -> float:
 @cache
 def host_identity() -> tuple[str, ...]:
     """What a snapshot depends on of this host: its CPU and microcode, its kernel with KVM in it, and this boot."""
-    found: dict[str, str] = {}
+    cpu, uname, boot = first_cpu(), os.uname(), ""
     with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, colon, value = line.partition(":")
-            if not colon:
-                break  # the first CPU's block
-            found[name.strip()] = value.strip()
-    uname = os.uname()
-    boot = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return (*(found.get(name, "") for name in _CPU_FIELDS), uname.release, uname.version, boot)
+        boot = boot_id()
+    return (*(cpu.get(name, "") for name in _CPU_FIELDS), uname.release, uname.version, boot)

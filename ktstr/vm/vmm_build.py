@@ -10,7 +10,6 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import os
-import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ktstr import resources
-from ktstr.errors import HostError, InputError
+from ktstr.cancel import Cancel
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.files import file_sha256, full_or_denied, replace_file
 from ktstr.host.cache import Cache, cache_root
 from ktstr.vm import agent
@@ -58,10 +58,10 @@ def sources(c_dir: Path) -> tuple[Path, ...]:
     return (*found, c_dir / "include" / HEADER)
 
 
-def inputs_digest(c_dir: Path, cc: str) -> str:
+def inputs_digest(c_dir: Path, cc: str, cancel: Cancel | None = None) -> str:
     """SHA-256 over sources, header, compiler, flags and Python's own headers. Raises HostError, InputError."""
     place = _python_headers()
-    known = (agent.compiler_version(cc), FLAGS, STRICT, file_sha256(place / "patchlevel.h"))
+    known = (agent.compiler_version(cc, cancel), FLAGS, STRICT, file_sha256(place / "patchlevel.h"))
     total = hashlib.sha256(repr(known).encode())
     for path in sources(c_dir):
         data = path.read_bytes()
@@ -69,37 +69,54 @@ def inputs_digest(c_dir: Path, cc: str) -> str:
     return total.hexdigest()
 
 
-def build(c_dir: Path, cc: str, out: Path) -> None:
+def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: Cancel | None = None) -> None:
     """Compile the extension to ``out``, atomically.
 
-    Raises InputError with the compiler's own words, HostError when Python's headers are missing or ``out``
-    cannot be written.
+    ``planned`` is the digest of inputs under which ``out`` is kept, if it is kept under one. Raises InputError with
+    the compiler's own words, HostError when Python's headers are missing or ``out`` cannot be written, Changed when
+    the inputs are not the planned ones any more, Cancelled when ``cancel`` is set before it is done.
     """
-    include = ("-I", str(c_dir / "include"), "-I", str(c_dir / "core"), "-I", str(_python_headers()))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".vmm-", dir=out.parent) as name:
-            work = Path(name)
-            glue = work / f"{MODULE}.c"
-            write_glue(c_dir, glue)
-            commands = [
-                [cc, *FLAGS, *(STRICT if path != glue else ()), f"-ffile-prefix-map={c_dir}=.", *include, "-c",
-                 str(path), "-o", str(work / f"{path.stem}.o")]
-                for path in (*(path for path in sources(c_dir) if path.suffix == ".c"), glue)
-            ]  # fmt: skip
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                list(pool.map(_run, commands))
-            made = work / FILE
-            _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)])
+        with tempfile.TemporaryDirectory(prefix=".vmm-", dir=out.parent) as work:
+            try:
+                made = _compile(c_dir, cc, Path(work), cancel)
+            except InputError:
+                _verify(c_dir, cc, planned, cancel)  # of an edit the user is told before what it did to the compiler
+                raise
+            _verify(c_dir, cc, planned, cancel)
             replace_file(made, out)
     except OSError as err:
         raise full_or_denied(err, out.parent) from err
 
 
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join(done.stderr.splitlines()[-20:])
+def _verify(c_dir: Path, cc: str, planned: str | None, cancel: Cancel | None) -> None:
+    if planned is not None and inputs_digest(c_dir, cc, cancel) != planned:
+        raise Changed(f"the VMM's sources in {c_dir}, the compiler {cc}, or Python's headers,")
+
+
+def _compile(c_dir: Path, cc: str, work: Path, cancel: Cancel | None) -> Path:
+    """The extension, made in the folder ``work``: every source by itself, on as many CPUs as there are."""
+    include = ("-I", str(c_dir / "include"), "-I", str(c_dir / "core"), "-I", str(_python_headers()))
+    glue = work / f"{MODULE}.c"
+    write_glue(c_dir, glue)
+    commands = [
+        [cc, *FLAGS, *(STRICT if path != glue else ()), f"-ffile-prefix-map={c_dir}=.", *include, "-c",
+         str(path), "-o", str(work / f"{path.stem}.o")]
+        for path in (*(path for path in sources(c_dir) if path.suffix == ".c"), glue)
+    ]  # fmt: skip
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(lambda command: _run(command, work, cancel), commands))
+    made = work / FILE
+    _run([cc, "-shared", "-pthread", *(command[-1] for command in commands), "-o", str(made)], work, cancel)
+    return made
+
+
+def _run(command: Sequence[str], work: Path, cancel: Cancel | None) -> None:
+    done = agent.run_compiler(command, cancel)
+    done.check_room(work.parent)
+    if done.status:
+        tail = "\n".join(done.errors.splitlines()[-20:])
         raise InputError(f"the VMM does not compile:\n{tail}", fix="look at vmm_c/core, or report it")
 
 
@@ -122,10 +139,10 @@ class Extension:
     digest: str
     cc: str | None
 
-    def make(self) -> None:
+    def make(self, cancel: Cancel | None = None) -> None:
         """Compile it. Raises as ``build``."""
         if self.cc is not None:
-            build(resources.c_dir(), self.cc, self.path)
+            build(resources.c_dir(), self.cc, self.path, self.digest, cancel)
 
 
 def planned(cache: Cache, environ: Mapping[str, str]) -> Extension:
@@ -134,15 +151,16 @@ def planned(cache: Cache, environ: Mapping[str, str]) -> Extension:
     if packaged.is_file():
         return Extension(packaged, file_sha256(packaged), None)
     cc = agent.compiler(environ)
-    digest = inputs_digest(resources.c_dir(), cc)
+    digest = inputs_digest(resources.c_dir(), cc, cache.cancel)
     return Extension(cache.entry(KIND, digest) / FILE, digest, cc)
 
 
-def find_vmm(environ: Mapping[str, str]) -> Path:
-    """The extension, compiled now if need be. Raises HostError when it cannot be made here."""
-    found = planned(Cache(cache_root(environ)), environ)
+def find_vmm(environ: Mapping[str, str], cancel: Cancel | None = None) -> Path:
+    """The extension, compiled now if need be. Raises HostError when it cannot be made here, Cancelled."""
+    cache = Cache(cache_root(environ), cancel or Cancel())
+    found = planned(cache, environ)
     if not found.path.is_file():
-        found.make()
+        found.make(cache.cancel)
     return found.path
 
 

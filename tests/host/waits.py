@@ -70,3 +70,18 @@ def gone(pid: int, seconds: float = 10) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def hanging_tool(path: Path, real: str = "true") -> str:
+    """A program at ``path`` that leaves questions (``--version``, ``-print-...``) to ``real``, and else hangs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\ncase "$1" in --version|-print-*) exec {real} "$@" ;; esac\nsleep 60\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def failing_tool(path: Path, words: str, real: str = "true") -> str:
+    """The same, but it fails with ``words``."""
+    hanging_tool(path, real)
+    path.write_text(path.read_text().replace("sleep 60", f"echo '{words}' >&2; exit 1"))
+    return str(path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.host.elf import BadElf, opened
 from ktstr.kernels.strip import strip_vmlinux
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 PVH_NOTE = """
 __asm__(".pushsection .note.Xen,\\"a\\",@note\\n.long 4,4,18\\n.asciz \\"Xen\\"\\n.long _start\\n.popsection\\n"
@@ -68,3 +71,24 @@ def test_a_file_that_is_no_kernel_is_refused(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-static", "-nostdlib", "-no-pie", str(source), "-o", str(tmp_path / "a")], check=True)
     with pytest.raises(HostError, match="it is no kernel any more"):
         strip_vmlinux(tmp_path / "a", tmp_path / "out")
+
+
+def test_an_objcopy_that_hangs_ends_by_the_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging_tool(tmp_path / "bin/objcopy")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    cancel = Cancel()
+    with cancelled_soon(cancel):
+        strip_vmlinux(tmp_path / "vmlinux", tmp_path / "out", cancel)
+
+
+def test_an_objcopy_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostError, match="objcopy is not installed"):
+        strip_vmlinux(tmp_path / "vmlinux", tmp_path / "out")
+
+
+def test_an_objcopy_without_room_is_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_tool(tmp_path / "bin/objcopy", "objcopy: out: Disk quota exceeded")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(HostError, match="the disk is full: this user's quota is used up"):
+        strip_vmlinux(tmp_path / "vmlinux", tmp_path / "out")

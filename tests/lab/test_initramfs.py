@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.errors import InputError
+from ktstr.cancel import Cancel
+from ktstr.errors import HostError, InputError
 from ktstr.lab.initramfs import MAX_REQUEST, Request, build_init, encode_request, initramfs
 from ktstr.lab.kernel import LabKernel
 from ktstr.resources import c_dir
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 from tests.vm.test_cpio import unpack
 
 REQUEST = Request(("sh", "-c", "exit 3"), Path("/a b"), {"PATH": "/bin"}, Path("/out"))
@@ -133,3 +135,16 @@ def test_an_init_that_does_not_compile_says_why(tmp_path: Path) -> None:
     (tmp_path / "lab/init.c").write_text("int main(void) { return nothing; }\n")
     with pytest.raises(InputError, match=r"nothing.* undeclared"):
         build_init(tmp_path, "gcc", tmp_path / "init")
+
+
+def test_a_compiler_that_hangs_ends_by_the_cancel(tmp_path: Path) -> None:
+    cancel = Cancel()
+    with cancelled_soon(cancel):
+        build_init(c_dir(), hanging_tool(tmp_path / "cc"), tmp_path / "init", cancel)
+
+
+def test_a_full_disk_is_not_called_an_init_that_does_not_compile(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="the disk is full"):
+        build_init(
+            c_dir(), failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device"), tmp_path / "init"
+        )

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.cancel import Cancel
 from ktstr.errors import Changed, HostError, InputError
 from ktstr.schedulers.build import SchedulerBinary, build, fit_skeleton, load_built
 from ktstr.schedulers.inputs import read_inputs
-from ktstr.schedulers.toolchain import find_toolchain
+from ktstr.schedulers.toolchain import Toolchain, find_toolchain
 from ktstr.tools.pinned import BpfTools
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 from .conftest import SCX_KTSTR, build_now, inputs_now
 
@@ -111,7 +113,11 @@ def test_what_stands_for_the_kernel_is_in_the_digest_recorded(
     assert load_built(tmp_path / "out", inputs.digest) == built
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"binary": 3}', '{"binary": "../../bin/sh"}'])
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", "[]", "{}", '{"binary": 3}', '{"binary": "../../bin/sh"}', "[" * 99999,
+     '{"binary": "a", "binary": "b"}', '{"binary": "\\u0000"}'],
+)  # fmt: skip
 def test_metadata_that_is_missing_or_odd_means_not_built(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "metadata.json").write_text(content)
@@ -164,7 +170,7 @@ def test_an_output_folder_that_cannot_be_made_is_a_host_error(
     kernel_btf: Path, tools: BpfTools, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(HostError, match="cannot write the scheduler scx_ktstr"):
+    with pytest.raises(HostError, match="file/out: cannot be written: File exists"):
         build_now(SCX_KTSTR, kernel_btf, tools, tmp_path / "file" / "out")
 
 
@@ -231,6 +237,42 @@ def test_an_edit_since_the_plan_stores_nothing_and_compiles_nothing(
     with pytest.raises(Changed, match=r"tiny-sched\.bpf\.c changed while ktstr was running"):
         build(replace(planned, toolchain=chain), kernel_btf, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not compiled.exists()
+
+
+@pytest.fixture
+def faked(tmp_path: Path) -> tuple[Toolchain, Path]:
+    """A bpftool that does nothing, a clang that hangs, and what passes for a kernel's BTF."""
+    btf, bin_dir = tmp_path / "vmlinux.btf", tmp_path / "bin"
+    btf.write_bytes(b"\0sched_ext_ops\0")
+    hanging_tool(bin_dir / "clang-19", "echo clang version 19.1.7")
+    bpf = BpfTools(("true",), tmp_path, tmp_path / "libbpf.a", "7.5", "0" * 64)
+    return find_toolchain(bpf, {**os.environ, "PATH": f"{bin_dir}:{os.environ['PATH']}"}), btf
+
+
+def test_a_clang_that_hangs_ends_by_the_cancel(tiny: Path, faked: tuple[Toolchain, Path], tmp_path: Path) -> None:
+    toolchain, btf = faked
+    cancel = Cancel()
+    with cancelled_soon(cancel, 1.0):
+        build(read_inputs(tiny, "btf", toolchain), btf, tmp_path / "out" / "built", cancel)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_bpftool_that_hangs_ends_by_the_cancel(tiny: Path, faked: tuple[Toolchain, Path], tmp_path: Path) -> None:
+    toolchain = replace(faked[0], bpftool=(hanging_tool(tmp_path / "bpftool"),))
+    cancel = Cancel()
+    with cancelled_soon(cancel, 1.0):
+        build(read_inputs(tiny, "btf", toolchain), faked[1], tmp_path / "out" / "built", cancel)
+
+
+def test_a_full_disk_is_not_called_a_source_that_does_not_compile(
+    tiny: Path, faked: tuple[Toolchain, Path], tmp_path: Path
+) -> None:
+    words = "x.o: No space left on device"
+    failing_tool(Path(faked[0].clang), words, "echo clang version 19.1.7")
+    for bpftool in ("true", failing_tool(tmp_path / "bpftool", words)):
+        inputs = read_inputs(tiny, "btf", replace(faked[0], bpftool=(bpftool,)))
+        with pytest.raises(HostError, match="out: the disk is full"):
+            build(inputs, faked[1], tmp_path / "out" / "built")
 
 
 SKELETON = """\

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.errors import Changed
+from ktstr.cancel import Cancel
+from ktstr.errors import Changed, HostError
 from ktstr.resources import c_dir
 from ktstr.vm import agent
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 
 @pytest.fixture
@@ -53,3 +55,26 @@ def test_an_edit_since_the_plan_stores_no_agent(sources: Path, tmp_path: Path) -
     with pytest.raises(Changed):
         agent.build(sources, cc, tmp_path / "out/agent", planned)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_compiler_that_hangs_ends_by_the_cancel(sources: Path, tmp_path: Path) -> None:
+    cancel, cc = Cancel(), hanging_tool(tmp_path / "cc")
+    with cancelled_soon(cancel):
+        agent.build(sources, cc, tmp_path / "out/agent", "planned", cancel)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_question_to_a_compiler_that_hangs_ends_by_the_cancel(tmp_path: Path) -> None:
+    cc = tmp_path / "cc"
+    cc.write_text("#!/bin/sh\nsleep 60\n")
+    cc.chmod(0o755)
+    cancel = Cancel()
+    with cancelled_soon(cancel):
+        agent.toolchain_identity(str(cc), cancel)
+
+
+def test_a_full_disk_is_not_called_a_source_that_does_not_compile(sources: Path, tmp_path: Path) -> None:
+    cc = failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device")
+    with pytest.raises(HostError, match=r"out: the disk is full") as caught:
+        agent.build(sources, cc, tmp_path / "out/agent")
+    assert "KTSTR_CACHE_DIR" in str(caught.value.fix)

@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 
 from ktstr import resources
+from ktstr.cancel import Cancel
+from ktstr.errors import HostError
 from ktstr.vm import probe_kvm
 from ktstr.vm.probe_kvm import Kvm, Run
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 SOURCE = (resources.c_dir() / "probe" / "probe.c").read_text(encoding="ascii")
 STEPS = re.findall(r'say\("(.*)\\n"\);', SOURCE)
@@ -125,6 +128,36 @@ def test_a_child_that_hangs_is_killed() -> None:
     began = time.monotonic()
     assert _run("import time; print('begun', flush=True); time.sleep(60)", 0.5) == (None, "")
     assert time.monotonic() - began < 10
+
+
+def test_a_child_that_hangs_ends_by_the_cancel() -> None:
+    cancel = Cancel()
+    with tempfile.TemporaryFile() as console, cancelled_soon(cancel, 1.0):
+        probe_kvm.run_child([sys.executable, "-c", "import time; time.sleep(60)"], console, 60.0, cancel)
+
+
+def test_a_full_disk_is_not_called_a_guest_that_does_not_compile(tmp_path: Path) -> None:
+    cc = failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device")
+    with pytest.raises(HostError, match="the disk is full") as caught:
+        probe_kvm.build_guest(tmp_path / "probe/guest", {"PATH": os.environ["PATH"], "CC": cc})
+    assert "TMPDIR" in str(caught.value.fix)
+
+
+def test_a_child_that_closes_its_output_and_stays_is_killed() -> None:
+    assert _run("import os, time; os.close(1); os.close(2); time.sleep(60)", 2.0) == (None, "")
+
+
+def test_a_compiler_that_hangs_ends_by_the_cancel(tmp_path: Path) -> None:
+    cancel, environ = Cancel(), {"PATH": os.environ["PATH"], "CC": hanging_tool(tmp_path / "cc")}
+    with cancelled_soon(cancel):
+        probe_kvm.build_guest(tmp_path / "guest", environ, cancel)
+
+
+@pytest.mark.skipif(probe_kvm.probe().usable is False, reason="without a KVM nothing is tried")
+def test_a_cancel_is_no_verdict_on_kvm(tmp_path: Path) -> None:
+    cancel, cc = Cancel(), hanging_tool(tmp_path / "cc", "gcc")
+    with cancelled_soon(cancel):
+        probe_kvm.judge({"PATH": os.environ["PATH"], "CC": cc, "KTSTR_CACHE_DIR": str(tmp_path)}, cancel=cancel)
 
 
 def test_the_last_line_and_the_status_of_a_child_are_kept() -> None:

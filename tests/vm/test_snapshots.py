@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ from ktstr.vm import snapshots as module
 from ktstr.vm.snapshots import Snapshot, Snapshots, host_identity
 
 KEY = "a" * 64
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -71,6 +74,42 @@ def test_one_that_could_not_be_made_leaves_nothing(kept: Snapshots) -> None:
     with pytest.raises(RuntimeError), kept.holding(KEY, raises):
         pass
     assert names(kept) == []
+
+
+KILLED = """
+import os, signal, sys; from pathlib import Path
+from ktstr.host.cache import Cache; from ktstr.vm.snapshots import Snapshots
+def make(folder):
+    (folder / "memory").write_bytes(b"m" * 4096)
+    print("half made", flush=True)
+    sys.stdin.read()
+with Snapshots(Cache(Path(sys.argv[1]))).holding(sys.argv[2], make): pass
+"""
+
+
+@pytest.mark.parametrize("wanted", [KEY, "b" * 64])
+def test_what_a_killed_process_left_goes_with_the_next_that_is_made_and_not_before(
+    kept: Snapshots, wanted: str
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(kept.cache.root), KEY]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as maker:
+        assert maker.stdout is not None and maker.stdout.readline() == "half made\n"
+        with kept.holding("c" * 64, fill):
+            assert len(names(kept)) == 2, "somebody works in it"
+        maker.kill()
+        maker.wait()
+    assert len(names(kept)) == 2
+    with kept.holding(wanted, fill) as found:
+        assert found is not None
+    assert names(kept) == sorted([wanted, "c" * 64])
+
+
+def test_a_folder_that_is_none_of_ours_is_left_alone(kept: Snapshots) -> None:
+    odd = kept.cache.root / "snapshots" / ".tmp-..-1-1"
+    odd.mkdir(parents=True)
+    with kept.holding(KEY, fill):
+        pass
+    assert odd.is_dir()
 
 
 def test_it_is_made_once_for_all_that_want_it(kept: Snapshots) -> None:

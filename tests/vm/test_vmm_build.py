@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from ktstr import resources
-from ktstr.errors import HostError, InputError
+from ktstr.cancel import Cancel
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.host.cache import Cache
 from ktstr.vm import agent, vmm_build
 from ktstr.vm.vmm import Flag, VmmConfig, VmmError, reasons
+from tests.host.waits import cancelled_soon, failing_tool, hanging_tool
 
 CC = agent.compiler(os.environ)
 HEADER = (resources.c_dir() / "include" / "ktstr_vmm.h").read_text(encoding="ascii")
@@ -65,6 +67,50 @@ def test_a_source_that_does_not_compile_is_quoted_and_leaves_nothing(sources: Pa
     with pytest.raises(InputError, match="no_such_name"):
         vmm_build.build(sources, CC, out)
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["/* more */", "not C at all"])
+def test_an_edit_while_the_vmm_compiles_stores_nothing(
+    sources: Path, tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "c_dir", lambda: sources)
+    cc = tmp_path / "cc"
+    edit = f"echo '{text}' >>{sources / 'core/vm.h'}"
+    cc.write_text(f'#!/bin/sh\ncase "$*" in *-std=*) {edit} ;; esac\nexec {CC} "$@"\n')
+    cc.chmod(0o755)
+    planned = vmm_build.planned(Cache(tmp_path / "cache"), {**os.environ, "CC": str(cc)})
+    with pytest.raises(Changed, match=r"the VMM's sources .* changed while ktstr was running"):
+        planned.make()
+    assert list(planned.path.parent.iterdir()) == []
+
+
+def test_an_edit_since_the_plan_stores_no_vmm(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "c_dir", lambda: sources)
+    planned = vmm_build.planned(Cache(tmp_path / "cache"), os.environ)
+    (sources / "core/added.h").write_text("")
+    with pytest.raises(Changed):
+        planned.make()
+    assert list(planned.path.parent.iterdir()) == []
+
+
+def test_what_is_compiled_from_the_planned_inputs_is_kept(tmp_path: Path) -> None:
+    planned = vmm_build.planned(Cache(tmp_path / "cache"), os.environ)
+    planned.make()
+    assert planned.path.is_file()
+
+
+def test_compilers_that_hang_end_by_the_cancel(tmp_path: Path) -> None:
+    cancel, out = Cancel(), tmp_path / "out" / vmm_build.FILE
+    with cancelled_soon(cancel):
+        vmm_build.Extension(out, "digest", hanging_tool(tmp_path / "cc", CC)).make(cancel)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_full_disk_is_not_called_a_source_that_does_not_compile(tmp_path: Path) -> None:
+    cc = failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device")
+    with pytest.raises(HostError, match=r"out: the disk is full"):
+        vmm_build.build(resources.c_dir(), cc, tmp_path / "out" / vmm_build.FILE)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_declaration_that_the_code_does_not_keep_is_refused(sources: Path, tmp_path: Path) -> None:
