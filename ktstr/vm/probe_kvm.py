@@ -280,7 +280,7 @@ def _key(extension: Path, environ: Mapping[str, str]) -> str:
         host_identity(),
         (device.st_dev, device.st_ino, device.st_rdev, device.st_ctime_ns),
         (str(extension), binary.st_size, binary.st_mtime_ns),
-        (compiler(environ), FLAGS, _source().read_bytes()),
+        (compiler(environ), FLAGS, [path.read_bytes() for path in sorted(_source().parent.glob("*.[ch]"))]),
     )
     return hashlib.sha256(repr(known).encode()).hexdigest()
 

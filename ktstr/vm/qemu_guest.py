@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 INITRD, OUTPUT, RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
 RESET_LOG_CAP = 64 << 20  # bytes; about 1 KiB for each vCPU and reset
 _GONE_S = 1.0  # from the last word of an emulator to its end as a process
-_NUDGE_S, _NUDGES = 0.05, 200  # an emulator that exits needs a few ms, and one nudge where it needs any
+# An emulator that exits needs a few ms, on a busy host some hundred; where it needs a nudge, one will do. None is
+# sent early: what is half gone should not handle signals.
+_PATIENCE_S, _NUDGES = 1.0, 10
 T = TypeVar("T")
 
 
@@ -101,7 +103,7 @@ class QemuGuest:
             return ask(command)
         except ShuttingDown:
             for _ in range(_NUDGES):
-                if self._watch.ends_within(_NUDGE_S):
+                if self._watch.ends_within(_PATIENCE_S):
                     break
                 self._watch.machine.nudge()
             raise GuestEnded(command) from None

@@ -10,7 +10,9 @@ import pytest
 from tests.c.test_c import C_DIR
 
 MOST_IN_FILE, MOST_IN_FUNCTION = 400, 40
-FILES = sorted(path for folder in ("core", "guest", "include", "lab", "probe") for path in (C_DIR / folder).glob("*.[ch]"))
+FILES = sorted(
+    path for folder in ("core", "guest", "include", "lab", "probe") for path in (C_DIR / folder).glob("*.[ch]")
+)
 
 
 def functions(text: str) -> dict[str, int]:

@@ -230,7 +230,8 @@ class TestLife:
                     while True:
                         guest.registers()
                 assert guest.ends_within(5)
-                assert guest.wait().end.reason == "clean"
+                end = guest.wait().end
+                assert (end.reason, end.detail) == ("clean", "")
 
     def test_a_guest_is_killed_and_its_result_says_so(self, lab: Lab, tmp_path: Path) -> None:
         with lab.start(tmp_path, waiting(lab)) as guest:
