@@ -81,9 +81,9 @@ def cpu_seconds(action: Callable[[], object]) -> float:
 
 
 def _no_op(folder: Path) -> None:
-    said = front_end(folder, "test").splitlines()[-1]
-    if said != f"{CELLS} cells: {CELLS} passed (0 ran, {CELLS} up to date)":
-        raise RuntimeError(f"not a no-op of {CELLS} cells: {said}")
+    last_line = front_end(folder, "test").splitlines()[-1]
+    if last_line != f"{CELLS} cells: {CELLS} passed (0 ran, {CELLS} up to date)":
+        raise RuntimeError(f"not a no-op of {CELLS} cells: {last_line}")
 
 
 def rows() -> list[Row]:

@@ -155,13 +155,13 @@ def in_lab(
     first: tuple[str, ...], commands: Mapping[str, Command], runs: int, folder: Path, pins: Lock, cache: Cache, apt: Apt
 ) -> dict[str, Times]:
     """Run ``first``, then ``commands`` in turns, ``runs`` times each, in one lab."""
-    out, told = folder / "out", folder / "spec.json"
+    out, spec_path = folder / "out", folder / "spec.json"
     out.mkdir()
     plain = {name: asdict(command) for name, command in commands.items()}
     spec = {"runs": runs, "first": first, "commands": plain}
-    told.write_text(json.dumps(spec), encoding="utf-8")
+    spec_path.write_text(json.dumps(spec), encoding="utf-8")
     result = run_in_lab(
-        [sys.executable, "-m", "benchmarks.vmm", str(told), str(out / "times.json")],
+        [sys.executable, "-m", "benchmarks.vmm", str(spec_path), str(out / "times.json")],
         checkout=ROOT, cache=cache, apt=apt, lock=pins, environ=passed_on(os.environ), timeout_s=SESSION_S,
         writable=out,
     )  # fmt: skip

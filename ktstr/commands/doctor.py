@@ -50,7 +50,7 @@ def run(invocation: Invocation, options: Json) -> Report:
     """Look at everything that runs need of this host."""
     from ktstr.planning.readiness import examine
 
-    return report(examine(invocation.project.runs_root, invocation.environ), options)
+    return report(examine(invocation.project.runs_root, invocation.environ, invocation.cancel), options)
 
 
 COMMAND = Command("doctor", "Host", "what this host can do, and the fix for what it cannot", Json, run)

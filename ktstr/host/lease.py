@@ -122,5 +122,5 @@ def is_old(changed: float) -> bool:
 def _of_this_boot(fd: int) -> bool:
     try:
         return bool(json.loads(os.pread(fd, _MAX_BYTES, 0))["boot_id"] == myself().boot_id)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -207,9 +207,9 @@ def _text_row(row: Row, active: frozenset[str] | None) -> list[str]:
     if row.entry is None:
         return [row.key, *prose(f"(corrupt: {row.error_kind}: {row.error})", "  ")]
     facts = row.entry.facts
-    said = (row.version or "-", facts["source"].get("type", "-"), facts["arch"], facts["built_at"])
+    facts_shown = (row.version or "-", facts["source"].get("type", "-"), facts["arch"], facts["built_at"])
     marks = (f" ({mark})" for mark in _marks(row, active))
-    return [row.key, *prose(f"{', '.join(said)}, {_size(row.size_bytes)}{''.join(marks)}", "  ")]
+    return [row.key, *prose(f"{', '.join(facts_shown)}, {_size(row.size_bytes)}{''.join(marks)}", "  ")]
 
 
 def _size(count: int) -> str:

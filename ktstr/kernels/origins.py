@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
@@ -119,19 +120,20 @@ def _first_sight(version: Version, cache: Cache, site: KernelOrg) -> str:
     try:
         with cache.writing(DOWNLOADS, archive.name, timeout_s=FETCH_S):
             digest = download(url, archive, None, site.net, limit_bytes=MAX_CANDIDATE)
-            _check_gzip(archive, url)
+            _check_gzip(archive, url, site.net.cancel)
             return digest
     except Missing:
         raise site.not_found(version) from None
 
 
-def _check_gzip(archive: Path, url: str) -> None:
+def _check_gzip(archive: Path, url: str, cancel: Cancel) -> None:
     """Read it all, to its checksum; one that is not whole is removed. A transfer can be cut without anyone noticing."""
     try:
         size = 0
         with gzip.open(archive) as file:
             while size <= MAX_UNPACKED and (data := file.read(1 << 20)):
                 size += len(data)
+                cancel.check()
         if 0 < size <= MAX_UNPACKED:
             return
         reason = f"unpacks to {'more than ' if size else ''}{min(size, MAX_UNPACKED)} bytes"

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.files import disk_bytes
 from ktstr.host.apt import KEYRINGS
@@ -45,14 +46,16 @@ class Finding:
     fix: str | None = None
 
 
-def examine(results: Path, environ: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
+def examine(
+    results: Path, environ: Mapping[str, str] | None = None, cancel: Cancel | None = None
+) -> tuple[Finding, ...]:
     """Look at everything, in the order it is printed. ``results``: the folder that runs are written to.
 
     Takes about a second, most of it the probe guest and the compilers' versions, and some more where the VMM is
-    yet to be compiled. ``environ`` is the process's own unless given.
+    yet to be compiled. ``environ`` is the process's own unless given. Raises Cancelled.
     """
     environ = os.environ if environ is None else environ
-    host = (python(), machine(), cpus(), memory(), kvm(environ))
+    host = (python(), machine(), cpus(), memory(), kvm(environ, cancel))
     tools = (c_compiler(environ), static_libc(environ), bpf_compiler(environ), kernel_builds(environ), apt(environ))
     return (*host, *tools, *cached(environ), folder("results", results, RESULTS_FREE_MIN, RESULTS_FIX))
 
@@ -86,9 +89,9 @@ def memory() -> Finding:
     return Finding("memory", fits, detail, None if fits else f"free {MEMORY_MIN / GIB:g} GiB, or run with jobs=1")
 
 
-def kvm(environ: Mapping[str, str]) -> Finding:
+def kvm(environ: Mapping[str, str], cancel: Cancel | None = None) -> Finding:
     """What the probe guest found just now. Never a need: without KVM guests are emulated."""
-    found = probe_kvm.judge(environ, anew=True)
+    found = probe_kvm.judge(environ, anew=True, cancel=cancel)
     accel = "kvm" if found.usable else "icount"
     return Finding("kvm", True if found.usable else None, f"{found.detail}; accel=auto uses {accel}", found.fix)
 
