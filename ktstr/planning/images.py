@@ -57,7 +57,7 @@ class Images:
         """The guest agent, and its step."""
         if self._agent is None:
             folder, cc = resources.c_dir(), agents.compiler(self._environ)
-            digest = agents.inputs_digest(folder, agents.toolchain_identity(cc, self._cache.cancel))
+            digest = agents.inputs_digest(folder, agents.toolchain_identity(cc))
             path = self._cache.entry("agents", digest) / "agent"
             self._steps.add(Step("agent", "", path, lambda: agents.build(folder, cc, path, digest, self._cache.cancel)))
             self._agent = Agent(path, digest)

@@ -38,31 +38,29 @@ def compiler(environ: Mapping[str, str]) -> str:
     return found
 
 
-def compiler_version(cc: str, cancel: Cancel | None = None) -> str:
+def compiler_version(cc: str) -> str:
     """What the compiler calls itself. Raises HostError when it does not run."""
-    return _ask(cc, "--version", cancel).partition("\n")[0]
+    return _ask(cc, "--version").partition("\n")[0]
 
 
-def toolchain_identity(cc: str, cancel: Cancel | None = None) -> str:
+def toolchain_identity(cc: str) -> str:
     """The compiler's version and the static C library it links, by hash: what makes the agent beside its sources.
 
     Raises HostError when the compiler does not run or has no static C library.
     """
-    libc = Path(_ask(cc, "-print-file-name=libc.a", cancel).strip())
+    libc = Path(_ask(cc, "-print-file-name=libc.a").strip())
     if not libc.is_file():
         raise HostError(f"{cc} has no static C library (libc.a)", fix="apt-get install libc6-dev")
-    return f"{compiler_version(cc, cancel)} {file_sha256(libc)}"
+    return f"{compiler_version(cc)} {file_sha256(libc)}"
 
 
-def _ask(cc: str, option: str, cancel: Cancel | None) -> str:
+def _ask(cc: str, option: str) -> str:
+    """A question that is answered at once. Asked by every plan, so without the tether that compiling is on."""
     try:
-        done = run([cc, option], os.environ, cancel or Cancel(), timeout_s=_ANSWER_S)
-        problem = f"exit status {done.status}" if done.status else None
+        done = subprocess.run([cc, option], capture_output=True, text=True, timeout=_ANSWER_S, check=True)
     except (OSError, subprocess.SubprocessError) as err:
-        problem = str(err)
-    if problem is not None:
-        raise HostError(f"{cc} {option} failed: {problem}", fix="apt-get install --reinstall gcc")
-    return done.output
+        raise HostError(f"{cc} {option} failed: {err}", fix="apt-get install --reinstall gcc") from None
+    return done.stdout
 
 
 def run_compiler(command: Sequence[str], cancel: Cancel | None) -> Ended:
@@ -101,7 +99,7 @@ def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: C
             command = [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)]
             done = run_compiler(command, cancel)
             done.check_room(out.parent)
-            if planned is not None and inputs_digest(c_dir, toolchain_identity(cc, cancel)) != planned:
+            if planned is not None and inputs_digest(c_dir, toolchain_identity(cc)) != planned:
                 raise Changed(f"the guest agent's sources in {c_dir}, or the compiler {cc},")
             if done.status:
                 tail = "\n".join(done.errors.splitlines()[-20:])

@@ -58,10 +58,10 @@ def sources(c_dir: Path) -> tuple[Path, ...]:
     return (*found, c_dir / "include" / HEADER)
 
 
-def inputs_digest(c_dir: Path, cc: str, cancel: Cancel | None = None) -> str:
+def inputs_digest(c_dir: Path, cc: str) -> str:
     """SHA-256 over sources, header, compiler, flags and Python's own headers. Raises HostError, InputError."""
     place = _python_headers()
-    known = (agent.compiler_version(cc, cancel), FLAGS, STRICT, file_sha256(place / "patchlevel.h"))
+    known = (agent.compiler_version(cc), FLAGS, STRICT, file_sha256(place / "patchlevel.h"))
     total = hashlib.sha256(repr(known).encode())
     for path in sources(c_dir):
         data = path.read_bytes()
@@ -82,16 +82,16 @@ def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: C
             try:
                 made = _compile(c_dir, cc, Path(work), cancel)
             except InputError:
-                _verify(c_dir, cc, planned, cancel)  # of an edit the user is told before what it did to the compiler
+                _verify(c_dir, cc, planned)  # of an edit the user is told before what it did to the compiler
                 raise
-            _verify(c_dir, cc, planned, cancel)
+            _verify(c_dir, cc, planned)
             replace_file(made, out)
     except OSError as err:
         raise full_or_denied(err, out.parent) from err
 
 
-def _verify(c_dir: Path, cc: str, planned: str | None, cancel: Cancel | None) -> None:
-    if planned is not None and inputs_digest(c_dir, cc, cancel) != planned:
+def _verify(c_dir: Path, cc: str, planned: str | None) -> None:
+    if planned is not None and inputs_digest(c_dir, cc) != planned:
         raise Changed(f"the VMM's sources in {c_dir}, the compiler {cc}, or Python's headers,")
 
 
@@ -151,7 +151,7 @@ def planned(cache: Cache, environ: Mapping[str, str]) -> Extension:
     if packaged.is_file():
         return Extension(packaged, file_sha256(packaged), None)
     cc = agent.compiler(environ)
-    digest = inputs_digest(resources.c_dir(), cc, cache.cancel)
+    digest = inputs_digest(resources.c_dir(), cc)
     return Extension(cache.entry(KIND, digest) / FILE, digest, cc)
 
 

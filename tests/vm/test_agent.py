@@ -64,15 +64,6 @@ def test_a_compiler_that_hangs_ends_by_the_cancel(sources: Path, tmp_path: Path)
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_question_to_a_compiler_that_hangs_ends_by_the_cancel(tmp_path: Path) -> None:
-    cc = tmp_path / "cc"
-    cc.write_text("#!/bin/sh\nsleep 60\n")
-    cc.chmod(0o755)
-    cancel = Cancel()
-    with cancelled_soon(cancel):
-        agent.toolchain_identity(str(cc), cancel)
-
-
 def test_a_full_disk_is_not_called_a_source_that_does_not_compile(sources: Path, tmp_path: Path) -> None:
     cc = failing_tool(tmp_path / "cc", "ld: final link failed: No space left on device")
     with pytest.raises(HostError, match=r"out: the disk is full") as caught:
