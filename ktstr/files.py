@@ -2,7 +2,7 @@
 the user when the system refuses.
 
 This is the only module that renames a file over another (``tests/test_files.py`` looks); whole folders change
-places in the cache and in the cell store.
+places in the cache, among snapshots and in the cell store.
 """
 
 from __future__ import annotations
