@@ -21,11 +21,10 @@ from pathlib import Path
 from ktstr.errors import HostError
 from ktstr.files import disk_bytes
 from ktstr.host.cache import Cache
-from ktstr.host.identity import boot_id, first_cpu
+from ktstr.host.identity import boot_id, first_cpu, host_class
 
 KIND = "snapshots"
 MAX_BYTES = 4 << 30  # of disk for all of them; the oldest go first
-_CPU_FIELDS = ("vendor_id", "cpu family", "model", "stepping", "microcode", "flags")
 _MAKE_S = 900.0
 _COUNTER = itertools.count()
 _UNFINISHED = re.compile(r"\.tmp-([0-9a-f]{64})-\d+-\d+")  # key, process, number
@@ -137,8 +136,8 @@ def _used(path: Path) -> float:
 
 @cache
 def host_identity() -> tuple[str, ...]:
-    """What a snapshot depends on of this host: its CPU and microcode, its kernel with KVM in it, and this boot."""
-    cpu, uname, boot = first_cpu(), os.uname(), ""
+    """What a snapshot depends on of this host: its class, what its CPU can do, and this boot."""
+    boot = ""
     with suppress(OSError):
         boot = boot_id()
-    return (*(cpu.get(name, "") for name in _CPU_FIELDS), uname.release, uname.version, boot)
+    return (*host_class(), first_cpu().get("flags", ""), boot)
