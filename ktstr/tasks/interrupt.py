@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 
@@ -15,14 +16,27 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interrupts:
-    """Takes the two signals over for this process and turns them into ``cancel``."""
+    """Takes the two signals over for this process and turns them into ``cancel``.
+
+    On a thread of its own, woken from the C handler: a Python handler runs when the main thread comes back to the
+    interpreter, and one that is on its way into a wait comes back when the wait ends (signal(3) before sem_wait(3)).
+    """
 
     def __init__(self, cancel: Cancel) -> None:
         self._cancel, self._at = cancel, 0.0
+        self._came, wake = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(wake, False)
+        threading.Thread(target=self._listen, name="interrupts", daemon=True).start()
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+            signal.signal(number, _taken_elsewhere)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _listen(self) -> None:
+        while number := os.read(self._came, 1):
+            if number[0] in (signal.SIGINT, signal.SIGTERM):
+                self._take(number[0])
+
+    def _take(self, number: int) -> None:
         now = time.monotonic()
         if self._cancel.signal and now - self._at > _ONE_PRESS_S:
             if os.isatty(2):
@@ -36,8 +50,12 @@ class Interrupts:
         _end_children()
 
 
+def _taken_elsewhere(number: int, frame: FrameType | None) -> None:
+    """A handler there must be, or the signal ends the process."""
+
+
 def children_may_start() -> None:
-    """Import now what the handler needs then: it must not import. A run with nothing to do starts no child."""
+    """Import now what ending them needs. A run with nothing to do starts no child."""
     import psutil  # noqa: F401
 
 
