@@ -435,7 +435,10 @@ TEST(machines_side_by_side_leave_nothing_behind)
 		vmm_destroy(create(&config));
 	}
 	CHECK(entries("/proc/self/fd") == fds && threads_become(threads));
-	CHECK(UNDER_TSAN || mappings() <= maps + 2);
+	/* One that each machine left would be 30; a few are the C library's and the sanitizers' own. */
+	if (mappings() >= maps + 15)
+		fprintf(stderr, "%u mappings, then %u\n", maps, mappings());
+	CHECK(UNDER_TSAN || mappings() < maps + 15);
 }
 
 static atomic_uint heard;
