@@ -80,27 +80,40 @@ static enum virtio_event enable_queue(const struct virtio_common *common, struct
 	return VIRTIO_NOTHING;
 }
 
-/* Where an access is and how wide, as one number; and that of a whole field. */
-#define ACCESS(offset, len) ((offset) << 4 | (len))
-#define FIELD(type, member) ACCESS(offsetof(struct type, member), sizeof(((struct type *)NULL)->member))
+/* Of desc, avail and used: 64 bits each, written whole or by halves. */
+static void set_place(struct virtqueue_state *state, uint32_t offset, uint64_t value, uint32_t len)
+{
+	if (offset >= offsetof(struct virtqueue_state, desc) && (len == 4 || len == 8) && offset % len == 0)
+		memcpy((uint8_t *)state + offset, &value, len);
+}
 
 /* Size and places are fixed once a queue is enabled; enabling is the last thing a driver does to it. */
 static enum virtio_event write_queue(struct virtio_common *common, uint32_t offset, uint64_t value, uint32_t len,
 				     struct vmm_error *err)
 {
 	struct virtqueue *queue = selected(common);
-	uint32_t field = ACCESS(offset, len);
+	bool fixed;
 
-	if (queue && field == FIELD(virtqueue_state, vector))
-		queue->state.vector = valid_vector(common, value);
-	if (!queue || queue->state.enabled)
+	if (!queue)
 		return VIRTIO_NOTHING;
-	if (field == FIELD(virtqueue_state, enabled) && value == 1)
-		return enable_queue(common, queue, err);
-	if (field == FIELD(virtqueue_state, size))
-		queue->state.size = (uint16_t)value;
-	else if (offset >= offsetof(struct virtqueue_state, desc) && len >= 4 && offset % len == 0)
-		memcpy((uint8_t *)&queue->state + offset, &value, len);
+	fixed = queue->state.enabled;
+	switch (offset) {
+	case offsetof(struct virtqueue_state, size):
+		if (len == 2 && !fixed)
+			queue->state.size = (uint16_t)value;
+		break;
+	case offsetof(struct virtqueue_state, vector):
+		if (len == 2)
+			queue->state.vector = valid_vector(common, value);
+		break;
+	case offsetof(struct virtqueue_state, enabled):
+		if (len == 2 && value == 1 && !fixed)
+			return enable_queue(common, queue, err);
+		break;
+	default:
+		if (!fixed)
+			set_place(&queue->state, offset, value, len);
+	}
 	return VIRTIO_NOTHING;
 }
 
@@ -111,27 +124,33 @@ enum virtio_event virtio_common_write(struct virtio_common *common, uint32_t off
 	uint64_t value = 0;
 
 	memcpy(&value, data, len);
-	switch (ACCESS(offset, len)) {
-	case FIELD(virtio_registers, status):
-		return set_status(common, (uint8_t)value);
-	case FIELD(virtio_registers, device_feature_select):
-		registers->device_feature_select = (uint32_t)value;
+	if (offset >= QUEUE_PART)
+		return write_queue(common, offset - QUEUE_PART, value, len, err);
+	switch (offset) {
+	case offsetof(struct virtio_registers, device_feature_select):
+		if (len == 4)
+			registers->device_feature_select = (uint32_t)value;
 		break;
-	case FIELD(virtio_registers, driver_feature_select):
-		registers->driver_feature_select = (uint32_t)value;
+	case offsetof(struct virtio_registers, driver_feature_select):
+		if (len == 4)
+			registers->driver_feature_select = (uint32_t)value;
 		break;
-	case FIELD(virtio_registers, driver_feature):
-		set_driver_features(registers, (uint32_t)value);
+	case offsetof(struct virtio_registers, driver_feature):
+		if (len == 4)
+			set_driver_features(registers, (uint32_t)value);
 		break;
-	case FIELD(virtio_registers, config_vector):
-		registers->config_vector = valid_vector(common, value);
+	case offsetof(struct virtio_registers, config_vector):
+		if (len == 2)
+			registers->config_vector = valid_vector(common, value);
 		break;
-	case FIELD(virtio_registers, queue_select):
-		registers->queue_select = (uint16_t)value;
+	case offsetof(struct virtio_registers, status):
+		if (len == 1)
+			return set_status(common, (uint8_t)value);
 		break;
-	default:
-		if (offset >= QUEUE_PART)
-			return write_queue(common, offset - QUEUE_PART, value, len, err);
+	case offsetof(struct virtio_registers, queue_select):
+		if (len == 2)
+			registers->queue_select = (uint16_t)value;
+		break;
 	}
 	return VIRTIO_NOTHING;
 }
