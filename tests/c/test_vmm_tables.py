@@ -38,9 +38,8 @@ MIB, GIB = 1 << 20, 1 << 30
 @pytest.fixture(scope="session")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("vmm_tables") / "dump"
-    sources = [
-        str(C_DIR / "core" / f"{name}.c") for name in ("acpi", "cpuid", "cpuid_offer", "topology", "memory", "error")
-    ]
+    names = ("acpi", "acpi_writer", "cpuid", "cpuid_offer", "topology", "memory", "error")
+    sources = [str(C_DIR / "core" / f"{name}.c") for name in names]
     run(["gcc", *FLAGS, f"-I{C_DIR / 'core'}", str(HERE / "test_vmm_tables.c"), *sources, "-o", str(out)])
     return out
 

@@ -1,102 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Layouts: ACPI 6.4, the section named at each table. What does not fit is dropped and remembered. */
+/* Sections are those of ACPI 6.4, as in acpi_layouts.h. */
 #include "tables.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
+#include "acpi_layouts.h"
+#include "acpi_writer.h"
 #include "pci.h"
 #include "i8042.h"
 #include "power.h"
-
-#define HEADER_LENGTH 4
-#define HEADER_CHECKSUM 9
-#define RSDP_BYTES 36
-#define OEM_ID "KTSTR " /* 6 bytes */
-#define OEM_TABLE "KTSTRVM " /* 8 */
-#define CREATOR "KTST"
 
 #define IO_APIC_ADDRESS 0xfec00000U
 #define LOCAL_APIC_ADDRESS 0xfee00000U
 #define FIRST_X2APIC_ID 255 /* 255 is everybody in an 8-bit id */
 #define ENABLED 1 /* the flag of CPUs and of memory */
-
-struct tables {
-	const struct topology *topology;
-	const struct memory *memory;
-	uint64_t gpa;
-	uint8_t *ret;
-	size_t size;
-	size_t used;
-	bool full;
-};
-
-/* The only place that writes, so the only check of size. Without data: zeros. */
-static void put_bytes(struct tables *t, const void *data, size_t bytes)
-{
-	if (t->full || bytes > t->size - t->used) {
-		t->full = true;
-		return;
-	}
-	if (data)
-		memcpy(t->ret + t->used, data, bytes);
-	else
-		memset(t->ret + t->used, 0, bytes);
-	t->used += bytes;
-}
-
-static void put_fields(struct tables *t, const char *widths, const uint64_t *values)
-{
-	for (; *widths; widths++, values++)
-		put_bytes(t, values, (size_t)(*widths - '0'));
-}
-
-/* Fields as a table of the specification lists them: a digit each for the width in bytes; values left out are 0. */
-#define PUT(t, widths, ...) put_fields(t, widths, (const uint64_t[sizeof(widths) - 1]){ __VA_ARGS__ })
-
-static void align(struct tables *t, size_t to)
-{
-	put_bytes(t, NULL, (to - t->used % to) % to);
-}
-
-/* Where the next table begins, as an offset; its header is there. */
-static size_t begin(struct tables *t, const char *signature, uint8_t revision)
-{
-	size_t table;
-
-	align(t, 16);
-	table = t->used;
-	put_bytes(t, signature, 4);
-	PUT(t, "411", 0, revision); /* length and checksum come at the end */
-	put_bytes(t, OEM_ID OEM_TABLE, 14);
-	PUT(t, "4", 1);
-	put_bytes(t, CREATOR, 4);
-	PUT(t, "4", 1);
-	return table;
-}
-
-/* Makes bytes add up to 0 modulo 256. */
-static uint8_t checksum(const uint8_t *bytes, size_t count)
-{
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < count; i++)
-		sum += bytes[i];
-	return (uint8_t)-sum;
-}
-
-/* Gives the address of the table. */
-static uint64_t end(struct tables *t, size_t table)
-{
-	uint32_t length = (uint32_t)(t->used - table);
-
-	if (t->full)
-		return 0;
-	memcpy(t->ret + table + HEADER_LENGTH, &length, sizeof(length));
-	t->ret[table + HEADER_CHECKSUM] = checksum(t->ret + table, length);
-	return t->gpa + table;
-}
 
 #define BYTES16(x) (uint8_t)(x), (uint8_t)((x) >> 8)
 #define BYTES32(x) BYTES16(x), BYTES16((x) >> 16)
@@ -130,30 +49,34 @@ static const uint8_t dsdt[] = {
 };
 
 /* 5.2.11.1. Revision 2: integers have 64 bits. */
-static uint64_t put_dsdt(struct tables *t)
+static uint64_t put_dsdt(struct acpi_writer *w)
 {
-	size_t table = begin(t, "DSDT", 2);
+	const struct acpi_header header = acpi_header("DSDT", 2);
+	size_t table = acpi_begin(w, &header, sizeof(header));
 
-	put_bytes(t, dsdt, sizeof(dsdt));
-	return end(t, table);
+	acpi_put(w, dsdt, sizeof(dsdt));
+	return acpi_end(w, table);
 }
 
 /* 5.2.10: no header, no checksum, version 2; nothing of it is used before the machine would sleep. */
-static uint64_t put_facs(struct tables *t)
+static uint64_t put_facs(struct acpi_writer *w)
 {
-	size_t table;
+	struct acpi_facs facs = { .length = sizeof(facs), .version = 2 };
 
-	align(t, 64);
-	table = t->used;
-	put_bytes(t, "FACS", 4);
-	PUT(t, "488818887", 64, 0, 0, 0, 2);
-	return t->gpa + table;
+	memcpy(facs.signature, "FACS", sizeof(facs.signature));
+	acpi_align(w, 64);
+	return w->gpa + acpi_begin(w, &facs, sizeof(facs));
 }
 
 /* A register in I/O space, accessed by bytes or by words (5.2.3.2). */
-static void put_port(struct tables *t, uint64_t port, uint8_t bytes)
+static struct acpi_generic_address port(uint64_t address, uint8_t bytes)
 {
-	PUT(t, "11118", 1, bytes * 8U, 0, bytes == 1 ? 1 : 2, port);
+	return (struct acpi_generic_address){
+		.address_space_id = ACPI_SYSTEM_IO,
+		.register_bit_width = bytes * 8,
+		.access_size = bytes == 1 ? 1 : 2,
+		.address = address,
+	};
 }
 
 #define FADT_ENTERPRISE_SERVER 4
@@ -165,89 +88,183 @@ static void put_port(struct tables *t, uint64_t port, uint8_t bytes)
 #define FADT_FLAGS (1U << 0 | 1U << 2 | 1U << 4 | 1U << 5 | 1U << 6 | 1U << 10)
 #define FADT_RESET_PIN 0xfe
 #define FADT_MINOR 4 /* of revision 6 */
-#define FADT_BYTES 276
 #define EVENT_BYTES 4
 #define CONTROL_BYTES 2
 
 /* 5.2.9. With no SMI command the machine is in ACPI mode from the start. */
-static uint64_t put_fadt(struct tables *t, uint64_t facs_address, uint64_t dsdt_address)
+static uint64_t put_fadt(struct acpi_writer *w, uint64_t facs_address, uint64_t dsdt_address)
 {
-	size_t table = begin(t, "FACP", 6);
+	const struct acpi_fadt fadt = {
+		.header = acpi_header("FACP", 6),
+		.firmware_ctrl = (uint32_t)facs_address, /* below 4 GiB, and named once only: x_firmware_ctrl is 0 */
+		.dsdt = (uint32_t)dsdt_address,
+		.preferred_pm_profile = FADT_ENTERPRISE_SERVER,
+		.sci_int = ACPI_SCI,
+		.pm1a_evt_blk = POWER_PORT,
+		.pm1a_cnt_blk = POWER_PORT + EVENT_BYTES,
+		.pm1_evt_len = EVENT_BYTES,
+		.pm1_cnt_len = CONTROL_BYTES,
+		.p_lvl2_lat = FADT_NO_C2,
+		.p_lvl3_lat = FADT_NO_C3,
+		.iapc_boot_arch = FADT_BOOT_FLAGS,
+		.flags = FADT_FLAGS,
+		.reset_reg = port(I8042_PORT + 4, 1),
+		.reset_value = FADT_RESET_PIN,
+		.fadt_minor_version = FADT_MINOR,
+		.x_dsdt = dsdt_address, /* again, with 64 bits */
+		.x_pm1a_evt_blk = port(POWER_PORT, EVENT_BYTES),
+		.x_pm1a_cnt_blk = port(POWER_PORT + EVENT_BYTES, CONTROL_BYTES),
+	};
 
-	PUT(t, "441128", facs_address, dsdt_address, 0, FADT_ENTERPRISE_SERVER, ACPI_SCI);
-	PUT(t, "44444444", POWER_PORT, 0, POWER_PORT + EVENT_BYTES); /* PM1a event and control */
-	PUT(t, "116", EVENT_BYTES, CONTROL_BYTES);
-	PUT(t, "2281", FADT_NO_C2, FADT_NO_C3);
-	PUT(t, "214", FADT_BOOT_FLAGS, 0, FADT_FLAGS);
-	put_port(t, I8042_PORT + 4, 1);
-	PUT(t, "121", FADT_RESET_PIN, 0, FADT_MINOR);
-	PUT(t, "88", 0, dsdt_address); /* again, with 64 bits; the FACS is below 4 GiB, and named once only */
-	put_port(t, POWER_PORT, EVENT_BYTES);
-	put_bytes(t, NULL, 12);
-	put_port(t, POWER_PORT + EVENT_BYTES, CONTROL_BYTES);
-	put_bytes(t, NULL, FADT_BYTES - 184); /* no other blocks */
-	return end(t, table);
+	return acpi_end(w, acpi_begin(w, &fadt, sizeof(fadt)));
 }
 
-static void put_madt_cpu(struct tables *t, uint32_t cpu)
+static void put_madt_cpu(struct acpi_writer *w, const struct topology *topology, uint32_t cpu)
 {
-	uint32_t id = topology_apic_id(t->topology, cpu);
+	uint32_t id = topology_apic_id(topology, cpu);
+	const struct acpi_madt_local_apic apic = {
+		.type = ACPI_MADT_LOCAL_APIC,
+		.length = sizeof(apic),
+		.acpi_processor_uid = (uint8_t)cpu,
+		.apic_id = (uint8_t)id,
+		.flags = ENABLED,
+	};
+	const struct acpi_madt_local_x2apic x2apic = {
+		.type = ACPI_MADT_LOCAL_X2APIC,
+		.length = sizeof(x2apic),
+		.x2apic_id = id,
+		.flags = ENABLED,
+		.acpi_processor_uid = cpu,
+	};
 
 	if (id < FIRST_X2APIC_ID)
-		PUT(t, "11114", 0, 8, cpu, id, ENABLED);
+		acpi_put(w, &apic, sizeof(apic));
 	else
-		PUT(t, "112444", 9, 16, 0, id, ENABLED, cpu);
+		acpi_put(w, &x2apic, sizeof(x2apic));
 }
 
+static void put_madt_io_apic(struct acpi_writer *w)
+{
+	const struct acpi_madt_io_apic io_apic = {
+		.type = ACPI_MADT_IO_APIC,
+		.length = sizeof(io_apic),
+		.io_apic_address = IO_APIC_ADDRESS,
+	};
+
+	acpi_put(w, &io_apic, sizeof(io_apic));
+}
+
+#define TIMER 0 /* the ISA interrupt */
+#define TIMER_PIN 2
+#define AS_ON_ISA 0 /* an edge that rises */
 #define LEVEL_HIGH 0x0d
 
-/* 5.2.12. Linux numbers CPUs in the order found here. */
-static uint64_t put_madt(struct tables *t)
+/* An ISA interrupt not wired to the pin of its number, or not an edge that rises. */
+static void put_madt_override(struct acpi_writer *w, uint8_t source, uint32_t pin, uint16_t flags)
 {
-	uint32_t cpus = topology_cpus(t->topology);
-	size_t table = begin(t, "APIC", 5);
+	const struct acpi_madt_interrupt_source_override override = {
+		.type = ACPI_MADT_INTERRUPT_SOURCE_OVERRIDE,
+		.length = sizeof(override),
+		.source = source,
+		.global_system_interrupt = pin,
+		.flags = flags,
+	};
 
-	PUT(t, "44", LOCAL_APIC_ADDRESS, 1); /* there are 8259s, too */
-	for (uint32_t cpu = 0; cpu < cpus; cpu++)
-		put_madt_cpu(t, cpu);
-	PUT(t, "11244", 1, 12, 0, IO_APIC_ADDRESS);
-	/* ISA interrupts not wired to the pin of their number, or not an edge that rises. */
-	PUT(t, "111142", 2, 10, 0, 0, 2);
-	PUT(t, "111142", 2, 10, 0, ACPI_SCI, ACPI_SCI, LEVEL_HIGH);
-	/* NMI on LINT1 of all CPUs, in the entry of each kind of APIC id. */
-	PUT(t, "11121", 4, 6, 0xff, 0, 1);
-	if (topology_apic_id(t->topology, cpus - 1) >= FIRST_X2APIC_ID)
-		PUT(t, "1124112", 10, 12, 0, 0xffffffff, 1);
-	return end(t, table);
+	acpi_put(w, &override, sizeof(override));
+}
+
+/* NMI on LINT1 of all CPUs, in the entry of each kind of APIC id. */
+static void put_madt_nmi(struct acpi_writer *w, const struct topology *topology)
+{
+	const struct acpi_madt_local_apic_nmi apic = {
+		.type = ACPI_MADT_LOCAL_APIC_NMI,
+		.length = sizeof(apic),
+		.acpi_processor_uid = 0xff,
+		.local_apic_lint = 1,
+	};
+	const struct acpi_madt_local_x2apic_nmi x2apic = {
+		.type = ACPI_MADT_LOCAL_X2APIC_NMI,
+		.length = sizeof(x2apic),
+		.acpi_processor_uid = 0xffffffff,
+		.local_x2apic_lint = 1,
+	};
+
+	acpi_put(w, &apic, sizeof(apic));
+	if (topology_apic_id(topology, topology_cpus(topology) - 1) >= FIRST_X2APIC_ID)
+		acpi_put(w, &x2apic, sizeof(x2apic));
+}
+
+/* 5.2.12. Linux numbers CPUs in the order found here. */
+static uint64_t put_madt(struct acpi_writer *w, const struct topology *topology)
+{
+	const struct acpi_madt madt = {
+		.header = acpi_header("APIC", 5),
+		.local_interrupt_controller_address = LOCAL_APIC_ADDRESS,
+		.flags = 1, /* there are 8259s, too */
+	};
+	size_t table = acpi_begin(w, &madt, sizeof(madt));
+
+	for (uint32_t cpu = 0; cpu < topology_cpus(topology); cpu++)
+		put_madt_cpu(w, topology, cpu);
+	put_madt_io_apic(w);
+	put_madt_override(w, TIMER, TIMER_PIN, AS_ON_ISA);
+	put_madt_override(w, ACPI_SCI, ACPI_SCI, LEVEL_HIGH);
+	put_madt_nmi(w, topology);
+	return acpi_end(w, table);
+}
+
+static void put_srat_cpu(struct acpi_writer *w, const struct topology *topology, uint32_t cpu)
+{
+	const struct acpi_srat_local_x2apic_affinity affinity = {
+		.type = ACPI_SRAT_LOCAL_X2APIC_AFFINITY,
+		.length = sizeof(affinity),
+		.proximity_domain = topology_node(topology, cpu),
+		.x2apic_id = topology_apic_id(topology, cpu),
+		.flags = ENABLED,
+	};
+
+	acpi_put(w, &affinity, sizeof(affinity));
+}
+
+static void put_srat_memory(struct acpi_writer *w, const struct memory_range *range)
+{
+	const struct acpi_srat_memory_affinity affinity = {
+		.type = ACPI_SRAT_MEMORY_AFFINITY,
+		.length = sizeof(affinity),
+		.proximity_domain = range->node,
+		.base_address_low = (uint32_t)range->gpa,
+		.base_address_high = (uint32_t)(range->gpa >> 32),
+		.length_low = (uint32_t)range->bytes,
+		.length_high = (uint32_t)(range->bytes >> 32),
+		.flags = ENABLED,
+	};
+
+	acpi_put(w, &affinity, sizeof(affinity));
 }
 
 /* 5.2.16 */
-static uint64_t put_srat(struct tables *t)
+static uint64_t put_srat(struct acpi_writer *w, const struct topology *topology, const struct memory *memory)
 {
-	const struct topology *topology = t->topology;
-	size_t table = begin(t, "SRAT", 3);
+	const struct acpi_srat srat = { .header = acpi_header("SRAT", 3), .reserved1 = 1 };
+	size_t table = acpi_begin(w, &srat, sizeof(srat));
 
-	PUT(t, "48", 1);
 	for (uint32_t cpu = 0; cpu < topology_cpus(topology); cpu++)
-		PUT(t, "1124448", 2, 24, 0, topology_node(topology, cpu), topology_apic_id(topology, cpu), ENABLED);
-	for (uint32_t i = 0; i < t->memory->count; i++) {
-		const struct memory_range *range = &t->memory->ranges[i];
-
-		PUT(t, "114288448", 1, 40, range->node, 0, range->gpa, range->bytes, 0, ENABLED);
-	}
-	return end(t, table);
+		put_srat_cpu(w, topology, cpu);
+	for (uint32_t i = 0; i < memory->count; i++)
+		put_srat_memory(w, &memory->ranges[i]);
+	return acpi_end(w, table);
 }
 
 /* 5.2.17 */
-static uint64_t put_slit(struct tables *t)
+static uint64_t put_slit(struct acpi_writer *w, const struct topology *topology)
 {
-	uint32_t nodes = t->topology->nodes;
-	size_t table = begin(t, "SLIT", 1);
+	uint32_t nodes = topology->nodes;
+	const struct acpi_slit slit = { .header = acpi_header("SLIT", 1), .number_of_system_localities = nodes };
+	size_t table = acpi_begin(w, &slit, sizeof(slit));
 
-	PUT(t, "8", nodes);
 	for (uint32_t node = 0; node < nodes; node++)
-		put_bytes(t, t->topology->distance[node], nodes);
-	return end(t, table);
+		acpi_put(w, topology->distance[node], nodes);
+	return acpi_end(w, table);
 }
 
 /* At distance 10: 100 ns and 51,200 MB/s. */
@@ -258,79 +275,106 @@ static uint64_t put_slit(struct tables *t)
 
 enum hmat_data { HMAT_LATENCY = 0, HMAT_BANDWIDTH = 3 }; /* of memory, by accesses of any kind */
 
-static void put_hmat_matrix(struct tables *t, enum hmat_data data)
+/* Each node's memory has the node's CPUs as its initiator. */
+static void put_hmat_node(struct acpi_writer *w, uint32_t node)
 {
-	uint64_t unit = data == HMAT_LATENCY ? LATENCY_UNIT_PS : BANDWIDTH_UNIT_MBS;
-	uint32_t n = t->topology->nodes;
+	const struct acpi_hmat_memory_proximity_domain_attributes attributes = {
+		.type = ACPI_HMAT_MEMORY_PROXIMITY_DOMAIN_ATTRIBUTES,
+		.length = sizeof(attributes),
+		.flags = 1, /* the initiator is valid */
+		.proximity_domain_for_the_attached_initiator = node,
+		.proximity_domain_for_the_memory = node,
+	};
 
-	PUT(t, "2241124448", 1, 0, 32 + 8 * n + 2 * n * n, 0, data, 0, n, n, 0, unit);
-	for (uint32_t i = 0; i < 2 * n; i++)
-		PUT(t, "4", i % n); /* initiators, then targets */
+	acpi_put(w, &attributes, sizeof(attributes));
+}
+
+static void put_hmat_matrix(struct acpi_writer *w, const struct topology *topology, enum hmat_data data)
+{
+	uint32_t n = topology->nodes;
+	const struct acpi_hmat_latency_and_bandwidth matrix = {
+		.type = ACPI_HMAT_LATENCY_AND_BANDWIDTH,
+		.length = sizeof(matrix) + 2 * n * sizeof(uint32_t) + n * n * sizeof(uint16_t),
+		.data_type = data,
+		.number_of_initiator_proximity_domains = n,
+		.number_of_target_proximity_domains = n,
+		.entry_base_unit = data == HMAT_LATENCY ? LATENCY_UNIT_PS : BANDWIDTH_UNIT_MBS,
+	};
+
+	acpi_put(w, &matrix, sizeof(matrix));
+	for (uint32_t i = 0; i < 2 * n; i++) {
+		uint32_t domain = i % n; /* initiators, then targets */
+
+		acpi_put(w, &domain, sizeof(domain));
+	}
 	for (uint32_t i = 0; i < n * n; i++) {
-		uint32_t distance = t->topology->distance[i / n][i % n];
+		uint32_t distance = topology->distance[i / n][i % n];
+		uint16_t entry = data == HMAT_LATENCY ? LATENCY(distance) : BANDWIDTH(distance);
 
-		PUT(t, "2", data == HMAT_LATENCY ? LATENCY(distance) : BANDWIDTH(distance));
+		acpi_put(w, &entry, sizeof(entry));
 	}
 }
 
-/* 5.2.27. Linux knows revisions 1 and 2. Each node's memory has the node's CPUs as its initiator. */
-static uint64_t put_hmat(struct tables *t)
+/* 5.2.27. Linux knows revisions 1 and 2. */
+static uint64_t put_hmat(struct acpi_writer *w, const struct topology *topology)
 {
-	size_t table = begin(t, "HMAT", 2);
+	const struct acpi_hmat hmat = { .header = acpi_header("HMAT", 2) };
+	size_t table = acpi_begin(w, &hmat, sizeof(hmat));
 
-	put_bytes(t, NULL, 4);
-	for (uint32_t node = 0; node < t->topology->nodes; node++)
-		PUT(t, "2242244884", 0, 0, 40, 1, 0, node, node);
-	put_hmat_matrix(t, HMAT_LATENCY);
-	put_hmat_matrix(t, HMAT_BANDWIDTH);
-	return end(t, table);
+	for (uint32_t node = 0; node < topology->nodes; node++)
+		put_hmat_node(w, node);
+	put_hmat_matrix(w, topology, HMAT_LATENCY);
+	put_hmat_matrix(w, topology, HMAT_BANDWIDTH);
+	return acpi_end(w, table);
 }
 
 /* 5.2.8. Gives the address of the XSDT. */
-static uint64_t put_tables(struct tables *t)
+static uint64_t put_tables(struct acpi_writer *w, const struct topology *topology, const struct memory *memory)
 {
-	uint64_t facs_address = put_facs(t);
-	uint64_t dsdt_address = put_dsdt(t);
+	uint64_t facs_address = put_facs(w);
+	uint64_t dsdt_address = put_dsdt(w);
+	const struct acpi_header xsdt = acpi_header("XSDT", 1);
 	uint64_t listed[5];
 	size_t count = 0, table;
 
-	listed[count++] = put_fadt(t, facs_address, dsdt_address);
-	listed[count++] = put_madt(t);
-	listed[count++] = put_srat(t);
-	listed[count++] = put_slit(t);
-	if (t->topology->nodes > 1)
-		listed[count++] = put_hmat(t);
-	table = begin(t, "XSDT", 1);
-	put_bytes(t, listed, count * sizeof(listed[0]));
-	return end(t, table);
+	listed[count++] = put_fadt(w, facs_address, dsdt_address);
+	listed[count++] = put_madt(w, topology);
+	listed[count++] = put_srat(w, topology, memory);
+	listed[count++] = put_slit(w, topology);
+	if (topology->nodes > 1)
+		listed[count++] = put_hmat(w, topology);
+	table = acpi_begin(w, &xsdt, sizeof(xsdt));
+	acpi_put(w, listed, count * sizeof(listed[0]));
+	return acpi_end(w, table);
 }
 
-/* 5.2.5.3, revision 2; into the room left for it. The first sum is that of the 20 bytes of revision 0. */
+/* 5.2.5.3, revision 2; into the room left for it. */
 static void write_rsdp(uint8_t *ret, uint64_t xsdt_address)
 {
-	struct tables t = { .ret = ret, .size = RSDP_BYTES };
+	struct acpi_rsdp rsdp = { .revision = 2, .length = sizeof(rsdp), .xsdt_address = xsdt_address };
 
-	put_bytes(&t, "RSD PTR \0" OEM_ID, 15);
-	PUT(&t, "144813", 2, 0, RSDP_BYTES, xsdt_address);
-	ret[8] = checksum(ret, 20);
-	ret[32] = checksum(ret, RSDP_BYTES);
+	memcpy(rsdp.signature, "RSD PTR ", sizeof(rsdp.signature));
+	memcpy(rsdp.oem_id, ACPI_OEM_ID, sizeof(rsdp.oem_id));
+	rsdp.checksum = acpi_checksum(&rsdp, offsetof(struct acpi_rsdp, length)); /* where revision 0 ended */
+	rsdp.extended_checksum = acpi_checksum(&rsdp, sizeof(rsdp));
+	memcpy(ret, &rsdp, sizeof(rsdp));
 }
 
 int acpi_build(const struct topology *topology, const struct memory *memory, uint64_t gpa, uint8_t *ret, size_t size,
 	       size_t *used, struct vmm_error *err)
 {
-	struct tables t = { .topology = topology, .memory = memory, .gpa = gpa, .ret = ret, .size = size };
+	struct acpi_writer w = { .gpa = gpa, .ret = ret, .size = size };
 	uint64_t xsdt_address;
 
 	if (gpa % 64 || size > UINT32_MAX || gpa > UINT32_MAX - size)
 		return error_set(err, EINVAL, "ACPI tables at %#llx: expected a multiple of 64 below 4 GiB",
 				 (unsigned long long)gpa);
-	put_bytes(&t, NULL, RSDP_BYTES);
-	xsdt_address = put_tables(&t);
-	if (t.full)
+	acpi_put(&w, NULL, sizeof(struct acpi_rsdp));
+	xsdt_address = put_tables(&w, topology, memory);
+	if (w.full)
 		return error_set(err, E2BIG, "ACPI tables of topology %un%ul%uc%ut: more than %zu bytes",
 				 topology->nodes, topology->llcs, topology->cores, topology->threads, size);
 	write_rsdp(ret, xsdt_address);
-	*used = t.used;
+	*used = w.used;
 	return 0;
 }
