@@ -62,7 +62,7 @@ def _unknown(
 
 
 def starvation(group: Group, run: Run) -> list[Detail]:
-    """Every worker did some work and lived to report it."""
+    """Every worker did some work and lived to report it; one whose work was never due did not starve."""
     if not run.limits.on("not_starved"):
         return []
     details = [d for report in group.reports if (d := _starved(group, report, run)) is not None]
@@ -81,6 +81,9 @@ def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
         return _Breach("Starved", group, what, report.work_units, 0, report.index).judged(excuse)
     if report.work_units:
         return None
+    if not report.wall_time_ns:
+        what = f"worker {report.index} (tid {report.tid}) was stopped before its work was due: nothing to judge"
+        return _unknown("Starved", group, what, 0, report.index)
     what = (
         f"{_who(group, report)} starved: 0 work units in {report.wall_time_ns / NS:.3f} s"
         f" with {report.cpu_time_ns / MS:.3f} ms of CPU time, limit: more than 0"

@@ -41,12 +41,24 @@ def test_fair_workers_give_no_detail() -> None:
 
 
 def test_a_worker_without_work_starved() -> None:
-    lazy = worker(1, work_units=0, cpu_time_ns=2 * MS, schedstat_cpu_time_ns=1 * MS, wall_time_ns=0)
+    lazy = worker(1, work_units=0, cpu_time_ns=2 * MS, schedstat_cpu_time_ns=1 * MS, wall_time_ns=4 * MS)
     found = only(judged([worker(0), worker(2), lazy]))
     assert (found.verdict, found.kind, found.cgroup, found.worker) == (FAIL, "Starved", "cg_0", 1)
     assert (found.value, found.limit) == (0, 0)
     for word in ("cg_0", "worker 1", "tid 101", "0 work units", "limit"):
         assert word in found.message
+
+
+def test_a_worker_that_was_stopped_before_its_work_was_due_did_not_starve() -> None:
+    early = worker(1, work_units=0, iterations=0, cpu_time_ns=0, schedstat_cpu_time_ns=None, wall_time_ns=0)
+    found = only(judged([worker(0), worker(2), early]))
+    assert (found.verdict, found.kind, found.cgroup, found.worker) == (INCONCLUSIVE, "Starved", "cg_0", 1)
+    assert "worker 1 (tid 101) was stopped before its work was due" in found.message
+
+
+def test_a_worker_that_had_to_be_killed_before_it_began_did_starve() -> None:
+    killed = worker(1, work_units=0, wall_time_ns=0, completed=False, exit_info="TimedOut")
+    assert only(judged([worker(0), worker(2), killed])).verdict is FAIL
 
 
 def test_charged_cpu_time_without_work_is_the_machines_doing() -> None:
