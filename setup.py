@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent
 # In the checkout, in the wheel, and which files of it.
 RESOURCES = (
     ("vmm_c", "ktstr/_c", "**/*.[ch]"),
+    ("vmm_c", "ktstr/_c", "**/*.def"),
     ("kconfig", "ktstr/_kconfig", "*.kconfig"),
     ("schemas", "ktstr/_schemas", "*.json"),
     ("schedulers", "ktstr/_schedulers", "**/*.[ch]"),
@@ -28,7 +29,10 @@ RESOURCES = (
 
 
 class BuildWithResources(build_py):
-    """``build_py``, from scratch, that also copies the resources unless the install is editable."""
+    """``build_py``, from scratch, that also copies the resources, unless the install is editable.
+
+    The tables of work types and ops are made anew of what the agent includes.
+    """
 
     def run(self) -> None:
         if not self.editable_mode:
@@ -37,6 +41,7 @@ class BuildWithResources(build_py):
         if not self.editable_mode:
             for source, target, pattern in RESOURCES:
                 copy_tree(ROOT / source, Path(self.build_lib) / target, pattern)
+            write_tables(Path(self.build_lib) / "ktstr/record")
 
 
 class BuildBinding(build_ext):
@@ -58,6 +63,14 @@ class BuildBinding(build_ext):
             vmm_build.build(ROOT / "vmm_c", vmm_build.agent.compiler(os.environ), target)
         except Exception as err:
             raise CompileError(str(err)) from err
+
+
+def write_tables(record: Path) -> None:
+    """Write what ``ktstr.record.definitions`` makes, by its code in the checkout."""
+    sys.path.insert(0, str(ROOT))
+    from ktstr.record import definitions
+
+    definitions.write(ROOT / "vmm_c/include", record)
 
 
 def copy_tree(source: Path, target: Path, pattern: str) -> None:

@@ -26,7 +26,18 @@ from ktstr.kernels.spec import DEFAULT
 from ktstr.pins.lock import read_lock
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
-from ktstr.scenarios.program import AddCgroup, Hold, Op, Program, Release, RemoveCgroups, Spawn, StopWorkers, Worker
+from ktstr.scenarios.program import (
+    AddCgroup,
+    Cgroup,
+    Hold,
+    Program,
+    Release,
+    RemoveCgroups,
+    Spawn,
+    StopWorkers,
+    Work,
+    Worker,
+)
 from ktstr.tools.pinned import Tool, ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.cpio import archive, regular
@@ -42,6 +53,7 @@ BOOT_BUDGET = 1.5
 AGENT_BUDGET_MS = 100.0
 HOLD_NS = 500_000_000
 DEADLINE_NS = 20_000_000_000
+NO_OPS = Program(0, DEADLINE_NS)
 
 
 @dataclass(frozen=True)
@@ -54,10 +66,10 @@ class Lab:
     nothing: Path
     folder: Path
 
-    def run(self, accel: str, ops: tuple[Op, ...] = ()) -> tuple[float, Path]:
+    def run(self, accel: str, of: Program = NO_OPS) -> tuple[float, Path]:
         """Host seconds of one guest of ours, and what it sent."""
         program = self.folder / "program.cpio"
-        program.write_bytes(cell_part(encode(Program(0, DEADLINE_NS, ops))))
+        program.write_bytes(cell_part(encode(of)))
         spec = GuestSpec(self.kernel, (self.image, program), FOUR, memory_mib(FOUR), ())
         with QemuMachine(self.tool, accel).start(spec, self.folder, 300, Cancel()) as guest:
             result = guest.wait()
@@ -95,10 +107,13 @@ def lab(folder: Path) -> Lab:
     return Lab(tool, kernel.vmlinux, folder / "image.cpio", folder / "nothing.cpio", folder)
 
 
-def scenario() -> tuple[Op, ...]:
+def scenario() -> Program:
     """Two cgroups of four spinners each, held for half a second."""
-    crews = (op for i in (0, 1) for op in (AddCgroup(f"c{i}"), Spawn(i, i, "SpinWait", (Worker(),) * 4)))
-    return (*crews, Release(tuple(range(8))), Hold(HOLD_NS), StopWorkers(), RemoveCgroups())
+    cgroups = (Cgroup("c0"), Cgroup("c1"))
+    works = tuple(Work("SpinWait", i, (Worker(),) * 4) for i in (0, 1))
+    crews = (op for i in (0, 1) for op in (AddCgroup(i), Spawn(i)))
+    ops = (*crews, Release(), Hold(HOLD_NS), StopWorkers(), RemoveCgroups())
+    return Program(0, DEADLINE_NS, cgroups, works, ops=ops)
 
 
 def agent_ms(channel: Path) -> float:

@@ -3,7 +3,7 @@
 A host or an emulator may leave a vCPU unrun. The guest cannot see that as such: its clock goes on
 and the task that was current there is charged CPU time in which it did nothing. Two traces remain in
 the reports: ``max_gap_off_cpu_ns``, the part of a gap in which the worker was *not* charged, and
-``max_stall_ns``, the most CPU time charged between two checkpoints of fixed work (normally
+``max_stall_ns``, the most CPU time charged between two looks at the clock, with fixed work between (normally
 microseconds). From these, a breach of a limit L is Inconclusive instead of Fail when:
 
 1. charged gap      gap > L, off-CPU part of the gap <= L: the kernel believed the worker ran.

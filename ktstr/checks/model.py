@@ -63,7 +63,8 @@ def _alike(work: WorkGroup) -> tuple[object, ...]:
 def gather(works: Iterable[WorkGroup], reports: Iterable[WorkerReport]) -> tuple[Group, ...]:
     """Group ``reports`` by the work entries they belong to, in declared order.
 
-    A report whose ``work_index`` was never declared belongs to no group and is left out.
+    A report whose ``work_index`` was never declared belongs to no group and is left out. A worker that was spawned
+    again reports again.
     """
     by_index: dict[int, list[WorkerReport]] = {}
     for report in reports:
@@ -74,7 +75,7 @@ def gather(works: Iterable[WorkGroup], reports: Iterable[WorkerReport]) -> tuple
     groups = []
     for entries in alike.values():
         reported = sorted((r for e in entries for r in by_index.get(e.work_index, ())), key=lambda r: r.index)
-        missing = sum(max(0, e.workers - len(by_index.get(e.work_index, ()))) for e in entries)
+        missing = sum(max(0, e.workers - len({r.index for r in by_index.get(e.work_index, ())})) for e in entries)
         first = entries[0]
         groups.append(Group(first.cgroup, first.work_type, first.cpus, tuple(reported), missing))
     return tuple(groups)

@@ -24,6 +24,7 @@ SchedEventKind: TypeAlias = Literal[
     "detached",
     "detach_failed",
 ]
+PayloadEventKind: TypeAlias = Literal["started", "spawn_failed", "exited", "signaled", "killed", "timed_out"]
 
 
 class SchedEvent(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class GuestCpu(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Migration(Struct, frozen=True, forbid_unknown_fields=True):
-    """A CPU change seen at a checkpoint, offset from the worker's start."""
+    """A CPU change seen at a look at the clock, offset from the worker's start."""
 
     at_ns: int
     from_cpu: int
@@ -59,8 +60,10 @@ class WorkerSummary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ``max_gap_off_cpu_ns``: the part of the largest gap in which the kernel did not charge the worker
     CPU time; the rest of the gap the kernel believed it was running, so the machine, not the
     scheduler, owns it. ``max_stall_ns``/``max_stall_cpu``: the largest CPU time charged between two
-    checkpoints of fixed work, and where: how long a vCPU was left unrun.
-    ``exit_info`` is None for a report the worker wrote itself.
+    looks at the clock, with fixed work between, and where: how long a vCPU was left unrun.
+    ``exit_info`` is None for a report the worker wrote itself. ``spawn``: how often it had been spawned before.
+    ``open_wait_ns``: a wait that its end cut short, 0 when none was open. ``measuring_calls``: the system calls that
+    it made to measure.
     """
 
     index: Count
@@ -85,6 +88,9 @@ class WorkerSummary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     schedstat_run_count: Count | None
     completed: bool
     exit_info: str | None
+    spawn: Count | None
+    open_wait_ns: Count | None
+    measuring_calls: Count | None
 
     def __post_init__(self) -> None:
         refuse_repeats("cpus_used", self.cpus_used)
@@ -95,6 +101,9 @@ class WorkerReport(WorkerSummary, frozen=True, forbid_unknown_fields=True, kw_on
 
     migrations: tuple[Migration, ...]
     wake_latencies_ns: tuple[int, ...]
+    spawn: Count | None = None
+    open_wait_ns: Count | None = None
+    measuring_calls: Count | None = None
 
 
 class VcpuReport(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,16 +116,96 @@ class VcpuReport(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stimulus(Struct, frozen=True, forbid_unknown_fields=True):
-    """A step the agent took, with the workers' cumulative iterations at that moment."""
+    """A step the agent took, with the workers' cumulative iterations at that moment.
+
+    ``index``: the op's place among the program's. ``scope``: 0 outside of every Scope, else the place of the innermost
+    one, plus 1. ``iteration``: in a Repeat an op is told in the first pass only, and the block once more when it ends,
+    with the number of its passes here.
+    """
 
     at_ns: int
     op: str
     detail: str
     total_iterations: int
+    index: Count | None = None
+    scope: Count | None = None
+    iteration: Count | None = None
+
+
+class OpError(Struct, frozen=True, forbid_unknown_fields=True):
+    """What went wrong in an op that records its errors, by its place, and did not end the run."""
+
+    op: Count
+    text: str
+
+
+class Progress(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far one worker came since the checkpoint before, or since its release.
+
+    ``spawn``: how often it had been spawned before. ``wakes``: how often it was woken. ``max_gap_ns``: the largest gap
+    that ended since then.
+    """
+
+    worker: Count
+    spawn: Count
+    iterations: Count
+    work_units: Count
+    cpu_time_ns: Count
+    migrations: Count
+    wakes: Count
+    max_gap_ns: Count
+
+
+class Checkpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """What each worker did, as the Checkpoint op at a place sent it under the number of a phase."""
+
+    at_ns: Count
+    phase: Count
+    op: Count
+    workers: tuple[Progress, ...]
+
+
+class FileRead(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file of the guest held when the Read op at a place read it, cut when it is long.
+
+    ``bytes``: of the whole file.
+    """
+
+    at_ns: Count
+    op: Count
+    bytes: Count
+    text: str
+
+
+class PayloadEvent(Struct, frozen=True, forbid_unknown_fields=True):
+    """One step in the life of a payload. ``code`` is an exit status, signal or errno."""
+
+    at_ns: Count
+    payload: Count
+    kind: PayloadEventKind
+    code: int
+
+
+class PayloadLog(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a payload printed and the agent kept."""
+
+    payload: Count
+    text: str
+
+
+class DrawnDelay(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the Delay op at a place drew."""
+
+    op: Count
+    ns: Count
 
 
 class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything the guest sent over the channel, decoded and bounded. One that sent nothing is ``SILENT``."""
+    """Everything the guest sent over the channel, decoded and bounded. One that sent nothing is ``SILENT``.
+
+    ``op_errors``, ``checkpoints``, ``reads``, ``payload_events``, ``payload_logs`` and ``delays`` are None when none
+    came. ``delays_drawn``: how many delays were drawn, of which ``delays`` are the first.
+    """
 
     kernel_release: str | None = None
     cpus: tuple[GuestCpu, ...]
@@ -131,6 +220,13 @@ class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     ended: bool
     deadline_hit: bool
     end_ns: int | None = None
+    op_errors: tuple[OpError, ...] | None = None
+    checkpoints: tuple[Checkpoint, ...] | None = None
+    reads: tuple[FileRead, ...] | None = None
+    payload_events: tuple[PayloadEvent, ...] | None = None
+    payload_logs: tuple[PayloadLog, ...] | None = None
+    delays: tuple[DrawnDelay, ...] | None = None
+    delays_drawn: Count | None = None
 
 
 SILENT = GuestRecord(

@@ -1,6 +1,7 @@
-"""The words that ktstr.yaml, the guest agent and sidecars share: work types, policies, ops and metrics, once each.
+"""The words that ktstr.yaml, the guest agent and sidecars share: work types, policies, ops and metrics.
 
-Numbers of the wire are in ``ktstr_proto.h``, whose enumerators have these names; a test compares the two.
+Work types and ops are those of the agent's own tables, made into Python (``record.definitions``). Numbers of policies
+are in ``ktstr_program.h``, whose enumerators have these names; a test compares the two.
 """
 
 from __future__ import annotations
@@ -8,64 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-WorkType: TypeAlias = Literal["SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit"]
+from ktstr.record.facts import OpFacts as OpFacts
+from ktstr.record.facts import WorkFacts as WorkFacts
+from ktstr.record.facts import WorkParam as WorkParam
+from ktstr.record.op_table import OPS as OPS
+from ktstr.record.work_table import WORK_TYPES as WORK_TYPES
+from ktstr.record.work_table import WorkType as WorkType
+
 SchedPolicy: TypeAlias = Literal["normal", "batch", "idle", "fifo", "rr"]
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000  # in ns
 
 
-@dataclass(frozen=True)
-class WorkParam:
-    """A number that a work type takes: its key in ktstr.yaml, its name in the program, default and bounds (inclusive).
-
-    ``unit``: ns, or none for a count.
-    """
-
-    key: str
-    name: str
-    unit: Literal["ns", ""]
-    default: int
-    low: int
-    high: int
-    about: str
-
-
-@dataclass(frozen=True)
-class WorkFacts:
-    """What holds for every worker of one type.
-
-    ``group_size``: how many work together, so that a crew is a multiple of it. ``samples_wakes``: its body blocks and
-    samples the time around the blocking call. ``params`` are in the agent's order.
-    """
-
-    group_size: int = 1
-    samples_wakes: bool = False
-    params: tuple[WorkParam, ...] = ()
-
-
-WORK_TYPES: dict[str, WorkFacts] = {
-    "SpinWait": WorkFacts(),
-    "YieldHeavy": WorkFacts(),
-    "Mixed": WorkFacts(),
-    "Bursty": WorkFacts(
-        samples_wakes=True,
-        params=(
-            WorkParam("burst", "burst_ns", "ns", 50 * MS, US, 3600 * S, "length of a burst"),
-            WorkParam("sleep", "sleep_ns", "ns", 100 * MS, US, 3600 * S, "sleep between bursts"),
-        ),
-    ),
-    "PipeIo": WorkFacts(
-        group_size=2,
-        samples_wakes=True,
-        params=(WorkParam("burst_iters", "burst_iters", "", 1024, 0, 2**31, "spins before each exchange"),),
-    ),
-    "FutexPingPong": WorkFacts(
-        group_size=2,
-        samples_wakes=True,
-        params=(WorkParam("spin_iters", "spin_iters", "", 1024, 0, 2**31, "spins before each wake"),),
-    ),
-    "ForkExit": WorkFacts(samples_wakes=True),
-}
 DEFAULT_WORK_TYPE: WorkType = "SpinWait"
 RENAMED_WORK_TYPES: dict[str, str] = {"CpuSpin": "SpinWait"}
 
@@ -86,18 +41,6 @@ POLICIES: dict[str, PolicyFacts] = {
     "rr": PolicyFacts(has_priority=True),
 }
 MAX_PRIORITY = 98  # of a worker; 99 is the agent's own
-
-OPS: dict[str, str] = {
-    "StartScheduler": "start the scheduler binary and await its attach",
-    "StopScheduler": "ask the scheduler to end and verify that it detached",
-    "AddCgroup": "create a cgroup, with or without a cpuset",
-    "Spawn": "fork workers of one kind, blocked, into a cgroup",
-    "Release": "let every blocked worker begin",
-    "Hold": "let the workload run",
-    "Delay": "a perturbation: the agent sleeps before the next op",
-    "StopWorkers": "stop every worker and send their reports",
-    "RemoveCgroups": "drain and remove every cgroup",
-}
 
 # Metrics by name, with their units: those of a run's ``ext_metrics``, then those of its phases, which are there too.
 RUN_METRICS: dict[str, str] = {

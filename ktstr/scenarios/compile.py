@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import cast
 
 from ktstr import cpulist
 from ktstr.checks.model import WorkGroup
-from ktstr.config.model import Builtin, Cgroup, SchedulerDecl, TestDecl, Work
+from ktstr.config.model import Builtin, SchedulerDecl, TestDecl
+from ktstr.config.model import Cgroup as DeclaredCgroup
+from ktstr.config.model import Work as DeclaredWork
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.record.vocabulary import WORK_TYPES, SchedPolicy, WorkType
@@ -24,9 +27,11 @@ from ktstr.scenarios import cpusets
 from ktstr.scenarios.perturb import Perturbations, perturb
 from ktstr.scenarios.program import (
     AddCgroup,
+    Cgroup,
     Delay,
     Hold,
     Op,
+    Payload,
     Program,
     Release,
     RemoveCgroups,
@@ -34,6 +39,7 @@ from ktstr.scenarios.program import (
     StartScheduler,
     StopScheduler,
     StopWorkers,
+    Work,
     Worker,
 )
 
@@ -59,11 +65,10 @@ class Compiled:
 
 @dataclass(frozen=True)
 class _Crew:
-    """The workers of one work: everything about their Spawn but the start offsets."""
+    """The workers of one work: everything about them but what the seed decides."""
 
     cgroup: int
-    work_index: int
-    work: Work
+    work: DeclaredWork
     params: tuple[int, ...]
     affinity: tuple[int, ...] | None
 
@@ -72,7 +77,7 @@ class _Crew:
 class _Plan:
     """Everything that does not depend on the seed."""
 
-    cgroups: tuple[AddCgroup, ...]
+    cgroups: tuple[Cgroup, ...]
     crews: tuple[_Crew, ...]
     works: tuple[WorkGroup, ...]
     workers: int
@@ -93,19 +98,19 @@ def compile_test(
     plan = _plan(test.cgroups, topology)
     shifts = perturb(seed, len(plan.crews), plan.workers, plan.steps, test.duration_ns)
     body = _body(plan, shifts, test.duration_ns)
-    start, stop, wait_ns = _scheduler_ops(test, scheduler, binary)
+    payloads, wait_ns = _scheduler(test, scheduler, binary)
+    start = [StartScheduler(0, wait_ns)] if payloads else []
+    stop = [StopScheduler(STOP_SCHEDULER_NS)] if payloads else []
     deadline = wait_ns + test.duration_ns + max(shifts.start_offsets_ns, default=0) + sum(shifts.delays_ns)
     deadline += STOP_WORKERS_NS + STOP_SCHEDULER_NS + MARGIN_NS
-    program = Program(seed, deadline, (*start, *body, *stop))
+    program = Program(seed, deadline, plan.cgroups, _works(plan, shifts), payloads, (*start, *body, *stop))
     return Compiled(program, shifts, tuple(c.name for c in plan.cgroups), plan.works)
 
 
-def _scheduler_ops(
-    test: TestDecl, scheduler: SchedulerDecl, binary: str | None
-) -> tuple[tuple[Op, ...], tuple[Op, ...], int]:
-    """What comes before and after the workload, and how long attaching may take."""
+def _scheduler(test: TestDecl, scheduler: SchedulerDecl, binary: str | None) -> tuple[tuple[Payload, ...], int]:
+    """The scheduler's binary, none for one of the kernel's own, and how long attaching may take."""
     if isinstance(scheduler.kind, Builtin):
-        return (), (), 0
+        return (), 0
     if binary is None:
         raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image is needed")
     argv = (f"{SCHEDULER_DIR}/{binary}", *scheduler.args, *test.scheduler_args)
@@ -115,8 +120,7 @@ def _scheduler_ops(
             f"{scheduler.where} schedulers.{scheduler.name}.args: found {len(argv) - 1} arguments of {size} bytes,"
             f" those of test {test.name} included, expected at most {MAX_ARGS - 1} of {MAX_ARG_BYTES}"
         )
-    start = StartScheduler(argv, scheduler.attach_timeout_ns)
-    return (start,), (StopScheduler(STOP_SCHEDULER_NS),), scheduler.attach_timeout_ns
+    return (Payload(argv),), scheduler.attach_timeout_ns
 
 
 def _body(plan: _Plan, shifts: Perturbations, duration_ns: int) -> list[Op]:
@@ -128,26 +132,31 @@ def _body(plan: _Plan, shifts: Perturbations, duration_ns: int) -> list[Op]:
             ops.append(Delay(delay))
         ops.append(op)
 
-    for cgroup in plan.cgroups:
-        step(cgroup)
-    first = 0
-    for crew in (plan.crews[i] for i in shifts.spawn_order):
-        step(_spawn(crew, shifts.start_offsets_ns[first : first + crew.work.workers]))
-        first += crew.work.workers
-    step(Release(shifts.release_order))
+    for cgroup in range(len(plan.cgroups)):
+        step(AddCgroup(cgroup))
+    for work in shifts.spawn_order:
+        step(Spawn(work))
+    step(Release())
     ops.append(Hold(duration_ns))
-    step(StopWorkers(STOP_WORKERS_NS))
+    step(StopWorkers(timeout_ns=STOP_WORKERS_NS))
     ops.append(RemoveCgroups())
     return ops
 
 
-def _spawn(crew: _Crew, offsets: tuple[int, ...]) -> Spawn:
+def _works(plan: _Plan, shifts: Perturbations) -> tuple[Work, ...]:
+    """By work index; what the seed decides for a worker goes by its number, which follows from the spawn order."""
+    places = {number: place for place, number in enumerate(shifts.release_order)}
+    workers = (Worker(offset, places[number]) for number, offset in enumerate(shifts.start_offsets_ns))
+    works = {i: _work(plan.crews[i], tuple(islice(workers, plan.works[i].workers))) for i in shifts.spawn_order}
+    return tuple(works[i] for i in range(len(works)))
+
+
+def _work(crew: _Crew, workers: tuple[Worker, ...]) -> Work:
     work = crew.work
-    return Spawn(
-        crew.cgroup,
-        crew.work_index,
+    return Work(
         cast(WorkType, work.work_type),
-        tuple(map(Worker, offsets)),
+        crew.cgroup,
+        workers,
         crew.params,
         cast(SchedPolicy, work.policy),
         work.priority,
@@ -157,28 +166,30 @@ def _spawn(crew: _Crew, offsets: tuple[int, ...]) -> Spawn:
 
 
 @lru_cache(maxsize=1024)
-def _plan(cgroups: tuple[Cgroup, ...], topology: Topology) -> _Plan:
+def _plan(cgroups: tuple[DeclaredCgroup, ...], topology: Topology) -> _Plan:
     """The scenario on this topology; the same for every kernel, scheduler and seed."""
-    made: list[AddCgroup] = []
+    made: list[Cgroup] = []
     crews: list[_Crew] = []
     works: list[WorkGroup] = []
     for index, cgroup in enumerate(cgroups):
         confined = None if cgroup.cpuset is None else cpusets.resolve(cgroup.cpuset, topology)
         expected = cgroup.expect_cpuset
         judged_by = confined if expected is None else cpusets.resolve(expected, topology)
-        made.append(AddCgroup(cgroup.name, confined))
+        made.append(Cgroup(cgroup.name, confined))
         for work in cgroup.works:
             params = _params(work)
-            crews.append(_Crew(index, len(works), work, params, _affinity(work, confined, topology)))
+            crews.append(_Crew(index, work, params, _affinity(work, confined, topology)))
             works.append(_group(len(works), cgroup.name, work, params, judged_by))
     return _Plan(tuple(made), tuple(crews), tuple(works), sum(w.workers for w in works))
 
 
-def _group(index: int, cgroup: str, work: Work, params: tuple[int, ...], cpus: tuple[int, ...] | None) -> WorkGroup:
+def _group(
+    index: int, cgroup: str, work: DeclaredWork, params: tuple[int, ...], cpus: tuple[int, ...] | None
+) -> WorkGroup:
     return WorkGroup(index, cgroup, work.work_type, work.workers, cpus, params, work.policy, work.priority, work.nice)
 
 
-def _affinity(work: Work, confined: tuple[int, ...] | None, topology: Topology) -> tuple[int, ...] | None:
+def _affinity(work: DeclaredWork, confined: tuple[int, ...] | None, topology: Topology) -> tuple[int, ...] | None:
     """The CPUs, which must exist and of which one must be in the cpuset: a pin to none is no pin."""
     if not work.affinity:
         return None
@@ -192,7 +203,7 @@ def _affinity(work: Work, confined: tuple[int, ...] | None, topology: Topology) 
     return pinned
 
 
-def _params(work: Work) -> tuple[int, ...]:
+def _params(work: DeclaredWork) -> tuple[int, ...]:
     """The work type's numbers in the agent's order; what was not declared has its default."""
     given = dict(work.params)
     return tuple(given.get(p.name, p.default) for p in WORK_TYPES[work.work_type].params)

@@ -15,6 +15,7 @@ from ktstr.files import file_sha256, full_or_denied, staged
 from ktstr.host.command import Ended, run
 
 _ANSWER_S = 30.0
+INCLUDED = ("ktstr_program.h", "ktstr_proto.h", "ktstr_tables.h", "ops.def", "work_types.def")  # of vmm_c/include
 FLAGS = (
     "-std=c11",
     "-O2",
@@ -70,18 +71,23 @@ def run_compiler(command: Sequence[str], cancel: Cancel | None) -> Ended:
 
 def sources(c_dir: Path) -> tuple[Path, ...]:
     """Every file the agent is made of, sorted. Raises InputError when the folder holds none."""
-    found = [*sorted((c_dir / "guest").glob("*.[ch]")), c_dir / "include" / "ktstr_proto.h"]
+    found = sorted((c_dir / "guest").rglob("*.[ch]"))
     if not any(path.suffix == ".c" for path in found):
         raise InputError(f"{c_dir / 'guest'}: found no C files, expected the guest agent's sources")
-    return tuple(found)
+    return (*found, *(c_dir / "include" / name for name in INCLUDED))
+
+
+def include_flags(c_dir: Path) -> tuple[str, ...]:
+    """Where the agent's sources find what they include."""
+    return (f"-I{c_dir / 'include'}", f"-I{c_dir / 'guest'}")
 
 
 def inputs_digest(c_dir: Path, toolchain: str) -> str:
-    """SHA-256 over sources, header, toolchain and flags."""
+    """SHA-256 over sources, headers, tables, toolchain and flags."""
     total = hashlib.sha256(repr((toolchain, FLAGS)).encode())
     for path in sources(c_dir):
         data = path.read_bytes()
-        total.update(f"{path.parent.name}/{path.name}:{len(data)}:".encode() + data)
+        total.update(f"{path.relative_to(c_dir)}:{len(data)}:".encode() + data)
     return total.hexdigest()
 
 
@@ -96,7 +102,7 @@ def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: C
     prefix = f"-ffile-prefix-map={c_dir}=."
     try:
         with staged(out) as temp:
-            command = [cc, *FLAGS, prefix, f"-I{c_dir / 'include'}", *files, "-o", str(temp)]
+            command = [cc, *FLAGS, prefix, *include_flags(c_dir), *files, "-o", str(temp)]
             done = run_compiler(command, cancel)
             done.check_room(out.parent)
             if planned is not None and inputs_digest(c_dir, toolchain_identity(cc)) != planned:

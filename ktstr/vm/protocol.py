@@ -1,8 +1,8 @@
-"""The guest protocol, read from its one home: the C header the agent is compiled with.
+"""The guest protocol, read from its one home: the C headers the agent is compiled with.
 
-``ffi`` knows every struct of ``ktstr_proto.h`` (cffi, ABI mode: nothing is compiled), ``lib`` its
-integer constants and enumerators. Names of ops, work types, policies and scheduler events
-follow from the enumerators, so they are written once too.
+``ffi`` knows every struct of ``ktstr_program.h`` and ``ktstr_proto.h`` (cffi, ABI mode: nothing is compiled), ``lib``
+their integer constants and enumerators. Names of policies, events and the like follow from the enumerators, those of
+work types and ops are in the agent's tables (``record.vocabulary``), so they are written once too.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from typing import Any
 from cffi import FFI
 
 from ktstr.errors import HostError
+from ktstr.record import vocabulary
 from ktstr.resources import c_dir
 
-_HEADER = "ktstr_proto.h"
+_HEADERS = ("ktstr_program.h", "ktstr_proto.h")  # the second includes the first
 _CONSTANT = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\s*")
 
 
-def header_path() -> Path:
-    """The header in this installation. Raises HostError when it is not there."""
-    path = c_dir() / "include" / _HEADER
-    if not path.is_file():
-        raise HostError(f"{path}: found no protocol header there", fix="install ktstr again")
-    return path
+def header_paths() -> tuple[Path, ...]:
+    """The headers in this installation, each after those it includes. Raises HostError when one is not there."""
+    paths = tuple(c_dir() / "include" / name for name in _HEADERS)
+    for path in paths:
+        if not path.is_file():
+            raise HostError(f"{path}: found no protocol header there", fix="install ktstr again")
+    return paths
 
 
 def declarations(header: str) -> str:
@@ -40,27 +42,37 @@ def declarations(header: str) -> str:
 
 
 def _load() -> tuple[Any, Any]:
-    """cffi's two halves; what a struct holds is known to the header alone, hence no types."""
+    """cffi's two halves; what a struct holds is known to the headers alone, hence no types."""
     ffi = FFI()
-    ffi.cdef(declarations(header_path().read_text(encoding="ascii")))
+    for path in header_paths():
+        ffi.cdef(declarations(path.read_text(encoding="ascii")))
     return ffi, ffi.dlopen(None)
 
 
-def _camel(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_"))
-
-
 def enum_values(enum: str) -> dict[str, int]:
-    """The enumerators of ``enum ktstr_<enum>`` by their name without its prefix: ``{"ADD_CGROUP": 3, ...}``."""
-    prefix = f"KTSTR_{enum.upper()}_"
-    return {name.removeprefix(prefix): value for name, value in ffi.typeof(f"enum ktstr_{enum}").relements.items()}
+    """The enumerators of ``enum ktstr_<enum>``, in order, by name without prefix: ``{"NORMAL": 0, ...}``."""
+    prefix = f"KTSTR_{enum.removesuffix('_event').upper()}_"
+    named = ffi.typeof(f"enum ktstr_{enum}").elements
+    return {named[value].removeprefix(prefix): value for value in sorted(named)}
+
+
+def _numbers(enum: str) -> MappingProxyType[str, int]:
+    return MappingProxyType({name.lower(): value for name, value in enum_values(enum).items()})
+
+
+def _names(enum: str) -> MappingProxyType[int, str]:
+    return MappingProxyType({value: name.lower() for name, value in enum_values(enum).items()})
 
 
 ffi, lib = _load()
 
-OPS = MappingProxyType({_camel(name): value for name, value in enum_values("op").items()})
-OP_NAMES = MappingProxyType({value: name for name, value in OPS.items()})
-WORK_TYPES = MappingProxyType({_camel(name): value for name, value in enum_values("work").items()})
-POLICIES = MappingProxyType({name.lower(): value for name, value in enum_values("policy").items()})
-SCHED_EVENTS = MappingProxyType({value: name.lower() for name, value in enum_values("sched").items()})
+OPS = MappingProxyType({name: facts.number for name, facts in vocabulary.OPS.items()})
+OP_NAMES = MappingProxyType({number: name for name, number in OPS.items()})
+WORK_TYPES = MappingProxyType({name: facts.number for name, facts in vocabulary.WORK_TYPES.items()})
+POLICIES = _numbers("policy")
+SCOPES = _numbers("scope")
+ON_ERRORS = _numbers("on_error")
+SCHED_EVENTS = _names("sched")
 """Kinds of scheduler events by number, in the words of ``record.guest.SchedEventKind``."""
+PAYLOAD_EVENTS = _names("payload_event")
+"""Kinds of payload events by number, in the words of ``record.guest.PayloadEventKind``."""

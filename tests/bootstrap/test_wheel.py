@@ -54,7 +54,8 @@ def _files(folder: Path, pattern: str) -> set[str]:
     ("here", "there", "pattern"),
     [
         ("vmm_c/include", "_c/include", "*.h"),
-        ("vmm_c/guest", "_c/guest", "*.[ch]"),
+        ("vmm_c/include", "_c/include", "*.def"),
+        ("vmm_c/guest", "_c/guest", "**/*.[ch]"),
         ("schemas", "_schemas", "*.json"),
         ("schedulers", "_schedulers", "**/*.[ch]"),
         ("ktstr", "", "**/*.py"),
@@ -65,6 +66,11 @@ def test_every_file_is_in_the_wheel(installed: Path, here: str, there: str, patt
     expected = _files(ROOT / here, pattern)
     assert expected
     assert expected <= _files(installed / "ktstr" / there, pattern)
+
+
+def test_the_tables_are_those_of_what_the_agent_includes(installed: Path) -> None:
+    for name in ("work_table.py", "op_table.py"):
+        assert (installed / "ktstr/record" / name).read_text() == (ROOT / "ktstr/record" / name).read_text()
 
 
 def test_nothing_stale_and_no_tests_are_in_it(installed: Path) -> None:

@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crc32.h"
-#include "delivery.h"
-#include "program.h"
+#include "ops/op.h"
+#include "ops/verify.h"
+#include "wire/crc32.h"
+#include "wire/delivery.h"
+#include "work/work.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -32,51 +34,91 @@ static void touch(const void *data, size_t bytes)
 		touched += ((const uint8_t *)data)[i];
 }
 
-static void walk_spawn(const struct ktstr_op_spawn *spawn, uint32_t cgroups)
+static void touch_string(const struct program *program, uint32_t at)
 {
-	require(spawn->cgroup >= -1 && spawn->cgroup < (int32_t)cgroups);
-	require(work_group_size(spawn->work_type) > 0);
-	require(spawn->worker_count % work_group_size(spawn->work_type) == 0);
-	touch(op_spawn_offsets(spawn), spawn->worker_count * sizeof(uint64_t));
+	touch(program_string(program, at), strlen(program_string(program, at)) + 1);
 }
 
-static void walk_scheduler(const struct ktstr_op_start_scheduler *start)
+static void touch_mask(const struct program *program, uint32_t mask)
 {
-	const char *argv[KTSTR_MAX_ARGS + 1];
+	if (mask)
+		touch(program_mask(program, mask), sizeof(struct ktstr_cpumask));
+}
 
-	op_scheduler_argv(start, argv);
-	for (uint32_t i = 0; i < start->argc; i++)
-		touch(argv[i], strlen(argv[i]) + 1);
-	require(argv[start->argc] == NULL && argv[0][0] != '\0');
+static void walk_works(const struct program *program)
+{
+	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_WORKS); i++) {
+		const struct ktstr_work *work = &program->works[i];
+		uint32_t wrong;
+
+		require(work_type(work->type) && work->worker_count % work_type(work->type)->group == 0);
+		require(work->cgroup >= -1 && work->cgroup < (int32_t)program_count(program, KTSTR_TABLE_CGROUPS));
+		require(work_params_fit(work->type, work->params, &wrong));
+		touch(&program->workers[work->first_worker], work->worker_count * sizeof(struct ktstr_worker));
+		touch_mask(program, work->affinity);
+	}
+}
+
+static void walk_tables(const struct program *program)
+{
+	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_CGROUPS); i++) {
+		const char *name = program_string(program, program->cgroups[i].name);
+
+		require(strlen(name) < KTSTR_CGROUP_NAME_BYTES && !strstr(name, ".."));
+		touch_mask(program, program->cgroups[i].cpus);
+		touch_mask(program, program->cgroups[i].mems);
+	}
+	walk_works(program);
+	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_PAYLOADS); i++) {
+		const struct ktstr_payload *payload = &program->payloads[i];
+		uint32_t at = payload->argv;
+
+		for (uint32_t k = 0; k < payload->argc; k++) {
+			touch_string(program, at);
+			at += (uint32_t)strlen(program_string(program, at)) + 1;
+		}
+		touch_mask(program, payload->affinity);
+	}
+}
+
+static void walk_fields(const struct program *program, const struct ktstr_op *op)
+{
+	const struct op_type *type = op_type(op->kind);
+	char detail[KTSTR_MAX_TEXT_BYTES];
+
+	if (type->fields & OP_PATH)
+		touch_string(program, op->path);
+	if (type->fields & OP_TEXT)
+		touch_string(program, op->text);
+	touch_mask(program, op->mask);
+	require(op->ns <= KTSTR_MAX_NS && op->interval_ns <= KTSTR_MAX_NS && op->jitter_ns <= KTSTR_MAX_NS);
+	if (type->ops->describe)
+		type->ops->describe(program, op, detail, sizeof(detail));
+	require(type->ops->run || type->fields & OP_BODY);
+}
+
+/* As the agent runs them, each once. Gives how many. */
+static uint32_t walk_ops(const struct program *program, uint32_t from, uint32_t to, uint32_t depth)
+{
+	uint32_t ops = 0;
+
+	require(depth <= KTSTR_MAX_DEPTH && to <= program_count(program, KTSTR_TABLE_OPS));
+	for (uint32_t i = from; i < to; i += 1 + program->ops[i].body) {
+		walk_fields(program, &program->ops[i]);
+		if (op_type(program->ops[i].kind)->fields & OP_BODY)
+			ops += walk_ops(program, i + 1, i + 1 + program->ops[i].body, depth + 1);
+		ops++;
+	}
+	return ops;
 }
 
 static uint32_t walk(const struct program *program)
 {
-	uint32_t cgroups = 0, workers = 0, ops = 0;
-	struct program_op op;
-	size_t at = 0;
+	uint32_t count = program_count(program, KTSTR_TABLE_OPS);
 
-	for (; program_next(program, &at, &op); ops++) {
-		touch(op.payload, op.bytes);
-		if (op.kind == KTSTR_OP_ADD_CGROUP) {
-			const struct ktstr_op_add_cgroup *add = op.payload;
-
-			require(strlen(add->name) < sizeof(add->name) && !strstr(add->name, ".."));
-			cgroups++;
-		} else if (op.kind == KTSTR_OP_SPAWN) {
-			walk_spawn(op.payload, cgroups);
-			workers += ((const struct ktstr_op_spawn *)op.payload)->worker_count;
-		} else if (op.kind == KTSTR_OP_RELEASE) {
-			const struct ktstr_op_release *release = op.payload;
-
-			for (uint32_t i = 0; i < release->count; i++)
-				require(op_release_order(release)[i] < workers);
-		} else if (op.kind == KTSTR_OP_START_SCHEDULER) {
-			walk_scheduler(op.payload);
-		}
-	}
-	require(ops == program->header->op_count && workers == program->worker_total);
-	return ops;
+	walk_tables(program);
+	require(walk_ops(program, 0, count, 0) == count);
+	return count;
 }
 
 /* Exactly so long and no longer: ASan sees one byte too far. */
@@ -189,7 +231,7 @@ static void report_original(const uint8_t *data, size_t bytes)
 		fprintf(stderr, "refused: %s\n", why);
 		exit(1);
 	}
-	printf("%u ops, %u workers\n", walk(&program), program.worker_total);
+	printf("%u ops, %u workers\n", walk(&program), program_count(&program, KTSTR_TABLE_WORKERS));
 }
 
 int main(int argc, char **argv)

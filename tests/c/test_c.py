@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from ktstr.record.vocabulary import OPS, POLICIES, WORK_TYPES
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
+    Cgroup,
+    Checkpoint,
     Delay,
     Hold,
+    Kill,
+    Move,
     Op,
+    Payload,
     Program,
+    Read,
     Release,
     RemoveCgroups,
+    Repeat,
+    Run,
+    Scope,
+    Selector,
+    SetAffinity,
+    SetCpus,
     Spawn,
     StartScheduler,
     StopScheduler,
     StopWorkers,
+    Wait,
+    Work,
     Worker,
+    Write,
+    flat,
 )
+from ktstr.vm import agent
 
 HERE = Path(__file__).parent
 C_DIR = HERE.parent.parent / "vmm_c"
@@ -31,7 +52,13 @@ FLAGS = (
     "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
 )  # fmt: skip
-NAMES = re.findall(r"^TEST\((\w+)\)", (HERE / "test_units.c").read_text(), re.MULTILINE)
+LIBFUZZER_S = 300
+PROGRAMS = ("test_units", "test_program")
+CASES = [
+    (program, name)
+    for program in PROGRAMS
+    for name in re.findall(r"^TEST\((\w+)\)", (HERE / f"{program}.c").read_text(), re.MULTILINE)
+]
 
 
 def run(command: list[str], timeout: float = 300) -> str:
@@ -40,51 +67,102 @@ def run(command: list[str], timeout: float = 300) -> str:
     return done.stdout
 
 
-def compile_with(compiler: str, test: str, out: Path, *flags: str) -> Path:
-    """One test program linked with all of the agent but its main."""
-    agent = [str(path) for path in sorted((C_DIR / "guest").glob("*.c")) if path.name != "main.c"]
-    includes = [f"-I{C_DIR / 'include'}", f"-I{C_DIR / 'guest'}"]
-    run([compiler, *FLAGS, *flags, *includes, str(HERE / test), *agent, "-o", str(out)])
-    return out
+def compile_with(compiler: str, tests: Sequence[str], folder: Path, *flags: str) -> dict[str, Path]:
+    """Test programs, each linked with all of the agent but its main, which is compiled once for all of them."""
+    sources = [path for path in agent.sources(C_DIR) if path.suffix == ".c" and path.name != "main.c"]
+    command = [compiler, *FLAGS, *flags, *agent.include_flags(C_DIR)]
+    objects = [str(folder / f"{source.parent.name}.{source.stem}.o") for source in sources]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda source, made: run([*command, "-c", str(source), "-o", made]), sources, objects))
+    for test in tests:
+        run([*command, str(HERE / f"{test}.c"), *objects, "-o", str(folder / test)])
+    return {test: folder / test for test in tests}
 
 
 @pytest.fixture(scope="session")
-def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_with("gcc", "test_units.c", tmp_path_factory.mktemp("units") / "units")
+def units(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return compile_with("gcc", (*PROGRAMS, "fuzz_program"), tmp_path_factory.mktemp("units"), "-DFUZZ_STANDALONE")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_unit(units: Path, name: str) -> None:
-    run([str(units), name])
+@pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])
+def test_unit(units: dict[str, Path], program: str, name: str) -> None:
+    run([str(units[program]), name])
 
 
-def test_every_unit_test_is_known_to_its_runner(units: Path) -> None:
-    assert len(NAMES) >= 18
-    done = subprocess.run([str(units), "no_such_test"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+def test_every_unit_test_is_known_to_its_runner(units: dict[str, Path]) -> None:
+    assert len(CASES) >= 36
+    for program in PROGRAMS:
+        done = subprocess.run([str(units[program]), "no_such_test"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
 
 
 def whole_program() -> Program:
-    """Every op, every work type, every policy."""
-    ops: list[Op] = [
-        StartScheduler(("/sched/bin/scx", "--slice", "5"), 10**9),
-        AddCgroup("a/x", (0, 1, 511)),
-        AddCgroup("b"),
-        Spawn(0, 0, "SpinWait", (Worker(3), Worker()), nice=-10, affinity=(0,)),
-        Spawn(1, 1, "YieldHeavy", (Worker(),), policy="batch"),
-        Spawn(1, 2, "Mixed", (Worker(),), policy="idle"),
-        Spawn(-1, 3, "Bursty", (Worker(),), (5, 6), policy="fifo", priority=98),
+    """Every op, every work type, every policy, blocks in blocks as deep as they may be."""
+    cgroups = (Cgroup("a/x", (0, 1, 511), (0, 63)), Cgroup("b"), Cgroup("c"))
+    order = iter(reversed(range(14)))
+
+    def workers(*offsets: int) -> tuple[Worker, ...]:
+        return tuple(Worker(offset, next(order)) for offset in offsets)
+
+    works = (
+        Work("SpinWait", 0, workers(3, 0), nice=-10, affinity=(0,)),
+        Work("YieldHeavy", 1, workers(0), policy="batch"),
+        Work("Mixed", 1, workers(0), policy="idle"),
+        Work("Bursty", -1, workers(0), (1000, 2000), policy="fifo", priority=98),
+        Work("PipeIo", 0, workers(0, 0, 0, 0), (1024,), policy="rr", priority=1),
+        Work("FutexPingPong", 0, workers(0, 0), (9,)),
+        Work("ForkExit", 0, workers(0)),
+        Work("SpinWait", 2, workers(0, 5)),
+    )
+    payloads = (
+        Payload(("/sched/bin/scx", "--slice", "5")),
+        Payload(("/bin/true",), 1, (1, 2)),
+    )
+    innermost = Repeat((Delay(1, 2), Checkpoint(5)), 3, 10**9, 5)
+    written = Write("/proc/sys/kernel/x", "7", restore=True, on_error="record")
+    step = (
+        AddCgroup(2),
+        Spawn(7),
+        Release(Selector("step", work=7, first_worker=1, workers=1)),
+        Repeat((Checkpoint(4), Scope((Run(1), written, innermost))), 2),
+        Move(Selector("step", cgroup=2), 1),
+        StopWorkers(Selector("step")),
+        RemoveCgroups(Selector("step")),
+    )
+    ops: tuple[Op, ...] = (
+        StartScheduler(0, 10**9),
+        AddCgroup(0),
+        AddCgroup(1),
+        Spawn(0),
+        Spawn(1),
+        Spawn(2),
+        Spawn(3),
         Delay(7),
-        Spawn(0, 4, "PipeIo", (Worker(),) * 4, (1024,), policy="rr", priority=1),
-        Spawn(0, 5, "FutexPingPong", (Worker(),) * 2, (9,)),
-        Spawn(0, 6, "ForkExit", (Worker(),)),
-        Release(tuple(reversed(range(12)))),
+        Spawn(4),
+        Spawn(5),
+        Spawn(6),
+        Release(Selector("backdrop", cgroup=0)),
+        Release(),
         Hold(10**9),
+        Scope(step, 10**9, step=True),
+        Run(1, on_error="record"),
+        Wait(1, 10**9, on_error="record"),
+        Kill(1),
+        Read("/proc/stat"),
+        SetCpus(0, (0, 511)),
+        SetAffinity(Selector(work=1), (1, 3)),
         StopWorkers(),
         RemoveCgroups(),
         StopScheduler(10**9),
-    ]
-    return Program(2**64 - 1, 10**10, tuple(ops))
+    )
+    return Program(2**64 - 1, 10**10, cgroups, works, payloads, ops)
+
+
+def test_the_whole_program_holds_all_there_is() -> None:
+    program = whole_program()
+    assert {type(op).__name__ for op in flat(program.ops)} == set(OPS)
+    assert {work.type for work in program.works} == set(WORK_TYPES)
+    assert {work.policy for work in program.works} == set(POLICIES)
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +172,11 @@ def program_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_agent_accepts_what_the_host_encodes_and_survives_its_mutations(program_file: Path, tmp_path: Path) -> None:
-    fuzzer = compile_with("gcc", "fuzz_program.c", tmp_path / "fuzz", "-DFUZZ_STANDALONE")
-    assert run([str(fuzzer), "100000", str(program_file)]) == "16 ops, 12 workers\n"
+def test_agent_accepts_what_the_host_encodes_and_survives_its_mutations(
+    program_file: Path, units: dict[str, Path]
+) -> None:
+    ops = len(list(flat(whole_program().ops)))
+    assert run([str(units["fuzz_program"]), "100000", str(program_file)]) == f"{ops} ops, 14 workers\n"
 
 
 def fuzzing_clang() -> str | None:
@@ -113,11 +193,13 @@ def fuzzing_clang() -> str | None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LIBFUZZER_S + 120)
 def test_libfuzzer_finds_nothing_in_the_program_parser(program_file: Path, tmp_path: Path) -> None:
     compiler = fuzzing_clang()
     assert compiler is not None, "clang has no libFuzzer here: apt-get install libclang-rt-19-dev"
-    fuzzer = compile_with(compiler, "fuzz_program.c", tmp_path / "fuzz", "-fsanitize=fuzzer")
+    fuzzer = compile_with(compiler, ["fuzz_program"], tmp_path, "-fsanitize=fuzzer")["fuzz_program"]
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     shutil.copy(program_file, corpus)
-    run([str(fuzzer), "-runs=200000", "-seed=1", "-max_len=4096", f"-artifact_prefix={tmp_path}/", str(corpus)])
+    limits = [f"-max_total_time={LIBFUZZER_S}", "-seed=1", "-max_len=8192", "-timeout=10"]
+    run([str(fuzzer), *limits, f"-artifact_prefix={tmp_path}/", str(corpus)], timeout=LIBFUZZER_S + 60)

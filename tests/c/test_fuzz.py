@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import FLAGS, HERE, fuzzing_clang, run
+from tests.c.test_c import FLAGS, HERE, LIBFUZZER_S, fuzzing_clang, run
 from tests.c.vmm_objects import build_core, link
 
 # Inputs of the seeded generator: about 30 seconds of a CPU for each target. They run beside each other.
@@ -21,7 +21,6 @@ TARGETS = {
 }
 SEEDED_S = 280
 MAX_BYTES = {"fuzz_loaders": 4200}  # of libFuzzer's inputs: a header, and a page of the file
-LIBFUZZER_S = 300
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,14 @@
 """The C sources have a direction: what a file includes or calls never comes back to it, however far around.
 
-A unit is all files with one stem. Who calls whom is what the linker would resolve: the symbols that one object
-leaves undefined and another defines.
+A unit is all files of one folder with one stem, and has its path for a name. Who calls whom is what the linker would
+resolve: the symbols that one object leaves undefined and another defines. The folders of the agent have an order.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -19,43 +19,71 @@ from tests.c.test_c import C_DIR, run
 
 Graph = Mapping[str, set[str]]
 FOLDERS = ("core", "guest")
+# The agent's folders, from the bottom up: a unit needs only units of its own folder and of those before it.
+FLOORS = ("base", "wire", "watch", "measure", "work", "proc", "worker", "ops", "pid1")
+
+
+def tree_files(folder: Path, pattern: str) -> list[Path]:
+    """Those of a folder and of all folders in it."""
+    return sorted(folder.rglob(pattern))
+
+
+def unit(path: Path, folder: Path) -> str:
+    """The unit of a file: its path in the folder without its suffix."""
+    return str(path.relative_to(folder).with_suffix(""))
 
 
 def headers(folder: Path) -> dict[str, set[str]]:
-    """Which header includes which of the same folder."""
-    return {path.name: includes(path, folder) for path in folder.glob("*.h")}
+    """Which header includes which of the same folder, by their paths in it."""
+    return {
+        str(path.relative_to(folder)): {str(found.relative_to(folder)) for found in includes(path, folder)}
+        for path in tree_files(folder, "*.h")
+    }
 
 
-def includes(path: Path, folder: Path) -> set[str]:
+def includes(path: Path, folder: Path) -> set[Path]:
+    """The files of the folder that a file includes, looked for as the compiler does: beside it, then in the folder."""
     found = re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {name for name in found if (folder / name).is_file()}
+    places = ([path.parent / name, folder / name] for name in found)
+    named = (next((Path(os.path.normpath(place)) for place in both if place.is_file()), None) for both in places)
+    return {place for place in named if place is not None and place.is_relative_to(folder)}
 
 
 def units(folder: Path, work: Path) -> dict[str, set[str]]:
     """Which unit includes a header of which other, or calls a function or reads a variable of it."""
-    graph: dict[str, set[str]] = {path.stem: set() for path in folder.glob("*.[ch]")}
-    for path in folder.glob("*.[ch]"):
-        graph[path.stem] |= {Path(name).stem for name in includes(path, folder)}
+    graph: dict[str, set[str]] = {unit(path, folder): set() for path in tree_files(folder, "*.[ch]")}
+    for path in tree_files(folder, "*.[ch]"):
+        graph[unit(path, folder)] |= {unit(found, folder) for found in includes(path, folder)}
     defined, wanted = symbols(folder, work)
-    for unit, names in wanted.items():
-        graph[unit] |= {defined[name] for name in names & defined.keys()}
-    return {unit: others - {unit} for unit, others in graph.items()}
+    for name, missing in wanted.items():
+        graph[name] |= {defined[symbol] for symbol in missing & defined.keys()}
+    return {name: others - {name} for name, others in graph.items()}
 
 
 def symbols(folder: Path, work: Path) -> tuple[dict[str, str], dict[str, set[str]]]:
     """The unit that defines each global symbol, and the undefined ones of each unit."""
-    sources = sorted(folder.glob("*.c"))
-    objects = [work / f"{source.stem}.o" for source in sources]
-    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O0", f"-I{C_DIR / 'include'}", "-c"]
+    objects = {source: work / f"{unit(source, folder)}.o" for source in tree_files(folder, "*.c")}
+    for made in objects.values():
+        made.parent.mkdir(parents=True, exist_ok=True)
+    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O0", f"-I{C_DIR / 'include'}", f"-I{folder}", "-c"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda source, made: run([*command, str(source), "-o", str(made)]), sources, objects))
+        list(pool.map(lambda source: run([*command, str(source), "-o", str(objects[source])]), objects))
     defined: dict[str, str] = {}
     wanted: dict[str, set[str]] = {}
-    for made in objects:
+    for source, made in objects.items():
         rows = [line.split() for line in run(["nm", "--extern-only", "--format=posix", str(made)]).splitlines()]
-        wanted[made.stem] = {name for name, kind, *_ in rows if kind == "U"}
-        defined |= {name: made.stem for name, kind, *_ in rows if kind != "U"}
+        wanted[unit(source, folder)] = {name for name, kind, *_ in rows if kind == "U"}
+        defined |= {name: unit(source, folder) for name, kind, *_ in rows if kind != "U"}
     return defined, wanted
+
+
+def climbs(graph: Graph, floors: Sequence[str]) -> list[str]:
+    """Where a unit needs one of a higher floor, as "low -> high"."""
+
+    def floor(name: str) -> int:
+        return floors.index(Path(name).parts[0])
+
+    return sorted(f"{low} -> {high}" for low, others in graph.items() for high in others if floor(high) > floor(low))
 
 
 def circle(graph: Graph) -> list[str]:
@@ -81,11 +109,34 @@ def test_units_need_no_unit_that_needs_them(folder: str, tmp_path: Path) -> None
     assert circle(graph) == []
 
 
-def plant(folder: Path, files: Mapping[str, str]) -> Path:
-    folder.mkdir()
-    for name, text in files.items():
+def test_every_folder_of_the_agent_has_its_floor() -> None:
+    assert {path.relative_to(C_DIR / "guest").parts[0] for path in tree_files(C_DIR / "guest", "*.[ch]")} == set(FLOORS)
+
+
+def test_no_unit_of_the_agent_needs_one_of_a_higher_floor(tmp_path: Path) -> None:
+    assert climbs(units(C_DIR / "guest", tmp_path), FLOORS) == []
+
+
+def plant(folder: Path, texts: Mapping[str, str]) -> Path:
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="ascii")
     return folder
+
+
+def test_a_call_and_an_include_that_climb_are_found(tmp_path: Path) -> None:
+    """Files of one name in two folders are two units."""
+    texts = {
+        "base/x.c": "void two(void);\nvoid one(void) { two(); }\n",
+        "base/y.h": '#include "ops/x.h"\n',
+        "ops/x.h": "void two(void);\n",
+        "ops/x.c": '#include "x.h"\nvoid one(void);\nvoid two(void) {}\nvoid three(void) { one(); }\n',
+    }
+    folder = plant(tmp_path / "planted", texts)
+    graph = units(folder, tmp_path / "made")
+    assert graph == {"base/x": {"ops/x"}, "base/y": {"ops/x"}, "ops/x": {"base/x"}}
+    assert climbs(graph, ("base", "ops")) == ["base/x -> ops/x", "base/y -> ops/x"]
+    assert climbs(graph, ("ops", "base")) == ["ops/x -> base/x"]
 
 
 def test_a_call_that_comes_back_is_found(tmp_path: Path) -> None:

@@ -4,29 +4,22 @@
  * program ends 1 at the first check that does not hold, saying which.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
-#include "cpulist.h"
-#include "crc32.h"
-#include "delivery.h"
-#include "frame.h"
-#include "keeplog.h"
-#include "kmsg.h"
-#include "program.h"
-#include "reservoir.h"
-#include "schedstat.h"
-
-#define CHECK(condition)                                                                  \
-	do {                                                                              \
-		if (!(condition)) {                                                       \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);   \
-			exit(1);                                                          \
-		}                                                                         \
-	} while (0)
-
-#define TEST(name) static void name(void)
+#include "agent_test.h"
+#include "base/cpulist.h"
+#include "base/events.h"
+#include "base/random.h"
+#include "base/run.h"
+#include "wire/crc32.h"
+#include "wire/delivery.h"
+#include "wire/frame.h"
+#include "wire/program.h"
+#include "work/work.h"
+#include "watch/keeplog.h"
+#include "watch/kmsg.h"
+#include "measure/reservoir.h"
+#include "measure/schedstat.h"
 
 TEST(crc32_of_the_check_string_is_the_published_one)
 {
@@ -171,8 +164,9 @@ TEST(reservoir_repeats_with_the_same_seed_only)
 static char *sunk;
 static size_t sunk_bytes;
 
-static void sink(const char *text, size_t bytes)
+static void sink(const char *text, size_t bytes, void *context)
 {
+	(void)context;
 	sunk = realloc(sunk, sunk_bytes + bytes + 1);
 	memcpy(sunk + sunk_bytes, text, bytes);
 	sunk_bytes += bytes;
@@ -184,10 +178,10 @@ TEST(keeplog_gives_a_short_log_whole_and_its_head_as_it_grows)
 	struct keeplog *log = calloc(1, sizeof(*log));
 
 	keeplog_add(log, "one\n", 4);
-	keeplog_take_head(log, sink);
+	keeplog_take_head(log, sink, NULL);
 	CHECK(sunk_bytes == 4);
 	keeplog_add(log, "two\n", 4);
-	keeplog_take_all(log, sink);
+	keeplog_take_all(log, sink, NULL);
 	CHECK(strcmp(sunk, "one\ntwo\n") == 0);
 	free(log);
 	free(sunk);
@@ -203,7 +197,7 @@ TEST(keeplog_keeps_both_ends_of_a_long_log_and_says_what_it_dropped)
 		snprintf(line, sizeof(line), "%06u\n", i);
 		keeplog_add(log, line, 7);
 	}
-	keeplog_take_all(log, sink);
+	keeplog_take_all(log, sink, NULL);
 	CHECK(sunk_bytes <= KTSTR_MAX_LOG_BYTES);
 	CHECK(strncmp(sunk, "000000\n000001\n", 14) == 0);
 	CHECK(strcmp(sunk + sunk_bytes - 14, "099998\n099999\n") == 0);
@@ -244,96 +238,6 @@ TEST(kmsg_record_gives_text_and_time)
 	CHECK(kmsg_parse("3,627,5,-;", 10, &text, &bytes, &usec) && bytes == 0);
 }
 
-/* A program of one Hold of 5 ns, to be damaged. */
-struct tiny {
-	struct ktstr_program_header header;
-	struct ktstr_op_header op;
-	struct ktstr_op_time hold;
-};
-
-static void seal(struct tiny *t)
-{
-	t->header.crc = crc32_update(0, t, offsetof(struct ktstr_program_header, crc));
-	t->header.crc = crc32_update(t->header.crc, &t->op, sizeof(*t) - sizeof(t->header));
-}
-
-static struct tiny tiny_program(void)
-{
-	struct tiny t = {
-		.header = { .magic = 0x5052544b, .version = 1, .header_bytes = 40, .total_bytes = 56, .op_count = 1,
-			    .seed = 9, .deadline_ns = 1000 },
-		.op = { .kind = 6, .bytes = 8 },
-		.hold = { .ns = 5 },
-	};
-
-	seal(&t);
-	return t;
-}
-
-TEST(program_of_one_hold_is_read)
-{
-	struct tiny t = tiny_program();
-	struct program program;
-	struct program_op op;
-	size_t at = 0;
-	char why[128];
-
-	CHECK(program_open(&t, sizeof(t), &program, why, sizeof(why)));
-	CHECK(program_next(&program, &at, &op));
-	CHECK(op.kind == KTSTR_OP_HOLD && op.bytes == 8);
-	CHECK(((const struct ktstr_op_time *)op.payload)->ns == 5);
-	CHECK(!program_next(&program, &at, &op));
-}
-
-static bool opens(const struct tiny *t, size_t bytes, const char *because)
-{
-	char why[128] = "";
-	struct program program;
-	bool good = program_open(t, bytes, &program, why, sizeof(why));
-
-	if (!good && because && !strstr(why, because)) {
-		fprintf(stderr, "refused with '%s', expected '%s'\n", why, because);
-		exit(1);
-	}
-	return good;
-}
-
-TEST(program_that_is_damaged_is_refused_with_the_reason)
-{
-	struct tiny t = tiny_program();
-
-	CHECK(!opens(&t, 20, "program of 20 bytes"));
-	CHECK(!opens(&t, 48, "says it has 56"));
-	t.hold.ns = 6;
-	CHECK(!opens(&t, sizeof(t), "checksum"));
-	t = tiny_program();
-	t.header.magic++;
-	CHECK(!opens(&t, sizeof(t), "magic"));
-	t = tiny_program();
-	t.header.version = 2;
-	CHECK(!opens(&t, sizeof(t), "version 2"));
-	t = tiny_program();
-	t.op.bytes = 16;
-	seal(&t);
-	CHECK(!opens(&t, sizeof(t), "16 bytes, 8 are left"));
-	t = tiny_program();
-	t.op.kind = 77;
-	seal(&t);
-	CHECK(!opens(&t, sizeof(t), "unknown op 77"));
-	t = tiny_program();
-	t.header.op_count = 2;
-	seal(&t);
-	CHECK(!opens(&t, sizeof(t), "inside the header of op 1"));
-	t = tiny_program();
-	t.header.op_count = 0;
-	seal(&t);
-	CHECK(!opens(&t, sizeof(t), "16 bytes after its last op"));
-	t = tiny_program();
-	t.hold.ns = KTSTR_MAX_NS + UINT64_C(1);
-	seal(&t);
-	CHECK(!opens(&t, sizeof(t), "Hold of 86400000000001 ns"));
-}
-
 TEST(the_word_that_makes_the_agent_wait_stands_alone)
 {
 	static const char *const yes[] = { "ktstr.wait", "quiet ktstr.wait", "ktstr.wait quiet",
@@ -347,39 +251,38 @@ TEST(the_word_that_makes_the_agent_wait_stands_alone)
 		CHECK(!delivery_is_asked_for(no[i]));
 }
 
-/* A delivery of the tiny program, to be damaged. */
-struct tiny_delivery {
+/* A delivery of the small program, to be damaged. */
+struct small_delivery {
 	struct ktstr_delivery head;
-	struct tiny program;
+	struct small program;
 };
 
-static struct tiny_delivery delivery_of_tiny(void)
+static struct small_delivery delivery_of_small(void)
 {
-	struct tiny_delivery d = {
-		.head = { .magic = 0x4452544b, .version = 1, .header_bytes = 88, .total_bytes = 144,
+	struct small_delivery d = {
+		.head = { .magic = 0x4452544b, .version = 2, .header_bytes = 88, .total_bytes = sizeof(struct small_delivery),
 			  .realtime_ns = 5, .randomness = { 1, 2, 3 } },
-		.program = tiny_program(),
+		.program = small_program(),
 	};
 
-	d.head.crc = crc32_update(crc32_update(0, &d, 12), (const uint8_t *)&d + 16, 128);
+	d.head.crc = crc32_update(crc32_update(0, &d, 12), (const uint8_t *)&d + 16, sizeof(d) - 16);
 	return d;
 }
 
 TEST(delivery_says_its_length_and_is_whole)
 {
-	struct tiny_delivery d = delivery_of_tiny();
+	struct small_delivery d = delivery_of_small();
 	struct program program;
 	char why[128] = "";
 
-	CHECK(sizeof(d) == 144);
-	CHECK(delivery_bytes(&d.head, why, sizeof(why)) == 144);
+	CHECK(delivery_bytes(&d.head, why, sizeof(why)) == sizeof(struct small_delivery));
 	CHECK(delivery_is_whole(&d.head, why, sizeof(why)) && why[0] == '\0');
-	CHECK(program_open(&d.head + 1, 144 - 88, &program, why, sizeof(why)));
+	CHECK(program_open(&d.head + 1, sizeof(d.program), &program, why, sizeof(why)));
 	CHECK(program.header->seed == 9);
 }
 
 /* Its head is refused, saying why. */
-static bool refused(const struct tiny_delivery *d, const char *because)
+static bool refused(const struct small_delivery *d, const char *because)
 {
 	char why[128] = "";
 
@@ -388,18 +291,18 @@ static bool refused(const struct tiny_delivery *d, const char *because)
 
 TEST(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
 {
-	struct tiny_delivery d = delivery_of_tiny();
+	struct small_delivery d = delivery_of_small();
 	char why[128];
 
 	d.head.magic = 0x5052544b; /* a bare program */
 	CHECK(refused(&d, "magic is 0x5052544b, expected 0x4452544b"));
-	d = delivery_of_tiny();
-	d.head.version = 2;
-	CHECK(refused(&d, "version 2 with a header of 88 bytes, expected 1 with 88"));
-	d = delivery_of_tiny();
+	d = delivery_of_small();
+	d.head.version = 1;
+	CHECK(refused(&d, "version 1 with a header of 88 bytes, expected 2 with 88"));
+	d = delivery_of_small();
 	d.head.header_bytes = 96;
-	CHECK(refused(&d, "version 1 with a header of 96 bytes, expected 1 with 88"));
-	d = delivery_of_tiny();
+	CHECK(refused(&d, "version 2 with a header of 96 bytes, expected 2 with 88"));
+	d = delivery_of_small();
 	d.head.total_bytes = 87;
 	CHECK(refused(&d, "87 bytes, expected 88 to 4194392"));
 	d.head.total_bytes = 4194393;
@@ -414,7 +317,7 @@ TEST(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
 
 TEST(delivery_with_any_bit_flipped_is_not_whole)
 {
-	struct tiny_delivery d = delivery_of_tiny();
+	struct small_delivery d = delivery_of_small();
 	uint8_t *bytes = (uint8_t *)&d;
 	char why[128];
 
@@ -432,19 +335,73 @@ TEST(delivery_with_any_bit_flipped_is_not_whole)
 
 TEST(names_of_ops_and_work_types_are_the_hosts)
 {
+	const uint64_t none[KTSTR_MAX_PARAMS] = { 0 }, one[KTSTR_MAX_PARAMS] = { 0, 1 };
+	uint32_t wrong;
+
 	CHECK(strcmp(op_name(KTSTR_OP_REMOVE_CGROUPS), "RemoveCgroups") == 0);
-	CHECK(strcmp(op_name(0), "unknown") == 0 && strcmp(op_name(10), "unknown") == 0);
+	CHECK(strcmp(op_name(0), "unknown") == 0 && strcmp(op_name(1000), "unknown") == 0);
 	CHECK(strcmp(work_name(KTSTR_WORK_FUTEX_PING_PONG), "FutexPingPong") == 0);
-	CHECK(work_group_size(KTSTR_WORK_PIPE_IO) == 2 && work_group_size(KTSTR_WORK_MIXED) == 1);
-	CHECK(work_group_size(0) == 0 && work_group_size(8) == 0);
-	CHECK(work_param_count(KTSTR_WORK_BURSTY) == 2 && work_param_count(KTSTR_WORK_FORK_EXIT) == 0);
+	CHECK(work_type(KTSTR_WORK_PIPE_IO)->group == 2 && work_type(KTSTR_WORK_MIXED)->group == 1);
+	CHECK(work_type(KTSTR_WORK_BURSTY)->flags == WORK_WAKES && work_type(KTSTR_WORK_MIXED)->flags == 0);
+	CHECK(!work_type(0) && !work_type(1000));
+	CHECK(work_params_fit(KTSTR_WORK_MIXED, none, &wrong) && work_params_fit(KTSTR_WORK_PIPE_IO, none, &wrong));
+	CHECK(!work_params_fit(KTSTR_WORK_PIPE_IO, one, &wrong) && wrong == 1);
+	CHECK(!work_params_fit(KTSTR_WORK_BURSTY, one, &wrong) && wrong == 0);
 }
 
-#define RUN(name)                                 \
-	if (strcmp(argv[1], #name) == 0) {        \
-		name();                           \
-		return 0;                         \
+TEST(numbers_below_a_bound_are_spread_over_all_of_them)
+{
+	uint64_t state = 0, counts[10] = { 0 };
+
+	for (int i = 0; i < 10000; i++)
+		counts[random_below(&state, 10)]++;
+	for (int i = 0; i < 10; i++)
+		CHECK(counts[i] > 850 && counts[i] < 1150); /* 5 standard deviations */
+	CHECK(random_below(&state, 1) == 0);
+}
+
+static int handled;
+
+static void handle(int fd, void *context)
+{
+	char byte;
+
+	handled += read(fd, &byte, 1) == 1 ? *(int *)context : 0;
+}
+
+/* However many there are. */
+TEST(events_watches_all_it_was_given)
+{
+	int pipes[40][2], each[40];
+
+	CHECK(events_init());
+	for (int i = 0; i < 40; i++) {
+		each[i] = i;
+		CHECK(pipe(pipes[i]) == 0 && events_add(pipes[i][0], handle, &each[i]));
+		CHECK(write(pipes[i][1], "x", 1) == 1);
 	}
+	events_poll();
+	CHECK(handled == 40 * 39 / 2);
+	CHECK(!events_add(-1, handle, NULL));
+}
+
+TEST(events_leaves_a_paused_source_alone_and_comes_back_to_it)
+{
+	int ends[2], one = 1;
+	uint64_t until = now_ns() + 20000000;
+
+	CHECK(events_init() && pipe(ends) == 0 && events_add(ends[0], handle, &one));
+	CHECK(write(ends[1], "xx", 2) == 2);
+	events_pause(ends[0], until);
+	events_poll();
+	CHECK(handled == 0);
+	while (!handled)
+		events_wait(UINT64_MAX);
+	CHECK(now_ns() >= until);
+	events_remove(ends[0]);
+	events_poll();
+	CHECK(handled == 1);
+}
 
 int main(int argc, char **argv)
 {
@@ -465,13 +422,14 @@ int main(int argc, char **argv)
 	RUN(keeplog_keeps_both_ends_of_a_long_log_and_says_what_it_dropped)
 	RUN(schedstat_reads_a_task_and_a_cpu_line)
 	RUN(kmsg_record_gives_text_and_time)
-	RUN(program_of_one_hold_is_read)
-	RUN(program_that_is_damaged_is_refused_with_the_reason)
 	RUN(the_word_that_makes_the_agent_wait_stands_alone)
 	RUN(delivery_says_its_length_and_is_whole)
 	RUN(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
 	RUN(delivery_with_any_bit_flipped_is_not_whole)
 	RUN(names_of_ops_and_work_types_are_the_hosts)
+	RUN(numbers_below_a_bound_are_spread_over_all_of_them)
+	RUN(events_watches_all_it_was_given)
+	RUN(events_leaves_a_paused_source_alone_and_comes_back_to_it)
 	fprintf(stderr, "no test named %s\n", argv[1]);
 	return 2;
 }

@@ -30,6 +30,12 @@ def test_reports_that_never_came_are_counted() -> None:
     assert group.missing == 2
 
 
+def test_a_worker_that_reports_again_makes_up_for_no_other() -> None:
+    reports = [worker(1), worker(1, spawn=1), worker(1, spawn=2)]
+    (group,) = gather([WorkGroup(0, "a", "SpinWait", 3)], reports)
+    assert ([r.spawn for r in group.reports], group.missing) == ([None, 1, 2], 2)
+
+
 def test_a_report_of_undeclared_work_belongs_nowhere() -> None:
     (group,) = gather([WorkGroup(0, "a", "SpinWait", 1)], [worker(0), worker(1, work_index=77)])
     assert [r.index for r in group.reports] == [0]

@@ -164,7 +164,7 @@ def test_editing_the_agent_reruns_all_and_editing_stats_or_docs_reruns_none(
     code, report = project.test(PYTHONPATH=str(copy))
     assert (code, _ran(report)) == (0, [])
 
-    with (copy / "vmm_c/guest/main.c").open("a") as file:
+    with (copy / "vmm_c/guest/pid1/main.c").open("a") as file:
         file.write("\n/* edited */\n")
     plan = project.doit("test", "dry_run=1", PYTHONPATH=str(copy)).stdout.splitlines()
     assert [line.split()[1] for line in plan] == ["run:"] * 4

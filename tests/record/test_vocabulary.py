@@ -4,7 +4,7 @@ from typing import get_args
 
 from ktstr.config import fields
 from ktstr.record import vocabulary
-from ktstr.record.vocabulary import PHASE_METRICS, POLICIES, RENAMED_WORK_TYPES, RUN_METRICS, WORK_TYPES, WorkParam
+from ktstr.record.vocabulary import OPS, PHASE_METRICS, POLICIES, RENAMED_WORK_TYPES, RUN_METRICS, WORK_TYPES, WorkParam
 from tests.results.cells import sidecar
 
 
@@ -12,6 +12,20 @@ def test_the_types_are_those_of_the_tables() -> None:
     assert list(WORK_TYPES) == list(get_args(vocabulary.WorkType))
     assert list(POLICIES) == list(get_args(vocabulary.SchedPolicy))
     assert set(RENAMED_WORK_TYPES.values()) <= set(WORK_TYPES) and vocabulary.DEFAULT_WORK_TYPE in WORK_TYPES
+
+
+def test_every_work_type_and_op_says_what_it_does() -> None:
+    abouts = [facts.about for facts in WORK_TYPES.values()] + [facts.about for facts in OPS.values()]
+    assert all(abouts) and len(set(abouts)) == len(abouts)
+
+
+def test_what_takes_down_makes_nothing() -> None:
+    assert [name for name, facts in OPS.items() if facts.takes_down] == [
+        "StopScheduler", "StopWorkers", "RemoveCgroups", "Scope", "Kill",
+    ]  # fmt: skip
+    assert [name for name, facts in OPS.items() if facts.makes] == [
+        "StartScheduler", "AddCgroup", "Spawn", "Write", "Run",
+    ]  # fmt: skip
 
 
 def test_work_types_that_block_sample_their_wakes_and_pairs_work_in_pairs() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,23 @@ from ktstr.config.model import Binary, Builtin, Config, SchedulerDecl, TestDecl
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.scenarios.compile import compile_test
+from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
+    Cgroup,
     Delay,
     Hold,
     Op,
+    Payload,
     Release,
     RemoveCgroups,
     Spawn,
     StartScheduler,
     StopScheduler,
     StopWorkers,
+    Work,
     Worker,
+    spawn_order,
 )
 
 EEVDF = SchedulerDecl("eevdf", Builtin("eevdf"))
@@ -58,22 +64,30 @@ def declared(name: str) -> TestDecl:
 
 def test_a_program_without_perturbations() -> None:
     compiled = compile_test(declared("two"), TINY, SCX, 0, "scx")
-    assert compiled.program.ops == (
-        StartScheduler(("/sched/bin/scx", "-v", "--slice", "5"), 3_000_000_000),
-        AddCgroup("left", (0, 1)),
-        AddCgroup("right", None),
-        Spawn(0, 0, "SpinWait", (Worker(), Worker())),
-        Spawn(1, 1, "Bursty", (Worker(),), (5_000_000, 100_000_000)),
-        Spawn(1, 2, "FutexPingPong", (Worker(), Worker()), (1024,), "batch", 0, 3, (1, 3)),
-        Release((0, 1, 2, 3, 4)),
+    program = compiled.program
+    assert program.cgroups == (Cgroup("left", (0, 1)), Cgroup("right"))
+    assert program.works == (
+        Work("SpinWait", 0, (Worker(0, 0), Worker(0, 1))),
+        Work("Bursty", 1, (Worker(0, 2),), (5_000_000, 100_000_000)),
+        Work("FutexPingPong", 1, (Worker(0, 3), Worker(0, 4)), (1024,), "batch", 0, 3, (1, 3)),
+    )
+    assert program.payloads == (Payload(("/sched/bin/scx", "-v", "--slice", "5")),)
+    assert program.ops == (
+        StartScheduler(0, 3_000_000_000),
+        AddCgroup(0),
+        AddCgroup(1),
+        Spawn(0),
+        Spawn(1),
+        Spawn(2),
+        Release(),
         Hold(1_000_000_000),
-        StopWorkers(5_000_000_000),
+        StopWorkers(timeout_ns=5_000_000_000),
         RemoveCgroups(),
         StopScheduler(5_000_000_000),
     )
     # attach 3 s + duration 1 s + stopping workers 5 s and scheduler 5 s + margin 10 s
-    assert compiled.program.deadline_ns == 24_000_000_000
-    assert compiled.program.seed == 0
+    assert program.deadline_ns == 24_000_000_000
+    assert program.seed == 0
     assert compiled.cgroup_names == ("left", "right")
 
 
@@ -87,9 +101,10 @@ def test_tables_name_what_the_numbers_mean() -> None:
 
 
 def test_the_kernel_s_own_scheduler_is_neither_started_nor_stopped() -> None:
-    ops = compile_test(declared("two"), TINY, EEVDF, 0).program.ops
-    assert isinstance(ops[0], AddCgroup)
-    assert ops[-1] == RemoveCgroups()
+    program = compile_test(declared("two"), TINY, EEVDF, 0).program
+    assert program.payloads == ()
+    assert isinstance(program.ops[0], AddCgroup)
+    assert program.ops[-1] == RemoveCgroups()
 
 
 def test_isolation_is_judged_by_the_cpuset_unless_another_is_expected() -> None:
@@ -102,6 +117,10 @@ def without_delays(ops: tuple[Op, ...]) -> list[Op]:
     return [op for op in ops if not isinstance(op, Delay)]
 
 
+def _unseeded(work: Work) -> Work:
+    return replace(work, workers=(Worker(),) * len(work.workers))
+
+
 @given(st.integers(1, 2**64 - 1))
 def test_a_seed_changes_order_and_time_and_nothing_else(seed: int) -> None:
     test = declared("two")
@@ -111,10 +130,13 @@ def test_a_seed_changes_order_and_time_and_nothing_else(seed: int) -> None:
     ops = made.program.ops
     assert [type(op) for op in without_delays(ops)] == [type(op) for op in plain.program.ops]
     assert [op.duration_ns for op in ops if isinstance(op, Delay)] == [ns for ns in shifts.delays_ns if ns]
-    spawns = [op for op in ops if isinstance(op, Spawn)]
-    assert tuple(op.work_index for op in spawns) == shifts.spawn_order
-    assert tuple(w.start_offset_ns for op in spawns for w in op.workers) == shifts.start_offsets_ns
-    assert Release(shifts.release_order) in ops
+    assert tuple(op.work for op in ops if isinstance(op, Spawn)) == shifts.spawn_order == spawn_order(made.program)
+    numbered = [worker for i in shifts.spawn_order for worker in made.program.works[i].workers]
+    assert tuple(worker.start_offset_ns for worker in numbered) == shifts.start_offsets_ns
+    assert tuple(sorted(range(len(numbered)), key=lambda i: numbered[i].order or 0)) == shifts.release_order
+    assert [_unseeded(work) for work in made.program.works] == [_unseeded(work) for work in plain.program.works]
+    assert (made.program.cgroups, made.program.payloads) == (plain.program.cgroups, plain.program.payloads)
+    encode(made.program)
     late = max(shifts.start_offsets_ns) + sum(shifts.delays_ns)
     assert made.program.deadline_ns == plain.program.deadline_ns + late
     assert (made.works, made.cgroup_names) == (plain.works, plain.cgroup_names)
@@ -157,8 +179,8 @@ def test_what_does_not_fit_the_machine_is_told_with_its_place(name: str, message
 def test_an_affinity_is_cut_to_the_cpuset() -> None:
     text = TEXT.replace("affinity: 2-3", "affinity: 1-3")
     test = parse(text.encode(), Path("ktstr.yaml"), validated=True).tests["pinned"]
-    (spawn,) = (op for op in compile_test(test, TINY, EEVDF, 0).program.ops if isinstance(op, Spawn))
-    assert spawn.affinity == (1,)
+    (work,) = compile_test(test, TINY, EEVDF, 0).program.works
+    assert work.affinity == (1,)
 
 
 def test_more_arguments_than_the_agent_takes() -> None:

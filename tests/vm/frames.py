@@ -8,6 +8,7 @@ from zlib import crc32
 
 HELLO, CPU, DISTANCES, SCHED_EVENT, SCHED_LOG, SCHED_KMSG, STIMULUS = range(1, 8)
 WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END, READY = range(8, 15)
+CHECKPOINT, READ, PAYLOAD_EVENT, PAYLOAD_LOG, DELAYS = range(15, 20)
 
 
 def frame(type_: int, seq: int, payload: bytes) -> bytes:
@@ -23,7 +24,7 @@ def mask(*cpus: int) -> bytes:
     return sum(1 << cpu for cpu in cpus).to_bytes(64, "little")
 
 
-def hello(release: bytes = b"6.14.0", version: int = 1) -> tuple[int, bytes]:
+def hello(release: bytes = b"6.14.0", version: int = 2) -> tuple[int, bytes]:
     return HELLO, struct.pack("<II72s", version, 4, release)
 
 
@@ -39,19 +40,56 @@ def event(at: int, kind: int, code: int, text: bytes = b"") -> tuple[int, bytes]
     return SCHED_EVENT, struct.pack("<QIi", at, kind, code) + text
 
 
-def stimulus(at: int, op: int, iterations: int, detail: bytes = b"") -> tuple[int, bytes]:
-    return STIMULUS, struct.pack("<QQII", at, iterations, op, 0) + detail
+def stimulus(
+    at: int, kind: int, iterations: int, detail: bytes = b"", *, op: int = 3, scope: int = 2, iteration: int = 0
+) -> tuple[int, bytes]:
+    return STIMULUS, struct.pack("<QQIIII", at, iterations, kind, op, scope, iteration) + detail
+
+
+def error(text: bytes = b"", op: int = -1, recorded: int = 0) -> tuple[int, bytes]:
+    return ERROR, struct.pack("<iI", op, recorded) + text
 
 
 def worker(
-    index: int = 0, *, migrations: int = 0, samples: int = 0, schedstat: int = 1, completed: int = 1,
-    exit_kind: int = 0, exit_code: int = 0, gap_cpu: int = 3,
+    index: int = 0, *, spawn: int = 0, work: int = 5, cgroup: int = -1, migrations: int = 0, samples: int = 0,
+    schedstat: int = 1, completed: int = 1, exit_kind: int = 0, exit_code: int = 0, gap_cpu: int = 3,
+    stall_cpu: int = 4,
 ) -> tuple[int, bytes]:  # fmt: skip
     """A report whose numbers are all different: work_units 101, iterations 102, and so on."""
-    head = struct.pack("<IIii13Q", index, 5, -1, 77, *range(101, 114))
+    head = struct.pack("<IIIiiI15Q", index, spawn, work, cgroup, 77, 0, *range(101, 116))
     return WORKER, head + mask(0, 3, 511) + struct.pack(
-        "<IIIIIIIi", gap_cpu, 4, migrations, samples, schedstat, completed, exit_kind, exit_code
+        "<IIIIIIIi", gap_cpu, stall_cpu, migrations, samples, schedstat, completed, exit_kind, exit_code
     )
+
+
+def progress(worker: int = 0, spawn: int = 0) -> bytes:
+    """One worker's share of a checkpoint: iterations 201, work_units 202, and so on."""
+    return struct.pack("<II6Q", worker, spawn, *range(201, 207))
+
+
+def checkpoint(
+    *workers: bytes, at: int = 7, phase: int = 4, op: int = 3, count: int | None = None
+) -> tuple[int, bytes]:
+    head = struct.pack("<QIIII", at, phase, op, len(workers) if count is None else count, 0)
+    return CHECKPOINT, head + b"".join(workers)
+
+
+def read(text: bytes = b"", at: int = 7, op: int = 3, size: int | None = None) -> tuple[int, bytes]:
+    return READ, struct.pack("<QII", at, op, len(text) if size is None else size) + text
+
+
+def payload_event(at: int = 7, payload: int = 1, kind: int = 1, code: int = 0) -> tuple[int, bytes]:
+    return PAYLOAD_EVENT, struct.pack("<QIIiI", at, payload, kind, code, 0)
+
+
+def payload_log(payload: int = 1, text: bytes = b"") -> tuple[int, bytes]:
+    return PAYLOAD_LOG, struct.pack("<II", payload, 0) + text
+
+
+def delays(*drawn: tuple[int, int], seen: int | None = None, count: int | None = None) -> tuple[int, bytes]:
+    number = len(drawn) if count is None else count
+    head = struct.pack("<II", number, number if seen is None else seen)
+    return DELAYS, head + b"".join(struct.pack("<IIQ", op, 0, ns) for op, ns in drawn)
 
 
 def migrations(index: int, *items: tuple[int, int, int]) -> tuple[int, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_an_edit_while_the_agent_compiles_stores_nothing(sources: Path, tmp_path
 def test_an_edit_since_the_plan_stores_no_agent(sources: Path, tmp_path: Path) -> None:
     cc = agent.compiler(os.environ)
     planned = agent.inputs_digest(sources, agent.toolchain_identity(cc))
-    (sources / "guest/added.h").write_text("")
+    (sources / "guest/base/added.h").write_text("")
     with pytest.raises(Changed):
         agent.build(sources, cc, tmp_path / "out/agent", planned)
     assert list((tmp_path / "out").iterdir()) == []
@@ -69,3 +70,35 @@ def test_a_full_disk_is_not_called_a_source_that_does_not_compile(sources: Path,
     with pytest.raises(HostError, match=r"out: the disk is full") as caught:
         agent.build(sources, cc, tmp_path / "out/agent")
     assert "KTSTR_CACHE_DIR" in str(caught.value.fix)
+
+
+def test_every_file_that_the_agent_includes_is_one_of_its_sources(sources: Path) -> None:
+    """An edit of one that is not would go unnoticed."""
+    known = {path.relative_to(sources).as_posix() for path in agent.sources(sources)}
+    assert {f"include/{name}" for name in agent.INCLUDED} < known
+    for path in agent.sources(sources):
+        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.MULTILINE):
+            places = (path.parent / name, sources / "include" / name, sources / "guest" / name)
+            assert known & {os.path.relpath(place, sources) for place in places}, f"{path}: {name}"
+
+
+@pytest.mark.parametrize("name", agent.INCLUDED)
+def test_an_edit_of_what_all_sources_include_makes_another_agent(sources: Path, name: str) -> None:
+    before = agent.inputs_digest(sources, "compiler")
+    with (sources / "include" / name).open("a") as file:
+        file.write("\n")
+    assert agent.inputs_digest(sources, "compiler") != before
+
+
+def test_two_files_of_one_name_in_two_folders_are_two_files(tmp_path: Path) -> None:
+    def digest(folder: str, first: str, second: str) -> str:
+        for place in ("include", "guest/ops/a", "guest/proc/a"):
+            (tmp_path / folder / place).mkdir(parents=True)
+        for name in agent.INCLUDED:
+            (tmp_path / folder / "include" / name).touch()
+        (tmp_path / folder / "guest/ops/a/x.c").write_text(first)
+        (tmp_path / folder / "guest/proc/a/x.c").write_text(second)
+        return agent.inputs_digest(tmp_path / folder, "compiler")
+
+    assert digest("one", "1", "2") != digest("other", "2", "1")
+    assert digest("same", "1", "2") == digest("again", "1", "2")

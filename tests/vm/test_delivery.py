@@ -23,14 +23,17 @@ from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
+    Cgroup,
     Hold,
     Op,
+    Payload,
     Program,
     Release,
     RemoveCgroups,
     Spawn,
     StartScheduler,
     StopWorkers,
+    Work,
     Worker,
 )
 from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
@@ -54,7 +57,7 @@ class TestPack:
         data = pack(b"program!", RANDOMNESS, 0x0102030405060708)
         assert data[:4] == b"KTRD"
         magic, version, head, total, crc, realtime, randomness = HEAD.unpack(data[:88])
-        assert (magic, version, head, total) == (b"KTRD", 1, 88, 96)
+        assert (magic, version, head, total) == (b"KTRD", 2, 88, 96)
         assert realtime == 0x0102030405060708
         assert randomness == RANDOMNESS
         assert data[88:] == b"program!"
@@ -115,7 +118,7 @@ class TestIsReady:
 
 
 def test_the_agent_looks_for_the_word_that_the_host_gives() -> None:
-    found = re.search(r'#define WAIT_ARGUMENT "(.*)"', (c_dir() / "guest" / "delivery.c").read_text())
+    found = re.search(r'#define WAIT_ARGUMENT "(.*)"', (c_dir() / "guest/wire/delivery.c").read_text())
     assert found is not None and found.group(1) == WAIT_ARGUMENT
 
 
@@ -202,18 +205,23 @@ int main(void)
 
 def workers_then_probe(deadline_ns: int = 20_000_000_000) -> bytes:
     """Four workers for a quarter of a second; then a "scheduler" that says what time it is, and exits."""
+    cgroups = (Cgroup("spin"), Cgroup("pipe"))
+    works = (
+        Work("SpinWait", 0, (Worker(1000, 3), Worker(0, 2))),
+        Work("PipeIo", 1, (Worker(0, 1), Worker(0, 0)), (1000,)),
+    )
     ops: tuple[Op, ...] = (
-        AddCgroup("spin"),
-        Spawn(0, 0, "SpinWait", (Worker(1000), Worker())),
-        AddCgroup("pipe"),
-        Spawn(1, 1, "PipeIo", (Worker(), Worker()), (1000,)),
-        Release((3, 2, 1, 0)),
+        AddCgroup(0),
+        Spawn(0),
+        AddCgroup(1),
+        Spawn(1),
+        Release(),
         Hold(250_000_000),
         StopWorkers(),
         RemoveCgroups(),
-        StartScheduler(("/sched/bin/probe",), 10**9),
+        StartScheduler(0, 10**9),
     )
-    return encode(Program(7, deadline_ns, ops))
+    return encode(Program(7, deadline_ns, cgroups, works, (Payload(("/sched/bin/probe",)),), ops))
 
 
 def outcome(worker: WorkerReport) -> tuple[object, ...]:

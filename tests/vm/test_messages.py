@@ -1,13 +1,32 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.record.guest import SILENT, GuestCpu, GuestRecord, Migration, SchedEvent, Stimulus, VcpuReport, WorkerReport
+from ktstr.record.guest import (
+    SILENT,
+    Checkpoint,
+    DrawnDelay,
+    FileRead,
+    GuestCpu,
+    GuestRecord,
+    Migration,
+    OpError,
+    PayloadEvent,
+    PayloadLog,
+    Progress,
+    SchedEvent,
+    Stimulus,
+    VcpuReport,
+    WorkerReport,
+)
+from ktstr.vm import op_messages
 from ktstr.vm.messages import decode_channel, read_channel
+from ktstr.vm.protocol import lib
 from tests.vm import frames as f
 
 GOOD = [
@@ -27,9 +46,27 @@ GOOD = [
     f.samples(2, 9, 8),
     f.samples(2, 7, 2**64 - 1),
     f.vcpu(0),
-    (f.ERROR, "kaputt: ü".encode()),
+    f.error("kaputt: ü".encode()),
+    f.error(b"of an op", op=8191),
+    f.error(b"no such file", op=8, recorded=1),
+    f.checkpoint(f.progress(4095, 6), f.progress(1)),
+    f.checkpoint(f.progress(2)),
+    f.checkpoint(phase=5),
+    f.read(b"0-3", size=4096),
+    f.payload_event(8, 63, 2, -2),
+    f.payload_log(1, b"one \xff"),
+    f.payload_log(0, b"zero"),
+    f.payload_log(1, b"more"),
+    f.delays((9, 77), (8191, 0), seen=3),
     f.end(99),
 ]
+
+
+def progress(worker: int, spawn: int = 0) -> Progress:
+    return Progress(
+        worker=worker, spawn=spawn, iterations=201, work_units=202, cpu_time_ns=203, migrations=204, wakes=205,
+        max_gap_ns=206,
+    )  # fmt: skip
 
 
 def test_every_message_lands_in_its_field() -> None:
@@ -40,7 +77,8 @@ def test_every_message_lands_in_its_field() -> None:
         migration_count=105, migrations=(Migration(1, 0, 3), Migration(2, 3, 0), Migration(3, 0, 511)),
         cpus_used=(0, 3, 511), max_gap_ns=106, max_gap_cpu=3, max_gap_at_ns=107, max_gap_off_cpu_ns=108,
         max_stall_ns=109, max_stall_cpu=4, wake_latencies_ns=(9, 8, 7, 2**64 - 1), wake_sample_total=110,
-        schedstat_cpu_time_ns=111, schedstat_run_delay_ns=112, schedstat_run_count=113, completed=True, exit_info=None,
+        open_wait_ns=111, measuring_calls=112, schedstat_cpu_time_ns=113, schedstat_run_delay_ns=114,
+        schedstat_run_count=115, completed=True, exit_info=None, spawn=0,
     )  # fmt: skip
     assert record == GuestRecord(
         kernel_release="6.14.0",
@@ -51,8 +89,18 @@ def test_every_message_lands_in_its_field() -> None:
         sched_kmsg="sched_ext: on\n",
         workers=(worker,),
         vcpus=(VcpuReport(0, 11, 12, 13),),
-        stimuli=(Stimulus(8, "Hold", "1000 ns", 1234),),
-        errors=("kaputt: ü",),
+        stimuli=(Stimulus(8, "Hold", "1000 ns", 1234, 3, 2, 0),),
+        errors=("kaputt: ü", "of an op"),
+        op_errors=(OpError(8, "no such file"),),
+        checkpoints=(
+            Checkpoint(7, 4, 3, (progress(4095, 6), progress(1), progress(2))),
+            Checkpoint(7, 5, 3, ()),
+        ),
+        reads=(FileRead(7, 3, 4096, "0-3"),),
+        payload_events=(PayloadEvent(8, 63, "spawn_failed", -2),),
+        payload_logs=(PayloadLog(0, "zero"), PayloadLog(1, "one \ufffdmore")),
+        delays=(DrawnDelay(9, 77), DrawnDelay(8191, 0)),
+        delays_drawn=3,
         ended=True,
         deadline_hit=False,
         end_ns=99,
@@ -103,7 +151,7 @@ def test_the_guard_may_end_for_an_agent_that_hangs_amid_a_report() -> None:
 
 
 BROKEN = {
-    "version": ([f.hello(version=2)], "Hello of protocol version 2, expected 1,"),
+    "version": ([f.hello(version=1)], "Hello of protocol version 1, expected 2,"),
     "second hello": ([f.hello(), f.hello()], "second Hello"),
     "cpu number": ([f.cpu(512)], "CPU number 512"),
     "cpu twice": ([f.cpu(1), f.cpu(1)], "second Cpu message"),
@@ -114,10 +162,52 @@ BROKEN = {
     "event text": ([f.event(0, 1, 0, b"x" * 4097)], "text of 4097 bytes"),
     "event short": ([(f.SCHED_EVENT, b"123")], "struct ktstr_msg_sched_event of 3 bytes"),
     "op": ([f.stimulus(0, 0, 0)], "unknown op 0"),
-    "worker index": ([f.worker(4096)], "worker 4096"),
-    "worker twice": ([f.worker(1), f.worker(1)], "worker 1"),
+    "op above": ([f.stimulus(0, 21, 0)], "unknown op 21"),
+    "op place": ([f.stimulus(0, 6, 0, op=8192)], "op 8192, expected 0 to 8191,"),
+    "op scope": ([f.stimulus(0, 6, 0, scope=8193)], "scope 8193, expected 0 to 8192,"),
+    "op text": ([f.stimulus(0, 6, 0, b"x" * 4097)], "text of 4097 bytes"),
+    "op short": ([(f.STIMULUS, bytes(31))], "struct ktstr_msg_stimulus of 31 bytes, expected 32,"),
+    "error short": ([(f.ERROR, b"kaputt")], "struct ktstr_msg_error of 6 bytes, expected 8,"),
+    "error text": ([f.error(b"x" * 4097)], "text of 4097 bytes"),
+    "error op": ([f.error(op=8192)], "op 8192, expected 0 to 8191,"),
+    "error op below": ([f.error(op=-2)], "op -2, expected 0 to 8191,"),
+    "error flag": ([f.error(op=1, recorded=2)], "flag of an error 2, expected 0 to 1,"),
+    "recorded error of nobody": ([f.error(recorded=1)], "recorded error of no op"),
+    "checkpoint short": ([(f.CHECKPOINT, bytes(23))], "struct ktstr_msg_checkpoint of 23 bytes, expected 24,"),
+    "checkpoint fewer": ([f.checkpoint(f.progress(), count=2)], "56 bytes for 2 items"),
+    "checkpoint more": ([f.checkpoint(f.progress(), count=0)], "56 bytes for 0 items"),
+    "checkpoint op": ([f.checkpoint(f.progress(), op=8192)], "op 8192, expected 0 to 8191,"),
+    "checkpoint worker": ([f.checkpoint(f.progress(4096))], "worker 4096, expected 0 to 4095,"),
+    "read short": ([(f.READ, bytes(15))], "struct ktstr_msg_read of 15 bytes, expected 16,"),
+    "read op": ([f.read(op=8192)], "op 8192, expected 0 to 8191,"),
+    "read text": ([f.read(b"x" * 4097)], "text of 4097 bytes"),
+    "read more than there is": ([f.read(b"xyz", size=2)], "3 bytes of a file of 2"),
+    "payload event short": ([(f.PAYLOAD_EVENT, bytes(23))], "struct ktstr_msg_payload_event of 23 bytes"),
+    "payload event long": ([(f.PAYLOAD_EVENT, bytes(25))], "struct ktstr_msg_payload_event of 25 bytes"),
+    "payload event of": ([f.payload_event(payload=64)], "payload 64, expected 0 to 63,"),
+    "payload event kind": ([f.payload_event(kind=0)], "payload event of unknown kind 0"),
+    "payload event kind above": ([f.payload_event(kind=7)], "payload event of unknown kind 7"),
+    "payload log short": ([(f.PAYLOAD_LOG, bytes(7))], "struct ktstr_msg_payload_log of 7 bytes, expected 8,"),
+    "payload log of": ([f.payload_log(64)], "payload 64, expected 0 to 63,"),
+    "no delays": ([f.delays()], "0 bytes for 0 items"),
+    "delays fewer": ([f.delays((0, 0), count=2)], "16 bytes for 2 items"),
+    "delays op": ([f.delays((8192, 0))], "op 8192, expected 0 to 8191,"),
+    "delays seen": ([f.delays((0, 0), (0, 0), seen=1)], "2 delays of 1 that were drawn"),
+    "delays many": ([f.delays(*[(0, 0)] * 4001)], "4001 delays of 4001 that were drawn, expected at most 4000,"),
+    "delays twice": ([f.delays((0, 0)), f.delays((0, 0))], "second Delays message"),
+    "worker index": ([f.worker(4096)], "worker 4096, expected 0 to 4095,"),
+    "worker twice": ([f.worker(1, spawn=2), f.worker(1, spawn=2)], "second report of worker 1, spawned 2 times"),
+    "worker work": ([f.worker(work=4096)], "work 4096, expected 0 to 4095,"),
+    "worker cgroup": ([f.worker(cgroup=256)], "cgroup 256, expected 0 to 255,"),
+    "worker cgroup below": ([f.worker(cgroup=-2)], "cgroup -2, expected 0 to 255,"),
     "worker samples": ([f.worker(1, samples=100001)], "100001 samples"),
+    "worker migrations": ([f.worker(1, migrations=4097)], "4097 migrations"),
     "worker cpu": ([f.worker(1, gap_cpu=512)], "CPU number 512"),
+    "worker stall cpu": ([f.worker(1, stall_cpu=512)], "CPU number 512"),
+    "samples of an earlier report": (
+        [f.worker(1, samples=1), f.worker(1, spawn=1), f.samples(1, 5)],
+        "1 samples of worker 1",
+    ),
     "worker exit": ([f.worker(1, exit_kind=5)], "unknown kind 5"),
     "samples unannounced": ([f.worker(1, samples=1), f.samples(1, 5, 6)], "2 samples of worker 1"),
     "samples of nobody": ([f.samples(1, 5)], "worker 1"),
@@ -145,7 +235,7 @@ def test_an_agent_that_waits_says_so_once_and_changes_nothing_else() -> None:
     [
         [],
         [f.hello(), f.ready()],
-        [f.hello(), (f.ERROR, b"no cgroups")],
+        [f.hello(), f.error(b"no cgroups")],
         [f.hello(), f.cpu(0), f.event(0, 1, 0), f.cpu(1)],
         [f.hello(), (f.SCHED_LOG, b"x")],
         [f.hello(), f.stimulus(0, 6, 0)],
@@ -161,8 +251,8 @@ def test_ready_is_refused_where_no_agent_waits(before: list[tuple[int, bytes]]) 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_rule_ends_the_decoding_with_its_reason(name: str) -> None:
     messages, reason = BROKEN[name]
-    first = (f.ERROR, b"before")
-    record, error = decode_channel(f.stream([first, *messages, (f.ERROR, b"after")]))
+    first = f.error(b"before")
+    record, error = decode_channel(f.stream([first, *messages, f.error(b"after")]))
     assert record.errors == ("before",)
     assert error is not None and reason in error
     offset = len(f.stream([first, *messages[:-1]]))
@@ -171,12 +261,75 @@ def test_a_broken_rule_ends_the_decoding_with_its_reason(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("message", "limit"),
-    [((f.ERROR, b"x"), 256), (f.event(0, 1, 0), 256), ((f.SCHED_LOG, b"x" * 65536), 4), (f.stimulus(0, 6, 0), 8192)],
+    [
+        (f.error(b"x"), 256),
+        (f.error(b"x", op=1, recorded=1), 256),
+        (f.event(0, 1, 0), 256),
+        ((f.SCHED_LOG, b"x" * 65536), 4),
+        (f.payload_log(3, b"x" * 32768), 8),
+        (f.stimulus(0, 6, 0), 8192),
+        (f.read(), 1024),
+        (f.payload_event(), 1024),
+    ],
 )
 def test_more_of_a_kind_than_the_protocol_allows_is_a_flood(message: tuple[int, bytes], limit: int) -> None:
     assert read_channel(f.stream([message] * limit))[1] is None
     _, error = read_channel(f.stream([message] * (limit + 1)))
     assert error is not None and error.kind == "flood"
+
+
+def test_each_payload_has_a_log_of_its_own() -> None:
+    messages = [f.payload_log(payload, b"x" * 32768) for payload in range(64) for _ in range(8)]
+    record, error = read_channel(f.stream(messages))
+    assert error is None and record.payload_logs is not None
+    assert [len(log.text) for log in record.payload_logs] == [262144] * 64
+
+
+def test_more_checkpoints_than_the_protocol_allows_are_a_flood() -> None:
+    messages = [f.checkpoint(phase=phase) for phase in range(1025)]
+    record, error = read_channel(f.stream(messages[:-1]))
+    assert error is None and record.checkpoints is not None and len(record.checkpoints) == 1024
+    assert read_channel(f.stream([*messages[:-1], f.checkpoint(phase=1023)]))[1] is None, "it goes on"
+    _, error = read_channel(f.stream(messages))
+    assert error is not None and (error.kind, error.reason) == ("flood", "more than 1024 checkpoints")
+
+
+def test_more_workers_of_checkpoints_than_the_protocol_allows_are_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lib.KTSTR_MAX_PROGRESS_TOTAL == 1048576
+    few = SimpleNamespace(**{name: getattr(lib, name) for name in dir(lib)})
+    few.KTSTR_MAX_PROGRESS_TOTAL = 5
+    monkeypatch.setattr(op_messages, "lib", few)
+    messages = [f.checkpoint(f.progress(0), f.progress(1), f.progress(2)), f.checkpoint(f.progress(3), f.progress(4))]
+    assert read_channel(f.stream(messages))[1] is None
+    _, error = read_channel(f.stream([*messages, f.checkpoint(f.progress(5), phase=9)]))
+    assert error is not None and (error.kind, error.reason) == ("flood", "more than 5 workers of checkpoints")
+
+
+def test_more_reports_than_the_protocol_allows_are_a_flood() -> None:
+    messages = [f.worker(i % 4096, spawn=i // 4096) for i in range(16385)]
+    record, error = read_channel(f.stream(messages[:-1]))
+    assert error is None and len(record.workers) == 16384
+    _, error = read_channel(f.stream(messages))
+    assert error is not None and (error.kind, error.reason) == ("flood", "more than 16384 worker reports")
+
+
+def test_a_worker_that_is_spawned_again_reports_again_and_its_samples_are_the_latest_ones() -> None:
+    messages = [
+        f.worker(1, spawn=7, samples=1, migrations=1), f.samples(1, 5), f.migrations(1, (1, 2, 3)),
+        f.worker(0), f.worker(1, spawn=0, samples=2), f.samples(1, 6, 7), f.end(),
+    ]  # fmt: skip
+    record, error = decode_channel(f.stream(messages))
+    assert error is None
+    found = [(report.index, report.spawn, report.wake_latencies_ns) for report in record.workers]
+    assert found == [(0, 0, ()), (1, 0, (6, 7)), (1, 7, (5,))]
+    assert record.workers[2].migrations == (Migration(1, 2, 3),)
+
+
+def test_what_did_not_come_is_none() -> None:
+    record, error = decode_channel(f.stream([f.hello(), f.stimulus(0, 6, 0), f.worker(), f.end()]))
+    assert error is None
+    later = ("op_errors", "checkpoints", "reads", "payload_events", "payload_logs", "delays", "delays_drawn")
+    assert [getattr(record, name) for name in later] == [None] * len(later)
 
 
 def test_truncated_channel_keeps_what_is_whole() -> None:
@@ -191,7 +344,7 @@ def test_random_bytes_never_raise(data: bytes) -> None:
     assert decode_channel(data)[0] == SILENT
 
 
-@given(st.lists(st.tuples(st.integers(0, 15), st.binary(max_size=240)), max_size=6))
+@given(st.lists(st.tuples(st.integers(0, 20), st.binary(max_size=260)), max_size=6))
 def test_random_payloads_in_good_frames_never_raise(messages: list[tuple[int, bytes]]) -> None:
     record, _ = decode_channel(f.stream(messages))
     assert isinstance(record, GuestRecord)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,15 +9,27 @@ from typing import get_args
 import pytest
 
 from ktstr.record import vocabulary
-from ktstr.record.guest import SchedEventKind
-from ktstr.scenarios.program import Op
+from ktstr.record.guest import PayloadEventKind, SchedEventKind
+from ktstr.scenarios.program import OnError, Op, ScopeName
 from ktstr.vm import protocol
-from ktstr.vm.protocol import OPS, POLICIES, SCHED_EVENTS, WORK_TYPES, declarations, ffi, header_path, lib
+from ktstr.vm.protocol import (
+    ON_ERRORS,
+    OPS,
+    PAYLOAD_EVENTS,
+    POLICIES,
+    SCHED_EVENTS,
+    SCOPES,
+    WORK_TYPES,
+    declarations,
+    ffi,
+    header_paths,
+    lib,
+)
 
 
 def test_header_is_the_one_the_agent_is_compiled_with() -> None:
-    assert header_path().name == "ktstr_proto.h"
-    assert header_path().parent.name == "include"
+    assert [path.name for path in header_paths()] == ["ktstr_program.h", "ktstr_proto.h"]
+    assert {path.parent.name for path in header_paths()} == {"include"}
 
 
 def in_order(numbers: Mapping[str, int]) -> list[str]:
@@ -30,6 +43,9 @@ def test_names_are_those_of_the_program_and_the_record() -> None:
     assert in_order(OPS) == list(vocabulary.OPS)
     assert set(OPS) == {op.__name__ for op in get_args(Op)}
     assert set(SCHED_EVENTS.values()) == set(get_args(SchedEventKind))
+    assert list(PAYLOAD_EVENTS.values()) == list(get_args(PayloadEventKind))
+    assert in_order(SCOPES) == list(get_args(ScopeName))
+    assert in_order(ON_ERRORS) == list(get_args(OnError))
 
 
 def test_numbers_are_those_of_the_header() -> None:
@@ -46,10 +62,16 @@ def test_declarations_keep_integer_constants_and_drop_every_other_directive() ->
 
 
 STRUCTS = [
-    "cpumask", "program_header", "op_header", "op_start_scheduler", "op_time", "op_add_cgroup", "op_spawn",
-    "op_release", "delivery", "frame_header", "msg_hello", "msg_cpu", "msg_distances", "msg_sched_event",
-    "msg_stimulus", "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
+    "cpumask", "program_header", "cgroup", "work", "worker", "payload", "selector", "op", "delivery", "frame_header",
+    "msg_hello", "msg_cpu", "msg_distances", "msg_sched_event", "msg_stimulus", "msg_error", "msg_read", "progress",
+    "msg_checkpoint", "msg_payload_event", "msg_payload_log", "delay", "msg_delays", "msg_worker", "migration",
+    "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
 ]  # fmt: skip
+
+
+def test_every_struct_of_the_headers_is_compared() -> None:
+    text = "".join(path.read_text(encoding="ascii") for path in header_paths())
+    assert sorted(re.findall(r"^struct ktstr_(\w+) \{", text, re.MULTILINE)) == sorted(STRUCTS)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +90,7 @@ def compiled_sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         + "\n}\n"
     )
     binary = folder / "sizes"
-    subprocess.run(["gcc", f"-I{header_path().parent}", str(source), "-o", str(binary)], check=True)
+    subprocess.run(["gcc", f"-I{header_paths()[0].parent}", str(source), "-o", str(binary)], check=True)
     out = subprocess.run([str(binary)], capture_output=True, text=True, check=True).stdout
     return dict(line.split(" ", 1) for line in out.splitlines())
 

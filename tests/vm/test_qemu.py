@@ -27,6 +27,7 @@ from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
+    Cgroup,
     Hold,
     Op,
     Program,
@@ -34,6 +35,7 @@ from ktstr.scenarios.program import (
     RemoveCgroups,
     Spawn,
     StopWorkers,
+    Work,
     Worker,
 )
 from ktstr.tools.pinned import Tool, ensure_qemu
@@ -132,17 +134,22 @@ def emulators_of(folder: Path) -> list[str]:
 
 def spinners(count: int) -> bytes:
     """Two cgroups, spinners in one and pipes in the other, for a quarter of a second."""
+    cgroups = (Cgroup("spin"), Cgroup("pipe"))
+    works = (
+        Work("SpinWait", 0, tuple(Worker(i * 1000) for i in range(count))),
+        Work("PipeIo", 1, (Worker(), Worker()), (1000,)),
+    )
     ops: tuple[Op, ...] = (
-        AddCgroup("spin"),
-        Spawn(0, 0, "SpinWait", tuple(Worker(i * 1000) for i in range(count))),
-        AddCgroup("pipe"),
-        Spawn(1, 1, "PipeIo", (Worker(), Worker()), (1000,)),
-        Release(tuple(range(count + 2))),
+        AddCgroup(0),
+        Spawn(0),
+        AddCgroup(1),
+        Spawn(1),
+        Release(),
         Hold(250_000_000),
         StopWorkers(),
         RemoveCgroups(),
     )
-    return encode(Program(0, 20_000_000_000, ops))
+    return encode(Program(0, 20_000_000_000, cgroups, works, ops=ops))
 
 
 class TestTopology:

@@ -36,7 +36,7 @@ READ_S = 1 / 40  # between two readings: four times as often as an observer read
 
 def waiting(lab: Lab, topology: Topology = SINGLE, memory: int | None = None) -> GuestSpec:
     """A guest that boots and then does nothing for minutes."""
-    program = encode(Program(0, 400_000_000_000, (Hold(300_000_000_000),)))
+    program = encode(Program(0, 400_000_000_000, ops=(Hold(300_000_000_000),)))
     return GuestSpec(lab.kernel, (lab.image,), topology, memory or memory_mib(topology), program=program)
 
 

@@ -10,42 +10,35 @@
  * that begins with "_Static_assert" is dropped. So no macro with arguments, no
  * conditional code, and each assertion on one line.
  *
- * Names on the host follow from the names here: KTSTR_WORK_SPIN_WAIT is "SpinWait",
- * KTSTR_OP_ADD_CGROUP is "AddCgroup"; policies and scheduler events are in lower case.
+ * Names on the host follow from the names here: policies and scheduler events are in lower case.
+ * Work types and ops are in work_types.def and ops.def.
  */
 #ifndef KTSTR_PROTO_H
 #define KTSTR_PROTO_H
 
 #include <stdint.h>
 
-#define KTSTR_PROTO_VERSION 1
-#define KTSTR_PROGRAM_MAGIC 0x5052544b
+#include "ktstr_program.h"
+
 #define KTSTR_FRAME_MAGIC 0x4652544b
 #define KTSTR_DELIVERY_MAGIC 0x4452544b
 
-/* Limits. What is outside them is refused by whoever reads it. */
-#define KTSTR_MAX_CPUS 512
-#define KTSTR_CPUMASK_WORDS 8
-#define KTSTR_MAX_NODES 64
-#define KTSTR_MAX_OPS 8192
-#define KTSTR_MAX_CGROUPS 256
-#define KTSTR_MAX_WORKERS 4096
-#define KTSTR_MAX_PARAMS 4
-#define KTSTR_MAX_ARGS 64
-#define KTSTR_MAX_ARG_BYTES 8192
-#define KTSTR_MAX_PROGRAM_BYTES 4194304
-#define KTSTR_CGROUP_NAME_BYTES 128
 #define KTSTR_RELEASE_BYTES 72
 #define KTSTR_RANDOMNESS_BYTES 64
-/* One day: the longest time any field of a program may ask for. */
-#define KTSTR_MAX_NS 86400000000000
-
 #define KTSTR_MAX_PAYLOAD 65536
 #define KTSTR_MAX_CHANNEL_BYTES 134217728
-#define KTSTR_MAX_TEXT_BYTES 4096
 #define KTSTR_MAX_LOG_BYTES 262144
 #define KTSTR_MAX_SCHED_EVENTS 256
 #define KTSTR_MAX_ERRORS 256
+/* Messages of one kind from ops that may be repeated: what goes beyond is counted only. */
+#define KTSTR_MAX_STIMULI 8192
+#define KTSTR_MAX_CHECKPOINTS 1024
+#define KTSTR_MAX_PROGRESS_TOTAL 1048576
+#define KTSTR_MAX_READS 1024
+#define KTSTR_MAX_PAYLOAD_EVENTS 1024
+#define KTSTR_MAX_DELAYS 4000
+/* Reports: of workers that are spawned again too. */
+#define KTSTR_MAX_REPORTS 16384
 /* Wake-latency samples kept for one worker, and for all of them together. */
 #define KTSTR_MAX_SAMPLES 100000
 #define KTSTR_MAX_SAMPLES_TOTAL 4000000
@@ -54,102 +47,7 @@
 /* How many records fit one frame with room to spare. */
 #define KTSTR_SAMPLES_PER_FRAME 8000
 #define KTSTR_MIGRATIONS_PER_FRAME 4000
-
-struct ktstr_cpumask {
-	uint64_t bits[KTSTR_CPUMASK_WORDS];
-};
-
-/* ---- The program: one header, then op_count ops, each a header and its payload. ---- */
-
-/* Flag: enable the cpu controller beside cpuset, so that cgroups share CPUs by weight. */
-#define KTSTR_PROGRAM_CPU_CONTROLLER 1
-
-struct ktstr_program_header {
-	uint32_t magic;
-	uint16_t version;
-	uint16_t header_bytes;
-	uint32_t total_bytes;
-	uint32_t op_count;
-	uint64_t seed;
-	uint64_t deadline_ns;
-	uint32_t flags;
-	uint32_t crc; /* CRC-32 of the bytes before this field and of all after it */
-};
-
-struct ktstr_op_header {
-	uint16_t kind;
-	uint16_t reserved;
-	uint32_t bytes; /* of the payload that follows; a multiple of 8 */
-};
-
-enum ktstr_op {
-	KTSTR_OP_START_SCHEDULER = 1,
-	KTSTR_OP_STOP_SCHEDULER = 2,
-	KTSTR_OP_ADD_CGROUP = 3,
-	KTSTR_OP_SPAWN = 4,
-	KTSTR_OP_RELEASE = 5,
-	KTSTR_OP_HOLD = 6,
-	KTSTR_OP_DELAY = 7,
-	KTSTR_OP_STOP_WORKERS = 8,
-	KTSTR_OP_REMOVE_CGROUPS = 9
-};
-
-enum ktstr_work {
-	KTSTR_WORK_SPIN_WAIT = 1,
-	KTSTR_WORK_YIELD_HEAVY = 2,
-	KTSTR_WORK_MIXED = 3,
-	KTSTR_WORK_BURSTY = 4,
-	KTSTR_WORK_PIPE_IO = 5,
-	KTSTR_WORK_FUTEX_PING_PONG = 6,
-	KTSTR_WORK_FORK_EXIT = 7
-};
-
-enum ktstr_policy {
-	KTSTR_POLICY_NORMAL = 0,
-	KTSTR_POLICY_BATCH = 1,
-	KTSTR_POLICY_IDLE = 2,
-	KTSTR_POLICY_FIFO = 3,
-	KTSTR_POLICY_RR = 4
-};
-
-/* StartScheduler; then argv as NUL-terminated strings, padded with NULs to 8 bytes. */
-struct ktstr_op_start_scheduler {
-	uint64_t attach_timeout_ns;
-	uint32_t argc;
-	uint32_t argv_bytes;
-};
-
-/* StopScheduler, StopWorkers (timeout), Hold, Delay (duration). RemoveCgroups has no payload. */
-struct ktstr_op_time {
-	uint64_t ns;
-};
-
-struct ktstr_op_add_cgroup {
-	char name[KTSTR_CGROUP_NAME_BYTES];
-	uint32_t has_cpus;
-	uint32_t reserved;
-	struct ktstr_cpumask cpus;
-};
-
-/* Spawn; then worker_count times uint64_t: the worker's delay after its release, in ns. */
-struct ktstr_op_spawn {
-	int32_t cgroup; /* in order of AddCgroup; -1 is the agent's own */
-	uint32_t work_index;
-	uint32_t work_type;
-	uint32_t worker_count;
-	uint64_t params[KTSTR_MAX_PARAMS];
-	uint32_t policy;
-	int32_t priority;
-	int32_t nice;
-	uint32_t has_affinity;
-	struct ktstr_cpumask affinity;
-};
-
-/* Release; then count times uint32_t worker index, padded with zeros to 8 bytes. */
-struct ktstr_op_release {
-	uint32_t count;
-	uint32_t reserved;
-};
+#define KTSTR_PROGRESS_PER_FRAME 1000
 
 /*
  * ---- The delivery: this, then the program. ----
@@ -192,11 +90,16 @@ enum ktstr_msg {
 	KTSTR_MSG_VCPU = 11,
 	KTSTR_MSG_ERROR = 12,
 	KTSTR_MSG_END = 13,
-	KTSTR_MSG_READY = 14
+	KTSTR_MSG_READY = 14,
+	KTSTR_MSG_CHECKPOINT = 15,
+	KTSTR_MSG_READ = 16,
+	KTSTR_MSG_PAYLOAD_EVENT = 17,
+	KTSTR_MSG_PAYLOAD_LOG = 18,
+	KTSTR_MSG_DELAYS = 19
 };
 
 /*
- * SchedLog, SchedKmsg and Error have no struct: their payload is text. Ready has no payload: the
+ * SchedLog and SchedKmsg have no struct: their payload is text. Ready has no payload: the
  * agent waits for its delivery, having said what needs no program (Hello, Cpu, Distances).
  */
 
@@ -241,12 +144,87 @@ struct ktstr_msg_sched_event {
 	int32_t code;
 };
 
-/* Then text to the end of the payload. */
+/*
+ * Then text to the end of the payload. In a Repeat an op is told in the first pass only; when the
+ * block ends it is told once more itself, with iteration as the number of its passes.
+ */
 struct ktstr_msg_stimulus {
 	uint64_t at_ns;
 	uint64_t total_iterations;
+	uint32_t kind;
+	uint32_t op; /* its place among the ops */
+	uint32_t scope; /* 0 outside of every Scope, else the place of the innermost one, plus 1 */
+	uint32_t iteration;
+};
+
+/* Then text to the end of the payload. An op that records its errors does not end the run. */
+struct ktstr_msg_error {
+	int32_t op; /* -1 for what no op did */
+	uint32_t recorded;
+};
+
+/* Then text to the end of the payload: what the file held, cut at KTSTR_MAX_TEXT_BYTES. */
+struct ktstr_msg_read {
+	uint64_t at_ns;
+	uint32_t op;
+	uint32_t bytes; /* of the whole file */
+};
+
+/* How far one worker came since the checkpoint before, or since its release. */
+struct ktstr_progress {
+	uint32_t worker;
+	uint32_t spawn; /* how often it had been spawned before */
+	uint64_t iterations;
+	uint64_t work_units;
+	uint64_t cpu_time_ns;
+	uint64_t migrations;
+	uint64_t wakes;
+	uint64_t max_gap_ns; /* the largest that ended since then */
+};
+
+/* Then count times struct ktstr_progress; one checkpoint may take several frames. */
+struct ktstr_msg_checkpoint {
+	uint64_t at_ns;
+	uint32_t phase;
+	uint32_t op;
+	uint32_t count;
+	uint32_t reserved;
+};
+
+enum ktstr_payload_event {
+	KTSTR_PAYLOAD_STARTED = 1,
+	KTSTR_PAYLOAD_SPAWN_FAILED = 2,
+	KTSTR_PAYLOAD_EXITED = 3,
+	KTSTR_PAYLOAD_SIGNALED = 4,
+	KTSTR_PAYLOAD_KILLED = 5, /* by the program */
+	KTSTR_PAYLOAD_TIMED_OUT = 6 /* a Wait that ended without it */
+};
+
+struct ktstr_msg_payload_event {
+	uint64_t at_ns;
+	uint32_t payload;
+	uint32_t kind;
+	int32_t code; /* exit status, signal or errno */
+	uint32_t reserved;
+};
+
+/* Then text to the end of the payload. */
+struct ktstr_msg_payload_log {
+	uint32_t payload;
+	uint32_t reserved;
+};
+
+/* What one Delay drew. */
+struct ktstr_delay {
 	uint32_t op;
 	uint32_t reserved;
+	uint64_t ns;
+};
+
+/* Then count times struct ktstr_delay; seen: how many were drawn. */
+struct ktstr_msg_delays {
+	uint32_t count;
+	uint32_t seen;
 };
 
 enum ktstr_exit {
@@ -263,9 +241,11 @@ enum ktstr_exit {
  */
 struct ktstr_msg_worker {
 	uint32_t index;
-	uint32_t work_index;
+	uint32_t spawn; /* how often it had been spawned before */
+	uint32_t work;
 	int32_t cgroup;
 	int32_t tid;
+	uint32_t reserved;
 	uint64_t work_units;
 	uint64_t iterations;
 	uint64_t cpu_time_ns;
@@ -276,6 +256,8 @@ struct ktstr_msg_worker {
 	uint64_t max_gap_off_cpu_ns;
 	uint64_t max_stall_ns;
 	uint64_t wake_sample_total;
+	uint64_t open_wait_ns; /* a wait that its end cut short, the last of the samples; 0 when none was open */
+	uint64_t measuring_calls; /* system calls made to measure */
 	uint64_t schedstat_cpu_time_ns;
 	uint64_t schedstat_run_delay_ns;
 	uint64_t schedstat_run_count;
@@ -329,23 +311,22 @@ struct ktstr_msg_end {
 	uint32_t reserved;
 };
 
-_Static_assert(sizeof(struct ktstr_cpumask) == 64, "layout");
-_Static_assert(KTSTR_CPUMASK_WORDS * 64 == KTSTR_MAX_CPUS, "mask holds every CPU");
-_Static_assert(sizeof(struct ktstr_program_header) == 40, "layout");
-_Static_assert(sizeof(struct ktstr_op_header) == 8, "layout");
-_Static_assert(sizeof(struct ktstr_op_start_scheduler) == 16, "layout");
-_Static_assert(sizeof(struct ktstr_op_time) == 8, "layout");
-_Static_assert(sizeof(struct ktstr_op_add_cgroup) == 200, "layout");
-_Static_assert(sizeof(struct ktstr_op_spawn) == 128, "layout");
-_Static_assert(sizeof(struct ktstr_op_release) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_delivery) == 88, "layout; a multiple of 8 keeps the program aligned");
 _Static_assert(sizeof(struct ktstr_frame_header) == 20, "layout");
 _Static_assert(sizeof(struct ktstr_msg_hello) == 80, "layout");
 _Static_assert(sizeof(struct ktstr_msg_cpu) == 144, "layout");
 _Static_assert(sizeof(struct ktstr_msg_distances) == 264, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_event) == 16, "layout");
-_Static_assert(sizeof(struct ktstr_msg_stimulus) == 24, "layout");
-_Static_assert(sizeof(struct ktstr_msg_worker) == 216, "layout");
+_Static_assert(sizeof(struct ktstr_msg_stimulus) == 32, "layout");
+_Static_assert(sizeof(struct ktstr_msg_worker) == 240, "layout");
+_Static_assert(sizeof(struct ktstr_msg_error) == 8, "layout");
+_Static_assert(sizeof(struct ktstr_msg_read) == 16, "layout");
+_Static_assert(sizeof(struct ktstr_progress) == 56, "layout");
+_Static_assert(sizeof(struct ktstr_msg_checkpoint) == 24, "layout");
+_Static_assert(sizeof(struct ktstr_msg_payload_event) == 24, "layout");
+_Static_assert(sizeof(struct ktstr_msg_payload_log) == 8, "layout");
+_Static_assert(sizeof(struct ktstr_delay) == 16, "layout");
+_Static_assert(sizeof(struct ktstr_msg_delays) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_migration) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_migrations) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_msg_samples) == 8, "layout");

@@ -30,7 +30,7 @@ from ktstr.vm.vmm_build import planned
 from tests.nested.guests import prepared
 
 NO_OPS = encode(Program(0, 60_000_000_000))
-WAITING = encode(Program(0, 400_000_000_000, (Hold(300_000_000_000),)))
+WAITING = encode(Program(0, 400_000_000_000, ops=(Hold(300_000_000_000),)))
 PAIR = Topology(1, 1, 2, 1)
 
 

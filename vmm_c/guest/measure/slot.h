@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef KTSTR_SLOT_H
+#define KTSTR_SLOT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "measure/reservoir.h"
+#include "wire/program.h"
+
+enum gate {
+	GATE_CLOSED = 0,
+	GATE_OPEN = 1,
+	GATE_STOPPED = 2, /* it never opened: the worker ends without having begun */
+};
+
+/*
+ * One worker's memory, shared with the agent and made before all forks, so that what a killed
+ * worker measured survives it. The agent writes the first part before the fork (release_ns, gate
+ * and stop later); the rest is the worker's, and the agent's to read: single words at any time,
+ * the report once the worker has ended.
+ */
+struct slot {
+	uint32_t type;
+	uint32_t place; /* in its group */
+	uint64_t params[KTSTR_MAX_PARAMS];
+	uint64_t start_offset_ns;
+	void *shared; /* its group's, zeros before the first iteration */
+	int read_fd, write_fd; /* PIPES: from and to the partner */
+	int partner_read_fd, partner_write_fd; /* inherited, to be closed */
+	uint32_t migration_room; /* how many migrations to keep; all are counted */
+	uint32_t clock_is_call; /* 1 where reading the clock is a system call */
+	uint64_t *samples; /* as many as the reservoir may keep */
+	struct ktstr_migration *migrations;
+	uint64_t release_ns; /* CLOCK_MONOTONIC, set before the gate opens */
+	_Atomic uint32_t gate; /* futex */
+	_Atomic uint32_t stop;
+
+	_Alignas(64) _Atomic uint32_t ready; /* it waits at its gate, with nothing left to prepare */
+	uint32_t cpu;
+	uint64_t units; /* of work */
+	_Atomic uint64_t iterations;
+	uint64_t start_ns; /* when it was released and its own delay was over; 0 before */
+	uint64_t looked_ns; /* when it last looked at the clock, which is where the open gap begins */
+	/* The last pair of readings; blocked time is put to wall_ns, so that what is between is owed. */
+	uint64_t read_wall_ns, read_cpu_ns;
+	uint64_t start_cpu_ns;
+	uint64_t blocked_ns; /* since when it waits to be woken, for a sleep when that is over; 0: it does not */
+	_Atomic uint64_t phase_gap_ns; /* the largest since the agent's last checkpoint */
+	struct ktstr_msg_worker report;
+	struct reservoir wakes;
+};
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef KTSTR_CGROUP_H
+#define KTSTR_CGROUP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/made.h"
+#include "wire/program.h"
+
+/* Make the scenario's own cgroup. cpu_controller: enable cpu beside cpuset. Reports its errors. */
+void cgroup_setup(const struct program *program, bool cpu_controller);
+/* Make a cgroup of the program. Reports its errors. */
+void cgroup_add(uint32_t id, struct made made);
+/* Write its cpuset, and read back that it has it. Reports its errors. */
+bool cgroup_set_cpus(uint32_t id, const struct ktstr_cpumask *cpus);
+/* A descriptor to fork into, for clone3; -1 for the agent's own cgroup (-1), and for one that is not there. */
+int cgroup_fd(int32_t id);
+/* Its name, "the agent's" for -1. */
+const char *cgroup_name(int32_t id);
+/* Fork into a cgroup (a descriptor; -1: ours). As fork(2). */
+pid_t cgroup_fork(int fd);
+/* Move a process. Gives 0 or -errno. */
+int cgroup_move(int32_t id, int32_t pid);
+/* The CPUs its tasks may use, or NULL where none were declared. */
+const struct ktstr_cpumask *cgroup_cpus(int32_t id);
+/* Where it was made; NULL when it is not there. */
+const struct made *cgroup_made(uint32_t id);
+/* Kill what is left in it and remove it, all below, and what was made only to hold it. Reports its errors. */
+void cgroup_remove(uint32_t id);
+/* The scenario's own cgroup too. */
+void cgroup_remove_all(void);
+
+#endif

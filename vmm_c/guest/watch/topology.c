@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The machine as the kernel shows it, which is what a scheduler sees of a declared topology. */
+#include "watch/topology.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/channel.h"
+#include "base/cpulist.h"
+#include "wire/errors.h"
+#include "base/sysfile.h"
+
+#define CPU_DIR "/sys/devices/system/cpu"
+#define NODE_DIR "/sys/devices/system/node"
+#define MAX_CACHES 8
+
+static bool read_list(const char *path, struct ktstr_cpumask *ret)
+{
+	char text[CPULIST_BYTES];
+
+	return sysfile_read(path, text, sizeof(text)) >= 0 && cpulist_parse(text, ret) == 0;
+}
+
+struct ktstr_cpumask topology_online(void)
+{
+	struct ktstr_cpumask online = { 0 };
+
+	if (!read_list(CPU_DIR "/online", &online))
+		run_error("cannot read " CPU_DIR "/online, or it names CPUs above %u", KTSTR_MAX_CPUS - 1);
+	return online;
+}
+
+/* The last-level cache: the one of the highest level, whatever its index. */
+static void read_llc(uint32_t cpu, struct ktstr_cpumask *ret)
+{
+	int64_t highest = 0;
+	char path[128];
+
+	for (int i = 0; i < MAX_CACHES; i++) {
+		int64_t level;
+
+		snprintf(path, sizeof(path), CPU_DIR "/cpu%u/cache/index%d/level", cpu, i);
+		level = sysfile_read_number(path);
+		if (level < 0)
+			break;
+		if (level <= highest)
+			continue;
+		snprintf(path, sizeof(path), CPU_DIR "/cpu%u/cache/index%d/shared_cpu_list", cpu, i);
+		if (read_list(path, ret))
+			highest = level;
+	}
+}
+
+static void send_cpu(uint32_t cpu, int32_t node)
+{
+	struct ktstr_msg_cpu msg = { .cpu = cpu, .node = node };
+	char path[128];
+
+	snprintf(path, sizeof(path), CPU_DIR "/cpu%u/topology/physical_package_id", cpu);
+	msg.package = (int32_t)sysfile_read_number(path);
+	snprintf(path, sizeof(path), CPU_DIR "/cpu%u/topology/thread_siblings_list", cpu);
+	read_list(path, &msg.smt); /* empty when sysfs does not say */
+	read_llc(cpu, &msg.llc);
+	channel_send(KTSTR_MSG_CPU, &msg, sizeof(msg), NULL, 0);
+}
+
+static void send_distances(uint32_t node)
+{
+	struct ktstr_msg_distances msg = { .node = node };
+	char text[1024], path[128];
+	char *p = text;
+
+	snprintf(path, sizeof(path), NODE_DIR "/node%u/distance", node);
+	if (sysfile_read(path, text, sizeof(text)) <= 0)
+		return;
+	while (msg.count < KTSTR_MAX_NODES) {
+		char *end;
+		unsigned long distance = strtoul(p, &end, 10);
+
+		if (end == p)
+			break;
+		msg.distance[msg.count++] = (uint32_t)distance;
+		p = end;
+	}
+	channel_send(KTSTR_MSG_DISTANCES, &msg, sizeof(msg), NULL, 0);
+}
+
+void topology_send(void)
+{
+	struct ktstr_cpumask online = topology_online(), nodes;
+	int32_t node_of[KTSTR_MAX_CPUS] = { 0 };
+
+	/* A kernel without NUMA has no node directory: one node, and no distances to speak of. */
+	if (!read_list(NODE_DIR "/online", &nodes))
+		memset(&nodes, 0, sizeof(nodes));
+	for (uint32_t node = 0; node < KTSTR_MAX_NODES; node++) {
+		struct ktstr_cpumask cpus;
+		char path[128];
+
+		if (!cpumask_test(&nodes, node))
+			continue;
+		snprintf(path, sizeof(path), NODE_DIR "/node%u/cpulist", node);
+		if (read_list(path, &cpus))
+			for (uint32_t cpu = 0; cpu < KTSTR_MAX_CPUS; cpu++)
+				if (cpumask_test(&cpus, cpu))
+					node_of[cpu] = (int32_t)node;
+	}
+	for (uint32_t cpu = 0; cpu < KTSTR_MAX_CPUS; cpu++)
+		if (cpumask_test(&online, cpu))
+			send_cpu(cpu, node_of[cpu]);
+	for (uint32_t node = 0; node < KTSTR_MAX_NODES; node++)
+		if (cpumask_test(&nodes, node))
+			send_distances(node);
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* params: burst ns of wall time, sleep ns. */
+#include "work/work.h"
+
+#define SPINS 1024
+
+static bool iterate(struct self *self)
+{
+	uint64_t now = self->slot->looked_ns, until = now + self->slot->params[0];
+
+	while (now < until) {
+		spin(self, SPINS);
+		now = measure_look(self->slot);
+		if (stopped(self))
+			return true;
+	}
+	return block_until(self, now + self->slot->params[1]) == 0;
+}
+
+const struct work_ops work_bursty = { .iterate = iterate };

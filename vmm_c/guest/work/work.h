@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef KTSTR_WORK_H
+#define KTSTR_WORK_H
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "measure/measure.h"
+
+/* A worker in its own process: what the body of a work type is given. */
+struct self {
+	struct slot *slot;
+	struct measure measure;
+	void *state; /* the body's own, from prepare */
+	uint64_t blocked_from_ns; /* when the last wait began */
+	sigjmp_buf escape;
+	volatile sig_atomic_t armed; /* the stop signal may leave what blocks by escape */
+};
+
+/*
+ * What a work type does: one iteration after another until the worker is told to stop. The framework
+ * owns the loop, the measuring, and whatever blocks (block_*). prepare runs before the worker says
+ * that it is ready; finish after its last iteration, when it was not killed. Both may be NULL.
+ */
+struct work_ops {
+	bool (*prepare)(struct self *self);
+	/* False: it cannot go on, or was stopped in the middle. */
+	bool (*iterate)(struct self *self);
+	void (*finish)(struct self *self);
+};
+
+enum work_flags {
+	WORK_WAKES = 1, /* it blocks, and samples how late it was woken */
+	WORK_PIPES = 2, /* its group is a pair that has a pipe each way */
+};
+
+/* A row of work_types.def, and what does it. */
+struct work_type {
+	uint32_t id;
+	const char *name;
+	uint32_t group; /* how many work together */
+	uint32_t flags;
+	uint32_t shared_bytes;
+	const struct work_ops *ops;
+};
+
+/* NULL for a number that is none. */
+const struct work_type *work_type(uint32_t id);
+/* Whether KTSTR_MAX_PARAMS numbers are within the type's bounds, those it does not take 0; else which is not. */
+bool work_params_fit(uint32_t id, const uint64_t *params, uint32_t *wrong);
+
+static inline bool stopped(const struct self *self)
+{
+	return atomic_load_explicit(&self->slot->stop, memory_order_relaxed);
+}
+
+/* Units of work between two looks at the clock. */
+#define PIECE_UNITS 8192
+
+/*
+ * So many units of work, in pieces: additions the compiler must make. There is no pause hint in the
+ * loop: an emulator with one thread for all vCPUs takes it as leave to run the others for a full turn
+ * each, so that a vCPU which spins starves beside one that does not (stalls of 27 ms instead of 2 ms).
+ */
+void spin(struct self *self, uint64_t units);
+
+/* What a system call that was given up because the worker is to stop answers. */
+#define BLOCK_STOPPED (-ECANCELED)
+
+/*
+ * System calls that may block. While they do, neither gap nor CPU time runs; the stop signal ends
+ * them wherever it comes. They give 0 or what the call gave, -errno, or BLOCK_STOPPED.
+ */
+long block_read(struct self *self, int fd, void *ret, size_t bytes);
+long block_futex(struct self *self, _Atomic uint32_t *word, uint32_t value);
+long block_wait(struct self *self, pid_t child);
+/* CLOCK_MONOTONIC. Samples how late it was, unless until_ns had passed already. */
+long block_until(struct self *self, uint64_t until_ns);
+
+/*
+ * After a block: sample the time since the wakeup was sent, which the one who sent it stamped just
+ * before. A stamp from outside of the wait says that nobody had to be woken.
+ */
+void woken(struct self *self, uint64_t sent_ns);
+
+/*
+ * A worker's life, in its own process: tell ready_fd (an eventfd) that it waits, wait for the
+ * gate, sleep its start offset, work until stop is set, leave its report in the slot, exit. The
+ * stop signal has to be blocked when it begins.
+ */
+__attribute__((noreturn)) void work_main(struct slot *slot, int ready_fd);
+
+/* It only interrupts what blocks: the flag in the slot is what ends the work. */
+#define WORK_STOP_SIGNAL SIGUSR1
+
+#endif

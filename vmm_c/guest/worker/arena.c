@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "worker/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/sysfile.h"
+#include "work/work.h"
+
+/* Samples of one worker: the p99 of more is as exact, and each page of them costs time before the release. */
+#define SAMPLE_ROOM 32768
+
+/* Where the parts of one worker's memory are, from the begin of the arena. */
+struct place {
+	size_t slot;
+	size_t shared; /* its group's */
+	size_t migrations;
+	size_t samples;
+	uint32_t sample_room;
+};
+
+static uint8_t *arena;
+static struct place *places;
+static uint32_t migration_room;
+static bool clock_is_call;
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t take(size_t *used, size_t bytes)
+{
+	size_t at = *used;
+
+	*used += (bytes + 63) & ~(size_t)63;
+	return at;
+}
+
+static void lay_out_work(const struct ktstr_work *work, uint32_t total, size_t *used)
+{
+	const struct work_type *type = work_type(work->type);
+	uint32_t room = type->flags & WORK_WAKES ? smaller(KTSTR_MAX_SAMPLES_TOTAL / total, SAMPLE_ROOM) : 0;
+	size_t shared = 0;
+
+	for (uint32_t i = 0; i < work->worker_count; i++) {
+		struct place *place = &places[work->first_worker + i];
+
+		if (i % type->group == 0)
+			shared = take(used, type->shared_bytes);
+		place->shared = shared;
+		place->slot = take(used, sizeof(struct slot));
+		place->migrations = take(used, migration_room * sizeof(struct ktstr_migration));
+		place->samples = take(used, room * sizeof(uint64_t));
+		place->sample_room = room;
+	}
+}
+
+/* Read without a system call: the clocks that the kernel's vDSO knows (arch/x86/include/asm/vdso/gettimeofday.h). */
+static bool vdso_reads_clock(void)
+{
+	static const char *const known[] = { "tsc", "tsc-early", "kvm-clock", "hyperv_clocksource_tsc_page" };
+	char name[64];
+
+	if (sysfile_read("/sys/devices/system/clocksource/clocksource0/current_clocksource", name, sizeof(name)) <= 0)
+		return false;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(name, known[i]) == 0)
+			return true;
+	return false;
+}
+
+bool arena_make(const struct program *program)
+{
+	uint32_t total = program_count(program, KTSTR_TABLE_WORKERS);
+	size_t used = 0;
+
+	places = calloc(total ? total : 1, sizeof(*places));
+	if (!places)
+		return false;
+	if (!total)
+		return true;
+	clock_is_call = !vdso_reads_clock();
+	migration_room = smaller(KTSTR_MAX_MIGRATIONS_TOTAL / total, KTSTR_MAX_MIGRATIONS);
+	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_WORKS); i++)
+		lay_out_work(&program->works[i], total, &used);
+	arena = mmap(NULL, used, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return arena != MAP_FAILED;
+}
+
+struct slot *arena_slot(const struct program *program, uint32_t work, uint32_t worker, uint32_t spawn)
+{
+	const struct ktstr_work *declared = &program->works[work];
+	const struct place *place = &places[worker];
+	struct slot *slot = (void *)(arena + place->slot);
+
+	memset(slot, 0, sizeof(*slot));
+	slot->type = declared->type;
+	slot->place = (worker - declared->first_worker) % work_type(declared->type)->group;
+	memcpy(slot->params, declared->params, sizeof(slot->params));
+	slot->start_offset_ns = program->workers[worker].start_offset_ns;
+	slot->shared = arena + place->shared;
+	slot->read_fd = slot->write_fd = slot->partner_read_fd = slot->partner_write_fd = -1;
+	slot->migration_room = migration_room;
+	slot->clock_is_call = clock_is_call;
+	slot->migrations = (void *)(arena + place->migrations);
+	slot->samples = (void *)(arena + place->samples);
+	reservoir_init(&slot->wakes, slot->samples, place->sample_room, worker);
+	slot->report.index = worker;
+	slot->report.spawn = spawn;
+	slot->report.work = work;
+	slot->report.cgroup = declared->cgroup;
+	return slot;
+}
+
+void arena_clear_group(uint32_t first_worker)
+{
+	memset(arena + places[first_worker].shared, 0, places[first_worker].slot - places[first_worker].shared);
+}

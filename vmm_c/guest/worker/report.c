@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "worker/report.h"
+
+#include "measure/schedstat.h"
+#include "wire/channel.h"
+
+static struct schedstat_cpus *vcpus_before, *vcpus_after;
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+static void send_migrations(const struct slot *slot, uint32_t stored)
+{
+	for (uint32_t at = 0; at < stored; at += KTSTR_MIGRATIONS_PER_FRAME) {
+		struct ktstr_msg_migrations msg = {
+			.worker = slot->report.index,
+			.count = smaller(stored - at, KTSTR_MIGRATIONS_PER_FRAME),
+		};
+
+		channel_send(KTSTR_MSG_MIGRATIONS, &msg, sizeof(msg), slot->migrations + at,
+			     msg.count * sizeof(slot->migrations[0]));
+	}
+}
+
+static void send_samples(const struct slot *slot, uint32_t stored)
+{
+	for (uint32_t at = 0; at < stored; at += KTSTR_SAMPLES_PER_FRAME) {
+		struct ktstr_msg_samples msg = {
+			.worker = slot->report.index,
+			.count = smaller(stored - at, KTSTR_SAMPLES_PER_FRAME),
+		};
+
+		channel_send(KTSTR_MSG_SAMPLES, &msg, sizeof(msg), slot->samples + at,
+			     msg.count * sizeof(slot->samples[0]));
+	}
+}
+
+void report_worker(const struct slot *slot)
+{
+	struct ktstr_msg_worker report = slot->report;
+
+	/* One that cannot be killed may still write: the counts that were sent are those that follow. */
+	report.migrations_stored = smaller(report.migrations_stored, slot->migration_room);
+	report.samples_stored = smaller(report.samples_stored, slot->wakes.capacity);
+	channel_send(KTSTR_MSG_WORKER, &report, sizeof(report), NULL, 0);
+	send_migrations(slot, report.migrations_stored);
+	send_samples(slot, report.samples_stored);
+}
+
+void report_vcpus_begin(void)
+{
+	if (!vcpus_before)
+		vcpus_before = schedstat_cpus_read();
+}
+
+void report_vcpus_end(void)
+{
+	if (!vcpus_before)
+		return;
+	schedstat_cpus_free(vcpus_after);
+	vcpus_after = schedstat_cpus_read();
+}
+
+void report_vcpus_send(void)
+{
+	for (uint32_t cpu = 0; cpu < KTSTR_MAX_CPUS; cpu++) {
+		struct ktstr_msg_vcpu msg = { .cpu = cpu };
+		struct schedstat delta;
+
+		if (!schedstat_cpus_delta(vcpus_before, vcpus_after, cpu, &delta))
+			continue;
+		msg.run_ns = delta.run_ns;
+		msg.run_delay_ns = delta.run_delay_ns;
+		msg.timeslices = delta.timeslices;
+		channel_send(KTSTR_MSG_VCPU, &msg, sizeof(msg), NULL, 0);
+	}
+}

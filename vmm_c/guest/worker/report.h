@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef KTSTR_REPORT_H
+#define KTSTR_REPORT_H
+
+#include "measure/slot.h"
+
+/* Send a worker's report, its migrations and its samples. The worker has ended, or will be ignored. */
+void report_worker(const struct slot *slot);
+
+/* Per-vCPU totals: from the first of the begins to the last of the ends; later, send how far they came. */
+void report_vcpus_begin(void);
+void report_vcpus_end(void);
+void report_vcpus_send(void);
+
+#endif

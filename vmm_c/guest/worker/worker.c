@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Spawning, releasing and stopping workers: each a process, so that it can have its own cgroup. */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/events.h"
+#include "base/run.h"
+#include "proc/cgroup.h"
+#include "wire/channel.h"
+#include "wire/errors.h"
+#include "work/work.h"
+#include "worker/place.h"
+#include "worker/registry.h"
+#include "worker/report.h"
+
+#define KILL_WAIT_NS UINT64_C(2000000000)
+/* After the deadline only what the workers have at once is worth waiting for. */
+#define LATE_STOP_NS UINT64_C(200000000)
+
+static int ready_fd = -1;
+
+static void on_ready(int fd, void *context)
+{
+	uint64_t more;
+
+	(void)context;
+	while (read(fd, &more, sizeof(more)) == sizeof(more))
+		;
+}
+
+bool worker_setup(const struct program *program)
+{
+	sigset_t stop;
+
+	/* Children inherit the mask: until a worker has its handler, the stop signal waits. */
+	sigemptyset(&stop);
+	sigaddset(&stop, WORK_STOP_SIGNAL);
+	if (sigprocmask(SIG_BLOCK, &stop, NULL) < 0)
+		return false;
+	ready_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return registry_make(program) && events_add(ready_fd, on_ready, NULL);
+}
+
+static bool is_unreported(const struct worker *worker)
+{
+	return worker->spawned && !worker->reported;
+}
+
+static bool spawn_one(struct worker *worker)
+{
+	const struct ktstr_work *work = worker->work;
+	const struct ktstr_cpumask *own = registry_mask(work->affinity);
+	pid_t pid = cgroup_fork(cgroup_fd(work->cgroup));
+
+	if (pid == 0)
+		work_main(worker->slot, ready_fd);
+	if (pid < 0) {
+		run_error("worker %u: cannot fork into cgroup %s: %s%s", worker->id, cgroup_name(work->cgroup),
+			  strerror(errno),
+			  errno == EOPNOTSUPP ? " (of nested cgroups, only the innermost may hold workers)" : "");
+		return false;
+	}
+	worker->slot->report.tid = pid;
+	registry_begin(worker, pid);
+	return place_policy(work, pid, worker->id) &&
+	       place_mask(own, own ? own : cgroup_cpus(work->cgroup), pid, worker->id);
+}
+
+static bool spawn_group(uint32_t work, uint32_t first, struct made made)
+{
+	const struct work_type *type = registry_type(work);
+	struct worker *group = registry_worker(first);
+	int fds[4] = { -1, -1, -1, -1 };
+	bool good = true;
+
+	for (uint32_t i = 0; i < type->group; i++)
+		registry_prepare(&group[i], work, made);
+	if (type->flags & WORK_PIPES && !place_pipes(group[0].slot, group[1].slot, fds)) {
+		run_error("worker %u: cannot make its pipes: %s", first, strerror(errno));
+		return false;
+	}
+	for (uint32_t i = 0; i < type->group && good; i++)
+		good = spawn_one(&group[i]);
+	for (int i = 0; i < 4; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return good;
+}
+
+/* Of its last spawn, which a selector that the verifier cannot follow may have left. */
+static bool is_left(const struct ktstr_work *work)
+{
+	for (uint32_t i = 0; i < work->worker_count; i++) {
+		const struct worker *worker = registry_worker(work->first_worker + i);
+
+		if (worker->pid || is_unreported(worker))
+			return true;
+	}
+	return false;
+}
+
+void worker_spawn(uint32_t work, struct made made)
+{
+	const struct ktstr_work *declared = registry_work(work);
+	uint32_t end = declared->first_worker + declared->worker_count;
+
+	if (is_left(declared)) {
+		run_error("work %u: not all its workers have ended", work);
+		return;
+	}
+	if (declared->cgroup >= 0 && cgroup_fd(declared->cgroup) < 0) {
+		run_error("work %u: its cgroup %s is not there", work, cgroup_name(declared->cgroup));
+		return;
+	}
+	for (uint32_t first = declared->first_worker; first < end && !run_check_deadline();
+	     first += registry_type(work)->group)
+		if (!spawn_group(work, first, made))
+			return;
+}
+
+static void open_gate(struct worker *worker, enum gate gate)
+{
+	atomic_store(&worker->slot->gate, gate);
+	syscall(SYS_futex, &worker->slot->gate, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+static bool is_blocked(const struct worker *worker)
+{
+	return worker->pid && atomic_load(&worker->slot->gate) == GATE_CLOSED;
+}
+
+void worker_release(const struct choice *choice)
+{
+	struct worker **chosen;
+	uint32_t count = registry_choose(choice, is_blocked, &chosen);
+
+	if (!count)
+		run_error("no worker that is chosen waits for its release");
+	/* One that died before its gate will never be ready; its report says so. */
+	for (uint32_t i = 0; i < count; i++)
+		while (is_blocked(chosen[i]) && !atomic_load(&chosen[i]->slot->ready) && !run_aborting())
+			events_wait(UINT64_MAX);
+	channel_flush(); /* now, not when it costs the workers time */
+	for (uint32_t i = 0; i < count && !run_aborting(); i++) {
+		chosen[i]->slot->release_ns = now_ns();
+		open_gate(chosen[i], GATE_OPEN);
+	}
+	free(chosen);
+}
+
+static bool is_there(const struct worker *worker)
+{
+	return worker->pid != 0;
+}
+
+void worker_move(const struct choice *choice, uint32_t cgroup)
+{
+	struct worker **chosen;
+	uint32_t count = registry_choose(choice, is_there, &chosen);
+
+	for (uint32_t i = 0; i < count; i++) {
+		int error = cgroup_move((int32_t)cgroup, chosen[i]->pid);
+
+		if (!error)
+			chosen[i]->cgroup = (int32_t)cgroup;
+		else
+			run_error("worker %u: cannot move into cgroup %s: %s", chosen[i]->id,
+				  cgroup_name((int32_t)cgroup), strerror(-error));
+	}
+	free(chosen);
+}
+
+void worker_set_affinity(const struct choice *choice, const struct ktstr_cpumask *cpus)
+{
+	struct worker **chosen;
+	uint32_t count = registry_choose(choice, is_there, &chosen);
+
+	for (uint32_t i = 0; i < count; i++)
+		place_mask(cpus, cpus, chosen[i]->pid, chosen[i]->id);
+	free(chosen);
+}
+
+static void signal_living(struct worker **chosen, uint32_t count, int signal)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (chosen[i]->pid)
+			kill(chosen[i]->pid, signal);
+}
+
+static bool any_living(struct worker **chosen, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (chosen[i]->pid)
+			return true;
+	return false;
+}
+
+static void wait_for_living(struct worker **chosen, uint32_t count, uint64_t until)
+{
+	bool deadline_before = run_status() == KTSTR_END_DEADLINE;
+
+	while (any_living(chosen, count) && now_ns() < until) {
+		events_wait(until);
+		if (!deadline_before && run_status() == KTSTR_END_DEADLINE)
+			return; /* it came while we waited: no more time for those that are left */
+	}
+}
+
+static void stop_living(struct worker **chosen, uint32_t count, uint64_t timeout_ns)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		atomic_store(&chosen[i]->slot->stop, 1);
+		if (is_blocked(chosen[i]))
+			open_gate(chosen[i], GATE_STOPPED);
+	}
+	signal_living(chosen, count, WORK_STOP_SIGNAL);
+	wait_for_living(chosen, count, now_ns() + timeout_ns);
+	for (uint32_t i = 0; i < count; i++) {
+		if (!chosen[i]->pid)
+			continue;
+		chosen[i]->timed_out = true;
+		measure_from_outside(chosen[i]->slot, chosen[i]->pid);
+	}
+	if (run_status() == KTSTR_END_DEADLINE)
+		return; /* what cannot run cannot die either, and the machine is about to end */
+	signal_living(chosen, count, SIGKILL);
+	wait_for_living(chosen, count, now_ns() + KILL_WAIT_NS);
+}
+
+void worker_stop(const struct choice *choice, uint64_t timeout_ns)
+{
+	struct worker **chosen;
+	uint32_t count = registry_choose(choice, is_unreported, &chosen);
+
+	if (run_status() == KTSTR_END_DEADLINE && timeout_ns > LATE_STOP_NS)
+		timeout_ns = LATE_STOP_NS;
+	if (any_living(chosen, count))
+		stop_living(chosen, count, timeout_ns);
+	for (uint32_t i = 0; i < count; i++)
+		registry_end(chosen[i]);
+	free(chosen);
+}
