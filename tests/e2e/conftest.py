@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.programs import Guests, build_guests
+
 ROOT = Path(__file__).parent.parent.parent
 WARM_UP = f"""
 kernels: {{default: "deb:forky/cloud-amd64"}}
@@ -105,6 +107,12 @@ def lock(tmp_path_factory: pytest.TempPathFactory) -> str:
 def project(tmp_path: Path, lock: str) -> UserProject:
     """An empty project whose kernel and tools are in the cache."""
     return make_project(tmp_path, lock)
+
+
+@pytest.fixture(scope="session")
+def guests(tmp_path_factory: pytest.TempPathFactory, lock: str) -> Guests:
+    """What runs a program of a test's own."""
+    return build_guests(tmp_path_factory.mktemp("guests"), lock)
 
 
 @pytest.fixture(scope="session")
