@@ -113,7 +113,7 @@ def spread(group: Group, run: Run) -> list[Detail]:
 
 
 def gap(group: Group, run: Run) -> list[Detail]:
-    """No worker went longer than the limit between two checkpoints. One detail per worker."""
+    """No worker went longer than the limit between two looks at the clock. One detail per worker."""
     limit = run.limits.limit("max_gap_ms")
     if limit is None:
         return []

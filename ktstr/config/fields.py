@@ -70,7 +70,7 @@ def _param_field(work_type: str, param: WorkParam) -> Field:
 CHECKS: Table = {
     "not_starved": Field("bool", "no worker without work; turns on the spread and gap checks (true)"),
     "isolation": Field("bool", "workers run only on the CPUs of their cgroup's cpuset (or expect_cpuset)"),
-    "max_gap_ms": Field("int", "longest interval between two checkpoints of a worker"),
+    "max_gap_ms": Field("int", "longest time a worker did not get on, blocking on purpose left out"),
     "max_spread_pct": Field("number", "largest minus smallest off-CPU share inside a work group", 0, 100),
     "max_throughput_cv": Field("number", "coefficient of variation of work per CPU second"),
     "min_work_rate": Field("number", "work units per CPU second of each worker"),
