@@ -103,7 +103,8 @@ def test_the_pair_wakes_across_the_nodes(sidecars: Sidecars) -> None:
     # They take turns: neither can be a turn ahead of the other by more than the last one.
     assert abs(pair[0]["iterations"] - pair[1]["iterations"]) <= 1
     assert pair[0]["iterations"] > 10
-    assert all(worker["wake_sample_total"] >= worker["iterations"] for worker in pair)
+    # Preempted by the noise, one may have its turn again before it waits for it, which wakes nobody.
+    assert all(0.9 * w["iterations"] <= w["wake_sample_total"] <= w["iterations"] + 1 for w in pair)
 
 
 def test_nice_shares_a_cpu_by_the_kernels_weights(sidecars: Sidecars) -> None:
