@@ -10,7 +10,7 @@ from ktstr.errors import HostError, InputError
 
 def test_the_c_sources_hold_the_protocol_header_and_the_agent() -> None:
     assert (resources.c_dir() / "include/ktstr_proto.h").is_file()
-    assert (resources.c_dir() / "guest/main.c").is_file()
+    assert (resources.c_dir() / "guest/pid1/main.c").is_file()
 
 
 def test_a_schema_is_found_by_its_name() -> None:
