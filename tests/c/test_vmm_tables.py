@@ -68,7 +68,7 @@ def test_linux_sees_the_declared_topology(dump: Path, label: str, vendor: int) -
 
 
 @given(topologies(), st.sampled_from([INTEL, AMD]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_linux_sees_any_topology(dump: Path, topology: Topology, vendor: int) -> None:
     cpus = cpuids(dump, topology, vendor)
     ids = [ids_since_6_9(c) for c in cpus]
@@ -280,7 +280,7 @@ def test_acpi_names_the_cpus_and_nodes_of_cpuid(dump: Path, label: str) -> None:
 
 @given(topology=topologies())
 @example(topology=Topology.parse("1n1l256c1t"))  # an id of 255
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_acpi_of_any_topology_is_sound_and_fits(dump: Path, topology: Topology) -> None:
     found = tables(dump, topology, topology.numa_nodes * 2 * MIB).all()
     check_acpi_cpus(topology, [c(0xB)[3] for c in cpuids(dump, topology, INTEL)], found)

@@ -436,7 +436,7 @@ TOKENS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_what_loads_satisfies_the_schema(data: st.DataObject) -> None:
     """Values and keys of the repository's file are exchanged at random: typing is at least as strict."""

@@ -97,7 +97,7 @@ def test_an_empty_file_and_a_text_file_are_no_programs(tmp_path: Path) -> None:
         needed_libraries(tmp_path / "text", [])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_damage_is_read_or_refused_never_a_crash(built: Path, data: st.DataObject) -> None:
     raw = bytearray((built / "libb.so.1").read_bytes())

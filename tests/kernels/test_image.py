@@ -100,7 +100,7 @@ def test_a_file_that_is_no_kernel_is_the_users_mistake(tmp_path: Path) -> None:
         load_image(tmp_path / "none")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), name=st.sampled_from(sorted(COMPRESSORS)))
 def test_any_damage_is_read_or_refused_never_a_crash(data: st.DataObject, name: str) -> None:
     raw = bytearray(bzimage(COMPRESSORS[name](vmlinux(config=CONFIG))))
@@ -111,7 +111,7 @@ def test_any_damage_is_read_or_refused_never_a_crash(data: st.DataObject, name: 
         assert read_image(bytes(raw[: len(raw) - cut // 8])).release
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_damaged_vmlinux_is_read_or_refused(data: st.DataObject) -> None:
     raw = bytearray(vmlinux(config=CONFIG))
