@@ -2,8 +2,8 @@
 
 QEMU emulates an AMD CPU with SVM, so that kvm-amd of a stock kernel runs in it. The host's root is
 exported read-only; what the command writes lands in memory and is gone with the lab, except in
-one shared folder. A panic of the lab's own kernel says nothing about what ran in it: the lab is
-started once more, and a second panic is an error of the environment.
+one shared folder. A panic of the lab's own kernel, or a reset of its machine, says nothing about what
+ran in it: the lab is started once more, and what happens twice is an error of the environment.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ class LabResult:
     """How a command ended in the lab.
 
     ``status`` is its exit status, 128 plus the signal that killed it; ``output`` what it wrote, both
-    streams; ``panicked`` what the lab's kernel said when a first attempt died of a panic, else None.
+    streams; ``lost`` how a first attempt went down, by a panic or a reset of the lab, else None.
     """
 
     status: int
     output: bytes
-    panicked: str | None
+    lost: str | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def run(
     memory_mib: int = MEMORY_MIB,
 ) -> LabResult:  # fmt: skip
     """Run a request with files in the folder ``work``. As ``run_in_lab``."""
-    panics: list[str] = []
+    lost: list[str] = []
     files = LabFiles(work, lab.tool.data_dir, lab.kernel.vmlinux, request.shared)
     files.initrd.write_bytes(initramfs(lab.init, lab.kernel, request))
     for _ in range(ATTEMPTS):
@@ -116,12 +116,12 @@ def run(
         ended = _attempt(lab, files, timeout_s, sink, cancel, memory_mib)
         status = _status(files)
         if status is not None:
-            return LabResult(status, files.output.read_bytes(), panics[0] if panics else None)
-        if (panic := _panic(files)) is None:
+            return LabResult(status, files.output.read_bytes(), lost[0] if lost else None)
+        if (how := _lost(ended, files)) is None:
             raise _broken(ended, files, timeout_s)
-        panics.append(panic)
-        sink(f"\nlab: its own kernel panicked: {panic}; attempt {len(panics)} of {ATTEMPTS}\n".encode())
-    raise HostError(f"lab: its own kernel panicked {ATTEMPTS} times: {'; '.join(panics)}", fix="run the command again")
+        lost.append(how)
+        sink(f"\nlab: {how}; attempt {len(lost)} of {ATTEMPTS}\n".encode())
+    raise HostError(f"lab: lost {ATTEMPTS} times: {'; '.join(lost)}", fix="run the command again")
 
 
 def _attempt(
@@ -142,6 +142,14 @@ def _attempt(
 def _panic(files: LabFiles) -> str | None:
     found = panic_in(_tail(files.console))
     return None if found is None else found.strip()
+
+
+def _lost(ended: Ended, files: LabFiles) -> str | None:
+    """How the lab went down with what ran in it; None when it did not, or was ended by us."""
+    if (panic := _panic(files)) is not None:
+        return f"its own kernel panicked: {panic}"
+    reset = ended.stopped is None and ended.status == 0  # what the emulator does with a triple fault
+    return "its machine was reset" if reset else None
 
 
 def _status(files: LabFiles) -> int | None:

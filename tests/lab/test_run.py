@@ -65,19 +65,22 @@ def test_a_command_sees_the_host_and_writes_to_the_shared_folder_only(here: Path
     found = lab(("sh", "-c", SCRIPT), here, sink=streamed.append)
     lines = [str(here), "from the host", "error", "passed on//1"]
     assert found.output == "\n".join([*lines, "x" * 300_000]).encode()
-    assert (found.status, found.panicked) == (128 + 15, None)
+    assert (found.status, found.lost) == (128 + 15, None)
     assert b"".join(streamed) == found.output
     assert (here / "given").read_text() == "from the host\n"
     assert (here / "out/kept").read_text() == "kept\n"
     assert not (here / "made").exists()
 
 
-def test_a_panic_of_the_labs_kernel_is_reported_and_tried_once_more(here: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "lost"), [("c", "its own kernel panicked: sysrq triggered crash"), ("b", "its machine was reset")]
+)
+def test_a_lab_that_goes_down_is_reported_and_tried_once_more(here: Path, key: str, lost: str) -> None:
     streamed: list[bytes] = []
-    script = "test -e out/again && exit 7; touch out/again; echo c > /proc/sysrq-trigger"
+    script = f"test -e out/again && exit 7; touch out/again; echo {key} > /proc/sysrq-trigger"
     found = lab(("sh", "-c", script), here, sink=streamed.append)
-    assert (found.status, found.panicked) == (7, "sysrq triggered crash")
-    assert b"lab: its own kernel panicked: sysrq triggered crash; attempt 1 of 2" in b"".join(streamed)
+    assert (found.status, found.lost) == (7, lost)
+    assert f"lab: {lost}; attempt 1 of 2" in b"".join(streamed).decode()
 
 
 def test_a_program_that_is_not_there_ends_as_in_a_shell(here: Path) -> None:

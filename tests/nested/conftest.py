@@ -104,8 +104,8 @@ def _attempt(items: list[pytest.Item]) -> Reports:
         except KtstrError as err:
             return {item.nodeid: [_failure(item, f"no lab: {err}")] for item in items}
         found = whole(reports.read_text(encoding="utf-8").splitlines() if reports.exists() else ())
-    if result.panicked is not None:
-        warnings.warn(f"lab: its own kernel panicked, and was started again: {result.panicked}", stacklevel=1)
+    if result.lost is not None:
+        warnings.warn(f"lab: it was started again: {result.lost}", stacklevel=1)
     said = result.output.decode(errors="replace")[-_TOLD:]
     missing = f"pytest in the lab ended {result.status} before the end of this test:\n{said}"
     return {item.nodeid: found.get(item.nodeid) or [_failure(item, missing)] for item in items}
