@@ -3,7 +3,7 @@
 QEMU emulates an AMD CPU with SVM, so that kvm-amd of a stock kernel runs in it. The host's root is
 exported read-only; what the command writes lands in memory and is gone with the lab, except in
 one shared folder. A panic of the lab's own kernel, or a reset of its machine, says nothing about what
-ran in it: the lab is started once more, and what happens twice is an error of the environment.
+ran in it: the lab is started again, and what happens each time is an error of the environment.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ktstr.vm.process import Command, supervise
 from ktstr.vm.watch import Ended, Limits
 
 MEMORY_MIB = 4096
-ATTEMPTS = 2
+ATTEMPTS = 3  # what emulates the lab's SVM takes it down in some runs
 _OUTPUT_CAP = 256 << 20  # bytes; with the supervisor's slack also the most that one shared file may have
 _CONSOLE_CAP = 16 << 20
 _STATUS = re.compile(r"(exit|signal) (\d{1,3})\n")

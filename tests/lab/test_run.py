@@ -75,12 +75,12 @@ def test_a_command_sees_the_host_and_writes_to_the_shared_folder_only(here: Path
 @pytest.mark.parametrize(
     ("key", "lost"), [("c", "its own kernel panicked: sysrq triggered crash"), ("b", "its machine was reset")]
 )
-def test_a_lab_that_goes_down_is_reported_and_tried_once_more(here: Path, key: str, lost: str) -> None:
+def test_a_lab_that_goes_down_is_reported_and_tried_again(here: Path, key: str, lost: str) -> None:
     streamed: list[bytes] = []
     script = f"test -e out/again && exit 7; touch out/again; echo {key} > /proc/sysrq-trigger"
     found = lab(("sh", "-c", script), here, sink=streamed.append)
     assert (found.status, found.lost) == (7, lost)
-    assert f"lab: {lost}; attempt 1 of 2" in b"".join(streamed).decode()
+    assert f"lab: {lost}; attempt 1 of 3" in b"".join(streamed).decode()
 
 
 def test_a_program_that_is_not_there_ends_as_in_a_shell(here: Path) -> None:
