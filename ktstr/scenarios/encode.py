@@ -42,16 +42,17 @@ def encode(program: Program, *, cpu_controller: bool = True) -> bytes:
     """
     verify(program)
     tables = _Tables()
-    first_workers = _first_workers(program)
+    order = spawn_order(program)
+    first_workers = _first_workers(program, order)
     for cgroup in program.cgroups:
         name = tables.string(cgroup.name)
         tables.add("cgroup", {"name": name, "cpus": tables.mask(cgroup.cpus), "mems": tables.mask(cgroup.mems)})
     for index, work in enumerate(program.works):
         tables.add("work", _work(work, first_workers[index], tables))
-    for index in spawn_order(program):
+    for index in order:
         for place, worker in enumerate(program.works[index].workers, first_workers[index]):
-            order = place if worker.order is None else worker.order
-            tables.add("worker", {"start_offset_ns": worker.start_offset_ns, "order": order})
+            released = place if worker.order is None else worker.order
+            tables.add("worker", {"start_offset_ns": worker.start_offset_ns, "order": released})
     for payload in program.payloads:
         argv, affinity = tables.string(*payload.argv), tables.mask(payload.affinity)
         tables.add("payload", {"argv": argv, "argc": len(payload.argv), "cgroup": payload.cgroup, "affinity": affinity})
@@ -104,10 +105,10 @@ def _array(name: str, rows: Sequence[dict[str, Any]]) -> bytes:
     return bytes(ffi.buffer(ffi.new(f"struct ktstr_{name}[]", rows)))
 
 
-def _first_workers(program: Program) -> dict[int, int]:
+def _first_workers(program: Program, order: Sequence[int]) -> dict[int, int]:
     """The number of the first worker of each work."""
     firsts, number = {}, 0
-    for index in spawn_order(program):
+    for index in order:
         firsts[index] = number
         number += len(program.works[index].workers)
     return firsts

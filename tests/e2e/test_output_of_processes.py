@@ -96,7 +96,7 @@ LEFT_BEHIND = Program(
     payloads=(
         payload("sleep-beside", "2500", SCHEDULER),
         payload("talk-beside", str(LINES), SCHEDULER),
-        *(payload("say-late", f"payload {n}", "50") for n in range(2, 2 + AT_ONCE)),
+        *(payload("say-late", f"payload {n}", "500") for n in range(2, 2 + AT_ONCE)),
     ),
     ops=(
         *map(Run, range(2, 2 + AT_ONCE)), *(Wait(n, S) for n in range(2, 2 + AT_ONCE)),

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "base/cpulist.h"
+#include "base/smaller.h"
 
 /* Two clock reads take less than this unless something came between them; try this often. */
 #define PAIR_NS 50000
@@ -32,11 +33,6 @@ static struct instant read_instant(struct slot *slot)
 		}
 	}
 	return best;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 static void keep_stall(struct slot *slot, uint64_t stall)

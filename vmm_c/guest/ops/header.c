@@ -22,7 +22,7 @@ static const struct {
 	[KTSTR_TABLE_OPS] = { "ops", sizeof(struct ktstr_op), KTSTR_MAX_OPS },
 };
 
-__attribute__((format(printf, 2, 3))) static bool refuse(struct why *why, const char *format, ...)
+bool why_refuse(struct why *why, const char *format, ...)
 {
 	va_list args;
 
@@ -38,7 +38,7 @@ static bool check_crc(const struct ktstr_program_header *header, size_t bytes, s
 
 	crc = crc32_update(crc, header + 1, bytes - sizeof(*header));
 	return crc == header->crc ||
-	       refuse(why, "program checksum is %#x, expected %#x", crc, header->crc);
+	       why_refuse(why, "program checksum is %#x, expected %#x", crc, header->crc);
 }
 
 static bool check_header(const void *data, size_t bytes, struct why *why)
@@ -46,21 +46,21 @@ static bool check_header(const void *data, size_t bytes, struct why *why)
 	const struct ktstr_program_header *header = data;
 
 	if ((uintptr_t)data % 8)
-		return refuse(why, "program is not aligned");
+		return why_refuse(why, "program is not aligned");
 	if (bytes < sizeof(*header) || bytes > KTSTR_MAX_PROGRAM_BYTES)
-		return refuse(why, "program of %zu bytes, %zu to %u", bytes, sizeof(*header), KTSTR_MAX_PROGRAM_BYTES);
+		return why_refuse(why, "program of %zu bytes, %zu to %u", bytes, sizeof(*header), KTSTR_MAX_PROGRAM_BYTES);
 	if (header->magic != KTSTR_PROGRAM_MAGIC)
-		return refuse(why, "program magic is %#x, expected %#x", header->magic, KTSTR_PROGRAM_MAGIC);
+		return why_refuse(why, "program magic is %#x, expected %#x", header->magic, KTSTR_PROGRAM_MAGIC);
 	if (header->version != KTSTR_PROTO_VERSION || header->header_bytes != sizeof(*header))
-		return refuse(why, "program version %u, this agent speaks %u", header->version, KTSTR_PROTO_VERSION);
+		return why_refuse(why, "program version %u, this agent speaks %u", header->version, KTSTR_PROTO_VERSION);
 	if (header->total_bytes != bytes)
-		return refuse(why, "program of %zu bytes says it has %u", bytes, header->total_bytes);
+		return why_refuse(why, "program of %zu bytes says it has %u", bytes, header->total_bytes);
 	if (!check_crc(header, bytes, why))
 		return false;
 	if (header->flags & ~(uint32_t)KTSTR_PROGRAM_CPU_CONTROLLER)
-		return refuse(why, "program flags %#x hold unknown ones", header->flags);
+		return why_refuse(why, "program flags %#x hold unknown ones", header->flags);
 	if (header->deadline_ns > KTSTR_MAX_NS)
-		return refuse(why, "program deadline of %llu ns, at most %llu", (unsigned long long)header->deadline_ns,
+		return why_refuse(why, "program deadline of %llu ns, at most %llu", (unsigned long long)header->deadline_ns,
 			      (unsigned long long)KTSTR_MAX_NS);
 	return true;
 }
@@ -77,15 +77,15 @@ bool header_open(const void *data, size_t bytes, struct program *ret, struct why
 		size_t size = (size_t)header->counts[i] * tables[i].bytes;
 
 		if (header->counts[i] > tables[i].most)
-			return refuse(why, "program of %u %s, at most %u", header->counts[i], tables[i].name,
+			return why_refuse(why, "program of %u %s, at most %u", header->counts[i], tables[i].name,
 				      tables[i].most);
 		at[i] = (const uint8_t *)data + used;
 		used += (size + 7) & ~(size_t)7;
 		if (used > bytes)
-			return refuse(why, "program of %zu bytes ends inside its %s", bytes, tables[i].name);
+			return why_refuse(why, "program of %zu bytes ends inside its %s", bytes, tables[i].name);
 	}
 	if (used != bytes)
-		return refuse(why, "program has %zu bytes after its ops", bytes - used);
+		return why_refuse(why, "program has %zu bytes after its ops", bytes - used);
 	*ret = (struct program){
 		.header = header,
 		.strings = (const void *)at[KTSTR_TABLE_STRINGS],
@@ -97,6 +97,6 @@ bool header_open(const void *data, size_t bytes, struct program *ret, struct why
 		.ops = (const void *)at[KTSTR_TABLE_OPS],
 	};
 	if (header->counts[KTSTR_TABLE_STRINGS] && ret->strings[header->counts[KTSTR_TABLE_STRINGS] - 1])
-		return refuse(why, "program strings do not end with a NUL");
+		return why_refuse(why, "program strings do not end with a NUL");
 	return true;
 }

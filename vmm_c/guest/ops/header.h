@@ -12,6 +12,9 @@ struct why {
 	size_t size;
 };
 
+/* Say why. Gives false. */
+__attribute__((format(printf, 2, 3))) bool why_refuse(struct why *why, const char *format, ...);
+
 /* Check the header and the sizes of the tables, and find them. */
 bool header_open(const void *data, size_t bytes, struct program *ret, struct why *why);
 

@@ -1,22 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the tables of a program hold, the ops left out. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cpulist.h"
 #include "ops/header.h"
 #include "work/work.h"
-
-__attribute__((format(printf, 2, 3))) static bool refuse(struct why *why, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why->text, why->size, format, args);
-	va_end(args);
-	return false;
-}
 
 static uint32_t count(const struct program *program, enum ktstr_table table)
 {
@@ -51,16 +39,16 @@ static bool check_cgroups(const struct program *program, struct why *why)
 		const char *name;
 
 		if (cgroup->name >= count(program, KTSTR_TABLE_STRINGS))
-			return refuse(why, "cgroup %u: name %u is no string", i, cgroup->name);
+			return why_refuse(why, "cgroup %u: name %u is no string", i, cgroup->name);
 		name = program_string(program, cgroup->name);
 		if (strlen(name) >= KTSTR_CGROUP_NAME_BYTES || !plain_path(name))
-			return refuse(why, "cgroup %u: name is not a plain relative path", i);
+			return why_refuse(why, "cgroup %u: name is not a plain relative path", i);
 		if (cgroup->cpus > masks)
-			return refuse(why, "cgroup %u: cpus %u of %u masks", i, cgroup->cpus, masks);
+			return why_refuse(why, "cgroup %u: cpus %u of %u masks", i, cgroup->cpus, masks);
 		if (cgroup->mems > masks)
-			return refuse(why, "cgroup %u: mems %u of %u masks", i, cgroup->mems, masks);
+			return why_refuse(why, "cgroup %u: mems %u of %u masks", i, cgroup->mems, masks);
 		if (cgroup->reserved)
-			return refuse(why, "cgroup %u: reserved %u, expected 0", i, cgroup->reserved);
+			return why_refuse(why, "cgroup %u: reserved %u, expected 0", i, cgroup->reserved);
 	}
 	return true;
 }
@@ -70,12 +58,12 @@ static bool check_policy(const struct ktstr_work *work, uint32_t i, struct why *
 	bool realtime = work->policy == KTSTR_POLICY_FIFO || work->policy == KTSTR_POLICY_RR;
 
 	if (work->policy > KTSTR_POLICY_RR)
-		return refuse(why, "work %u: policy %u is unknown", i, work->policy);
+		return why_refuse(why, "work %u: policy %u is unknown", i, work->policy);
 	/* 99 is the agent's own: a worker there could keep it from ever running. */
 	if (realtime ? work->priority < 1 || work->priority > 98 : work->priority != 0)
-		return refuse(why, "work %u: priority %d under policy %u", i, work->priority, work->policy);
+		return why_refuse(why, "work %u: priority %d under policy %u", i, work->priority, work->policy);
 	if (work->nice < -20 || work->nice > 19)
-		return refuse(why, "work %u: nice %d, -20 to 19", i, work->nice);
+		return why_refuse(why, "work %u: nice %d, -20 to 19", i, work->nice);
 	return true;
 }
 
@@ -85,11 +73,11 @@ static bool check_range(const struct program *program, uint32_t i, uint8_t *take
 	const struct ktstr_work *work = &program->works[i];
 
 	if (work->first_worker > workers || work->worker_count > workers - work->first_worker)
-		return refuse(why, "work %u: first_worker %u and worker_count %u of %u workers", i, work->first_worker,
+		return why_refuse(why, "work %u: first_worker %u and worker_count %u of %u workers", i, work->first_worker,
 			      work->worker_count, workers);
 	for (uint32_t k = 0; k < work->worker_count; k++)
 		if (taken[work->first_worker + k]++)
-			return refuse(why, "work %u: first_worker %u and worker_count %u hold one of another work", i,
+			return why_refuse(why, "work %u: first_worker %u and worker_count %u hold one of another work", i,
 				      work->first_worker, work->worker_count);
 	return true;
 }
@@ -101,16 +89,16 @@ static bool check_work(const struct program *program, uint32_t i, struct why *wh
 	uint32_t wrong;
 
 	if (!type)
-		return refuse(why, "work %u: type %u is unknown", i, work->type);
+		return why_refuse(why, "work %u: type %u is unknown", i, work->type);
 	if (work->cgroup < -1 || work->cgroup >= (int32_t)count(program, KTSTR_TABLE_CGROUPS))
-		return refuse(why, "work %u: cgroup %d of %u", i, work->cgroup, count(program, KTSTR_TABLE_CGROUPS));
+		return why_refuse(why, "work %u: cgroup %d of %u", i, work->cgroup, count(program, KTSTR_TABLE_CGROUPS));
 	if (!work->worker_count || work->worker_count % type->group)
-		return refuse(why, "work %u: worker_count %u of %s, expected a multiple of %u", i, work->worker_count,
+		return why_refuse(why, "work %u: worker_count %u of %s, expected a multiple of %u", i, work->worker_count,
 			      type->name, type->group);
 	if (!work_params_fit(work->type, work->params, &wrong))
-		return refuse(why, "work %u: params[%u] of %s is out of bounds", i, wrong, type->name);
+		return why_refuse(why, "work %u: params[%u] of %s is out of bounds", i, wrong, type->name);
 	if (work->affinity > count(program, KTSTR_TABLE_MASKS))
-		return refuse(why, "work %u: affinity %u of %u masks", i, work->affinity,
+		return why_refuse(why, "work %u: affinity %u of %u masks", i, work->affinity,
 			      count(program, KTSTR_TABLE_MASKS));
 	return check_policy(work, i, why);
 }
@@ -127,14 +115,14 @@ static bool check_workers(const struct program *program, struct why *why)
 		const struct ktstr_worker *worker = &program->workers[i];
 
 		if (!taken[i])
-			return refuse(why, "worker %u: belongs to no work", i);
+			return why_refuse(why, "worker %u: belongs to no work", i);
 		if (worker->start_offset_ns > KTSTR_MAX_NS)
-			return refuse(why, "worker %u: start_offset_ns %llu, at most %llu", i,
+			return why_refuse(why, "worker %u: start_offset_ns %llu, at most %llu", i,
 				      (unsigned long long)worker->start_offset_ns, (unsigned long long)KTSTR_MAX_NS);
 		if (worker->order >= workers || placed[worker->order]++)
-			return refuse(why, "worker %u: order %u is taken, or not below %u", i, worker->order, workers);
+			return why_refuse(why, "worker %u: order %u is taken, or not below %u", i, worker->order, workers);
 		if (worker->reserved)
-			return refuse(why, "worker %u: reserved %u, expected 0", i, worker->reserved);
+			return why_refuse(why, "worker %u: reserved %u, expected 0", i, worker->reserved);
 	}
 	return true;
 }
@@ -147,17 +135,17 @@ static bool check_argv(const struct program *program, uint32_t i, struct why *wh
 	uint64_t at = payload->argv;
 
 	if (!payload->argc || payload->argc > KTSTR_MAX_ARGS)
-		return refuse(why, "payload %u: argc %u, 1 to %u", i, payload->argc, KTSTR_MAX_ARGS);
+		return why_refuse(why, "payload %u: argc %u, 1 to %u", i, payload->argc, KTSTR_MAX_ARGS);
 	for (uint32_t k = 0; k < payload->argc; k++) {
 		if (at >= strings)
-			return refuse(why, "payload %u: argv has %u strings, expected %u", i, k, payload->argc);
+			return why_refuse(why, "payload %u: argv has %u strings, expected %u", i, k, payload->argc);
 		at += strlen(program_string(program, (uint32_t)at)) + 1;
 	}
 	if (at - payload->argv > KTSTR_MAX_ARG_BYTES)
-		return refuse(why, "payload %u: argv of %llu bytes, at most %u", i,
+		return why_refuse(why, "payload %u: argv of %llu bytes, at most %u", i,
 			      (unsigned long long)(at - payload->argv), KTSTR_MAX_ARG_BYTES);
 	return program_string(program, payload->argv)[0] != '\0' ||
-	       refuse(why, "payload %u: argv begins with an empty string", i);
+	       why_refuse(why, "payload %u: argv begins with an empty string", i);
 }
 
 static bool check_payloads(const struct program *program, struct why *why)
@@ -168,10 +156,10 @@ static bool check_payloads(const struct program *program, struct why *why)
 		if (!check_argv(program, i, why))
 			return false;
 		if (payload->cgroup < -1 || payload->cgroup >= (int32_t)count(program, KTSTR_TABLE_CGROUPS))
-			return refuse(why, "payload %u: cgroup %d of %u", i, payload->cgroup,
+			return why_refuse(why, "payload %u: cgroup %d of %u", i, payload->cgroup,
 				      count(program, KTSTR_TABLE_CGROUPS));
 		if (payload->affinity > count(program, KTSTR_TABLE_MASKS))
-			return refuse(why, "payload %u: affinity %u of %u masks", i, payload->affinity,
+			return why_refuse(why, "payload %u: affinity %u of %u masks", i, payload->affinity,
 				      count(program, KTSTR_TABLE_MASKS));
 	}
 	return true;
@@ -181,6 +169,6 @@ bool tables_check(const struct program *program, struct why *why)
 {
 	for (uint32_t i = 0; i < count(program, KTSTR_TABLE_MASKS); i++)
 		if (cpumask_empty(&program->masks[i]))
-			return refuse(why, "mask %u: bits are all 0", i + 1);
+			return why_refuse(why, "mask %u: bits are all 0", i + 1);
 	return check_cgroups(program, why) && check_workers(program, why) && check_payloads(program, why);
 }

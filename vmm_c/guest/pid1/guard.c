@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "wire/channel.h"
 #include "base/run.h"
+#include "wire/channel.h"
 
 #define GRACE_NS UINT64_C(6000000000)
 

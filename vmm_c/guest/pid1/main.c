@@ -10,19 +10,19 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "proc/cgroup.h"
-#include "wire/channel.h"
 #include "base/cpulist.h"
-#include "wire/delivery.h"
-#include "wire/errors.h"
 #include "base/events.h"
-#include "pid1/guard.h"
-#include "pid1/mounts.h"
-#include "ops/execute.h"
-#include "ops/verify.h"
 #include "base/run.h"
 #include "base/sysfile.h"
+#include "ops/execute.h"
+#include "ops/verify.h"
+#include "pid1/guard.h"
+#include "pid1/mounts.h"
+#include "proc/cgroup.h"
 #include "watch/topology.h"
+#include "wire/channel.h"
+#include "wire/delivery.h"
+#include "wire/errors.h"
 #include "worker/worker.h"
 
 #define PROGRAM_PATH "/ktstr/program"

@@ -8,6 +8,7 @@
 
 #include "base/events.h"
 #include "base/run.h"
+#include "base/smaller.h"
 #include "proc/cgroup.h"
 #include "proc/process.h"
 #include "wire/channel.h"
@@ -33,25 +34,14 @@ static void tell(uint32_t id, enum ktstr_payload_event kind, int code)
 		channel_send(KTSTR_MSG_PAYLOAD_EVENT, &msg, sizeof(msg), NULL, 0);
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
 static void send_log(const char *text, size_t bytes, void *context)
 {
 	struct running *running = context;
 	struct ktstr_msg_payload_log msg = { .payload = (uint32_t)(running - payloads) };
 
 	bytes = smaller(bytes, KTSTR_MAX_LOG_BYTES - running->sent);
-	while (bytes) {
-		size_t n = smaller(bytes, KTSTR_MAX_TEXT_BYTES);
-
-		channel_send(KTSTR_MSG_PAYLOAD_LOG, &msg, sizeof(msg), text, n);
-		running->sent += n;
-		text += n;
-		bytes -= n;
-	}
+	running->sent += bytes;
+	channel_send_text(KTSTR_MSG_PAYLOAD_LOG, &msg, sizeof(msg), text, bytes, KTSTR_MAX_TEXT_BYTES);
 }
 
 static void tell_end(uint32_t id)

@@ -7,14 +7,14 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "wire/channel.h"
 #include "base/events.h"
-#include "watch/kmsg.h"
-#include "proc/process.h"
-#include "wire/errors.h"
 #include "base/run.h"
-#include "watch/scx.h"
 #include "base/uevent.h"
+#include "proc/process.h"
+#include "watch/kmsg.h"
+#include "watch/scx.h"
+#include "wire/channel.h"
+#include "wire/errors.h"
 
 #define POLL_NS UINT64_C(5000000) /* while attaching and detaching; uevents usually come first */
 #define LAST_WORDS_NS UINT64_C(1500000000) /* loaders look at their exit flag once a second */
@@ -63,13 +63,7 @@ static void send_process_end(void)
 static void sink(const char *text, size_t bytes, void *context)
 {
 	(void)context;
-	while (bytes) {
-		size_t n = bytes < KTSTR_MAX_PAYLOAD ? bytes : KTSTR_MAX_PAYLOAD;
-
-		channel_send(KTSTR_MSG_SCHED_LOG, text, n, NULL, 0);
-		text += n;
-		bytes -= n;
-	}
+	channel_send_text(KTSTR_MSG_SCHED_LOG, NULL, 0, text, bytes, KTSTR_MAX_PAYLOAD);
 }
 
 void scheduler_send_logs(void)

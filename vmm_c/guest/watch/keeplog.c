@@ -5,10 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static size_t smaller(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
+#include "base/smaller.h"
 
 void keeplog_add(struct keeplog *log, const char *text, size_t bytes)
 {

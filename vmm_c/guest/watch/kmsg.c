@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "wire/channel.h"
 #include "base/events.h"
 #include "watch/keeplog.h"
+#include "wire/channel.h"
 #include "wire/errors.h"
 
 #define TOPIC "sched_ext"
@@ -133,13 +133,7 @@ void kmsg_forget(void)
 static void sink(const char *text, size_t bytes, void *context)
 {
 	(void)context;
-	while (bytes) {
-		size_t n = bytes < KTSTR_MAX_PAYLOAD ? bytes : KTSTR_MAX_PAYLOAD;
-
-		channel_send(KTSTR_MSG_SCHED_KMSG, text, n, NULL, 0);
-		text += n;
-		bytes -= n;
-	}
+	channel_send_text(KTSTR_MSG_SCHED_KMSG, NULL, 0, text, bytes, KTSTR_MAX_PAYLOAD);
 }
 
 void kmsg_send(bool last)

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/channel.h"
 #include "base/cpulist.h"
-#include "wire/errors.h"
 #include "base/sysfile.h"
+#include "wire/channel.h"
+#include "wire/errors.h"
 
 #define CPU_DIR "/sys/devices/system/cpu"
 #define NODE_DIR "/sys/devices/system/node"

@@ -17,10 +17,11 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
-#include "wire/frame.h"
 #include "base/run.h"
+#include "base/smaller.h"
 #include "base/sysfile.h"
 #include "base/uevent.h"
+#include "wire/frame.h"
 
 #define PORT_NAME "ktstr.0"
 #define PORTS "/sys/class/virtio-ports"
@@ -186,6 +187,18 @@ void channel_send(enum ktstr_msg type, const void *head, size_t head_bytes, cons
 	channel->used += n;
 	channel->seq++;
 	atomic_store(&channel->busy, 0);
+}
+
+void channel_send_text(enum ktstr_msg type, const void *head, size_t head_bytes, const char *text,
+		       size_t bytes, size_t most)
+{
+	while (bytes) {
+		size_t n = smaller(bytes, most);
+
+		channel_send(type, head, head_bytes, text, n);
+		text += n;
+		bytes -= n;
+	}
 }
 
 void channel_end_from_outside(const struct ktstr_msg_end *end)

@@ -17,6 +17,9 @@ bool channel_open(uint64_t timeout_ns, char *why, size_t why_size);
 /* Queue one frame: head, then body. A payload over the limit is a bug of the caller: it ends the run. */
 void channel_send(enum ktstr_msg type, const void *head, size_t head_bytes, const void *body,
 		  size_t body_bytes);
+/* Queue a text of any length, in frames that have this head and so many bytes of it at most. */
+void channel_send_text(enum ktstr_msg type, const void *head, size_t head_bytes, const char *text,
+		       size_t bytes, size_t most);
 /* Hand everything queued to the host. */
 void channel_flush(void);
 

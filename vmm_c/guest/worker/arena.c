@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/smaller.h"
 #include "base/sysfile.h"
 #include "work/work.h"
 
@@ -24,11 +25,6 @@ static uint8_t *arena;
 static struct place *places;
 static uint32_t migration_room;
 static bool clock_is_call;
-
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
 
 static size_t take(size_t *used, size_t bytes)
 {

@@ -80,11 +80,6 @@ void registry_prepare(struct worker *worker, uint32_t work, struct made made)
 	worker->told = (struct ktstr_progress){ 0 };
 }
 
-void registry_begin(struct worker *worker, pid_t pid)
-{
-	worker->pid = pid;
-}
-
 static void describe_exit(struct worker *worker)
 {
 	struct ktstr_msg_worker *report = &worker->slot->report;

@@ -31,7 +31,6 @@ const struct ktstr_cpumask *registry_mask(uint32_t mask);
 struct worker *registry_worker(uint32_t id);
 /* Give it its slot, for one more spawn. */
 void registry_prepare(struct worker *worker, uint32_t work, struct made made);
-void registry_begin(struct worker *worker, pid_t pid);
 /* It has ended, or is given up: send its report. */
 void registry_end(struct worker *worker);
 /* Those that are chosen and are so, in the order of their release; to be freed, also when there is none. */

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "worker/report.h"
 
+#include "base/smaller.h"
 #include "measure/schedstat.h"
 #include "wire/channel.h"
 
 static struct schedstat_cpus *vcpus_before, *vcpus_after;
-
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
 
 static void send_migrations(const struct slot *slot, uint32_t stored)
 {

@@ -70,7 +70,7 @@ static bool spawn_one(struct worker *worker)
 		return false;
 	}
 	worker->slot->report.tid = pid;
-	registry_begin(worker, pid);
+	worker->pid = pid;
 	return place_policy(work, pid, worker->id) &&
 	       place_mask(own, own ? own : cgroup_cpus(work->cgroup), pid, worker->id);
 }
