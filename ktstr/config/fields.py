@@ -10,7 +10,7 @@ from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIE
 
 Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
-    "texts", "kargs", "sysctls", "patterns", "seeds", "cpu_list", "node",
+    "texts", "kargs", "sysctls", "env", "paths", "patterns", "seeds", "cpu_list", "node",
 ]  # fmt: skip
 
 
@@ -37,6 +37,8 @@ DURATION_PATTERN = r"[0-9]{1,9}(\.[0-9]{1,9})?(ns|us|ms|s|m)"
 LABEL_PATTERN = r"[1-9][0-9]{0,3}n[1-9][0-9]{0,3}l[1-9][0-9]{0,3}c[1-9][0-9]{0,3}t"
 SEEDS_PATTERN = r"[0-9]{1,20}(\.\.[0-9]{1,20})?"
 SYSCTL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}"
+ENV_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+LINE_PATTERN = r"[^\x00-\x1f\x7f]{0,1024}"
 WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"
 
 MAX_CGROUPS, MAX_WORKERS = 256, 4096  # of one test: what the agent takes
@@ -59,6 +61,9 @@ RESERVED_KARGS = frozenset(
         "--",
     }
 )
+
+# Variables of a scheduler's environment that ktstr itself sets.
+RESERVED_ENV = frozenset({"LD_LIBRARY_PATH"})
 
 
 def _param_field(work_type: str, param: WorkParam) -> Field:
@@ -141,6 +146,8 @@ SCHEDULER_KINDS: Table = {
 SCHEDULER: Table = {
     **SCHEDULER_KINDS,
     "args": Field("texts", "the scheduler's arguments"),
+    "files": Field("paths", "files and folders it reads, relative to this file; it starts in a folder that has them"),
+    "env": Field("env", "variables of its environment, by name"),
     "checks": Field("node", "thresholds for every test under this scheduler", shape="checks"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),
     "kargs": Field("kargs", "more kernel arguments"),

@@ -163,12 +163,17 @@ def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> Sched
     key = _kind_key(r, node, name, path)
     if name == DEFAULT_SCHEDULER:
         values["builtin"] = _EEVDF.name
-    if key == "builtin" and "args" in values:
-        r.wrong_key(node, "args", f"{path}.args", f"no arguments for {_EEVDF.name}, which runs no binary")
+    for option in ("args", "files", "env"):
+        if key == "builtin" and option in values:
+            what = "arguments" if option == "args" else option
+            r.wrong_key(node, option, f"{path}.{option}", f"no {what} for {_EEVDF.name}, which runs no binary")
     checks = read_checks(r, values.get("checks"), f"{path}.checks")
     if key is None or key not in values:
         return None
-    more: dict[str, Any] = {option: values[option] for option in ("args", "sysctls", "kargs") if option in values}
+    options = ("args", "sysctls", "kargs", "files", "env")
+    more: dict[str, Any] = {option: values[option] for option in options if option in values}
+    if "files" in more:
+        more["base"] = base
     if "attach_timeout" in values:
         more["attach_timeout_ns"] = values["attach_timeout"]
     return SchedulerDecl(name, _KINDS[key](values[key], base), checks=checks, where=r.where(node), **more)

@@ -93,7 +93,10 @@ SchedulerKind: TypeAlias = Builtin | Binary | Source
 
 @dataclass(frozen=True)
 class SchedulerDecl:
-    """A declared scheduler. ``kind`` says where its program comes from."""
+    """A declared scheduler. ``kind`` says where its program comes from.
+
+    ``files``: paths relative to ``base``, the folder of ktstr.yaml; ``env``: variables by name.
+    """
 
     name: str
     kind: SchedulerKind
@@ -101,6 +104,9 @@ class SchedulerDecl:
     sysctls: tuple[tuple[str, str], ...] = ()
     kargs: tuple[str, ...] = ()
     attach_timeout_ns: int = 10_000_000_000
+    files: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    base: Path = Path()
     checks: dict[str, CheckValue] = field(default_factory=dict)
     where: str = field(default="", compare=False)
 

@@ -54,6 +54,12 @@ _KINDS: dict[str, Callable[[Field], Schema]] = {
         "propertyNames": {"pattern": f"^({fields.SYSCTL_PATTERN})$"},
         "additionalProperties": {"type": ["string", "number"], "pattern": f"^({fields.WORD_PATTERN})$"},
     },
+    "env": lambda f: {
+        "type": "object",
+        "propertyNames": {"pattern": f"^({fields.ENV_PATTERN})$", "not": {"enum": sorted(fields.RESERVED_ENV)}},
+        "additionalProperties": {"type": ["string", "number"], "pattern": f"^({fields.LINE_PATTERN})$"},
+    },
+    "paths": lambda f: _words(_WORD),
     "patterns": lambda f: _words(_WORD),
     "seeds": lambda f: _words(_SEEDS),
     "cpu_list": lambda f: _words(_CPU_LIST),

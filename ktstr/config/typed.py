@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -24,6 +25,8 @@ _UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_
 _NAME = re.compile(fields.NAME_PATTERN)
 _WORD = re.compile(fields.WORD_PATTERN)
 _SYSCTL = re.compile(fields.SYSCTL_PATTERN)
+_ENV = re.compile(fields.ENV_PATTERN)
+_LINE = re.compile(fields.LINE_PATTERN)
 _NAME_RULE = "a name of up to 64 letters, digits, '_', '.' and '-'"
 _DURATION_RULE = "a duration with its unit, such as 2s, 500ms or 100us"
 
@@ -247,6 +250,35 @@ def _sysctls(r: Reader, node: Node, path: str, field: Field) -> Any:
     return tuple(pairs)
 
 
+def _env(r: Reader, node: Node, path: str, field: Field) -> Any:
+    pairs = []
+    for key, child in r.mapping(node, path, "a mapping of variables by name").items():
+        if not _ENV.fullmatch(key):
+            r.wrong_key(node, key, path, "a variable's name, such as RUST_LOG")
+        elif key in fields.RESERVED_ENV:
+            r.wrong_key(node, key, f"{path}.{key}", "a variable that ktstr does not set itself")
+        elif not is_text(child) or not _LINE.fullmatch(child.raw):
+            r.wrong(child, f"{path}.{key}", "one line of text")
+        else:
+            pairs.append((key, child.raw))
+    return tuple(pairs)
+
+
+def _paths(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """Relative paths that, as far as their text says, stay inside the folder they are relative to."""
+    made = _one_or_list(r, node, path, "a path, or a list of paths")
+    return _all(dict.fromkeys(_path_inside(r, child, at, field) for child, at in made))
+
+
+def _path_inside(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if _word(r, node, path, field) is BAD:
+        return BAD
+    normal = posixpath.normpath(node.raw)
+    if normal.startswith(("/", "~")) or normal == ".." or normal.startswith("../"):
+        return r.wrong(node, path, "a path inside this file's folder")
+    return normal
+
+
 def _one_or_list(r: Reader, node: Node, path: str, expected: str) -> list[tuple[Node, str]]:
     if not isinstance(node.value, list):
         return [(node, path)]
@@ -293,6 +325,8 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "texts": _texts,
     "kargs": _kargs,
     "sysctls": _sysctls,
+    "env": _env,
+    "paths": _paths,
     "patterns": _patterns,
     "seeds": _seeds,
     "cpu_list": _cpu_list,

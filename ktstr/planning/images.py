@@ -19,6 +19,7 @@ from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.find import depends_on_kernel, find_scheduler
+from ktstr.schedulers.surroundings import Surroundings, surroundings, verify
 from ktstr.vm import agent as agents
 from ktstr.vm import guest_image
 
@@ -39,6 +40,16 @@ class Agent:
 
     path: Path
     digest: str
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What the image of a scheduler that is a program holds."""
+
+    agent: Agent
+    scheduler: SchedulerDecl
+    artifact: Artifact
+    around: Surroundings
 
 
 def _sha(*parts: str) -> str:
@@ -71,7 +82,7 @@ class Images:
         key = (scheduler.name, kernel.identity if depends_on_kernel(scheduler) else "")
         if key not in self._images:
             try:
-                self._images[key] = self._image(find_scheduler(scheduler, self._build(kernel)))
+                self._images[key] = self._image(scheduler, find_scheduler(scheduler, self._build(kernel)))
             except KtstrError as err:
                 self._images[key] = err
         image = self._images[key]
@@ -85,15 +96,20 @@ class Images:
             kernel.label, kernel.identity, kernel.task, kernel.btf, self._tools.bpf, self._cache, self._environ
         )
 
-    def _image(self, artifact: Artifact | None) -> Image:
+    def _image(self, scheduler: SchedulerDecl, artifact: Artifact | None) -> Image:
         agent = self.agent()
-        parts = () if artifact is None else (artifact.inputs, artifact.libraries)
-        digest = _sha(f"format {guest_image.FORMAT}", agent.digest, *parts)
+        if artifact is None:
+            digest = _sha(f"format {guest_image.FORMAT}", agent.digest)
+            path = self._cache.entry("images", digest) / "image.cpio"
+            task = self._steps.add(Step("image", "agent-only", path, lambda: _pack_agent(agent, path), ("agent",)))
+            return Image(task, digest, path, None)
+        around = surroundings(scheduler)
+        digest = _sha(f"format {guest_image.FORMAT}", agent.digest, artifact.inputs, artifact.libraries, around.digest)
         path = self._cache.entry("images", digest) / "image.cpio"
-        needs = ("agent",) if artifact is None else ("agent", *self._scheduler_step(artifact))
-        name = "agent-only" if artifact is None else artifact.name
-        task = self._steps.add(Step("image", name, path, lambda: _pack(agent, artifact, path), needs))
-        return Image(task, digest, path, None if artifact is None else artifact.binary.name)
+        packed = Packed(agent, scheduler, artifact, around)
+        needs = ("agent", *self._scheduler_step(artifact))
+        task = self._steps.add(Step("image", artifact.name, path, lambda: _pack(packed, path), needs))
+        return Image(task, digest, path, artifact.binary.name)
 
     def _scheduler_step(self, artifact: Artifact) -> tuple[str, ...]:
         """The task that builds it; none for a program that is there."""
@@ -106,10 +122,15 @@ class Images:
         return (self._steps.add(step),)
 
 
-def _pack(agent: Agent, artifact: Artifact | None, path: Path) -> None:
+def _pack_agent(agent: Agent, path: Path) -> None:
+    write_atomic(path, guest_image.base_part(agent.path), setting="KTSTR_CACHE_DIR")
+
+
+def _pack(packed: Packed, path: Path) -> None:
     """Make an image of what is there now, unless it is no longer what was planned."""
-    data = guest_image.base_part(agent.path)
-    if artifact is not None:
-        data += guest_image.scheduler_part(artifact.binary, artifact.folders)
-        artifact.verify()
+    artifact = packed.artifact
+    data = guest_image.base_part(packed.agent.path)
+    data += guest_image.scheduler_part(artifact.binary, artifact.folders, packed.around)
+    artifact.verify()
+    verify(packed.scheduler, packed.around)
     write_atomic(path, data, setting="KTSTR_CACHE_DIR")

@@ -1,7 +1,8 @@
 """What a guest's initramfs holds, as cpio archives that the kernel unpacks one over the other.
 
 base part: the agent as /init, and the folders it mounts on. Scheduler part: the binary in
-/sched/bin, its libraries in /sched/lib, its loader where the binary names it. Cell part:
+/sched/bin, its libraries in /sched/lib, its loader where the binary names it, its environment in
+/sched/environment, and in /sched/files what was declared to go with it. Cell part:
 /ktstr/program. No shell, and nothing that depends on when or where it was packed.
 """
 
@@ -12,12 +13,15 @@ from pathlib import Path
 
 from ktstr.errors import InputError
 from ktstr.host.libraries import needed_files, read_program
+from ktstr.schedulers.surroundings import ALONE, Surroundings, is_program
 from ktstr.vm.cpio import MAX_DATA, Entry, archive, char_device, directory, regular
 
-FORMAT = 1  # raised when the same parts are packed in another way: part of every image's digest
+FORMAT = 2  # raised when the same parts are packed in another way: part of every image's digest
 PROGRAM = "ktstr/program"
 SCHEDULER_BIN = "sched/bin"
 SCHEDULER_LIB = "sched/lib"
+SCHEDULER_ENVIRONMENT = "sched/environment"
+SCHEDULER_FILES = "sched/files"
 # Mount points. The agent mounts devtmpfs on /dev; until then the kernel opens /dev/console for it.
 _FOLDERS = ("dev", "ktstr", "proc", "run", "sched", "sched/bin", "sched/lib", "sys", "tmp")
 _NODES = (("dev/console", 5, 1, 0o600), ("dev/null", 1, 3, 0o666))  # Documentation/admin-guide/devices.txt
@@ -32,8 +36,8 @@ def base_part(agent: Path) -> bytes:
     return archive([*folders, *nodes, regular("init", _content(agent, "guest agent"), 0o755)])
 
 
-def scheduler_part(binary: Path, folders: Sequence[Path] = ()) -> bytes:
-    """A scheduler and all it needs to start; a static one needs nothing.
+def scheduler_part(binary: Path, folders: Sequence[Path] = (), around: Surroundings = ALONE) -> bytes:
+    """A scheduler and all it needs to start, with its surroundings; a static one needs no libraries.
 
     Libraries are sought in the binary's RUNPATH, then in ``folders``, then where this machine's
     loader looks. Raises InputError naming the library that is missing and the file that needs it,
@@ -42,6 +46,11 @@ def scheduler_part(binary: Path, folders: Sequence[Path] = ()) -> bytes:
     entries = [regular(f"{SCHEDULER_BIN}/{binary.name}", _content(binary, "scheduler binary"), 0o755)]
     for place, library in sorted(library_places(binary, folders).items()):
         entries.append(regular(place, _content(library, "library"), 0o755))
+    lines = "".join(f"{name}={value}\n" for name, value in sorted(around.environment.items()))
+    entries += [regular(SCHEDULER_ENVIRONMENT, lines.encode()), directory(SCHEDULER_FILES)]
+    for place, path in sorted(around.files.items()):
+        mode = 0o755 if is_program(path) else 0o644
+        entries.append(regular(f"{SCHEDULER_FILES}/{place}", _content(path, "file"), mode))
     return _archive(entries, binary)
 
 

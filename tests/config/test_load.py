@@ -134,6 +134,19 @@ schedulers:
     assert config.schedulers["eevdf"] == SchedulerDecl("eevdf", Builtin("eevdf"), checks={"max_gap_ms": 100})
 
 
+def test_files_and_environment_of_a_scheduler() -> None:
+    text = """
+schedulers:
+  one: {path: scx, files: conf/layers.json}
+  mine: {path: scx, files: [./a, conf/../b, a], env: {RUST_LOG: scx_mine=debug, N: 2, EMPTY: ""}}
+"""
+    config = read(HEAD + TEST + text)
+    assert (config.schedulers["one"].files, config.schedulers["one"].base) == (("conf/layers.json",), Path("/p"))
+    mine = config.schedulers["mine"]
+    assert mine.files == ("a", "b")
+    assert mine.env == (("RUST_LOG", "scx_mine=debug"), ("N", "2"), ("EMPTY", ""))
+
+
 def test_matrices_with_seeds_and_points() -> None:
     text = """
 matrices:
@@ -235,6 +248,19 @@ def test_aliases_share_values() -> None:
         (HEAD + TEST + "schedulers:\n  eevdf: {path: a}\n",
          "ktstr.yaml:6:11 schedulers.eevdf.path: found 'path', expected another name: eevdf is the kernel's own"
          " scheduler"),
+        (HEAD + TEST + "schedulers:\n  s: {path: a, files: [b, ../c]}\n",
+         "ktstr.yaml:6:27 schedulers.s.files[1]: found '../c', expected a path inside this file's folder"),
+        (HEAD + TEST + "schedulers:\n  s: {path: a, files: /etc/passwd}\n",
+         "ktstr.yaml:6:23 schedulers.s.files: found '/etc/passwd', expected a path inside this file's folder"),
+        (HEAD + TEST + "schedulers:\n  s: {path: a, env: {a b: c}}\n",
+         "ktstr.yaml:6:22 schedulers.s.env: found 'a b', expected a variable's name, such as RUST_LOG"),
+        (HEAD + TEST + "schedulers:\n  s: {path: a, env: {A: [1]}}\n",
+         "ktstr.yaml:6:25 schedulers.s.env.A: found a list, expected one line of text"),
+        (HEAD + TEST + "schedulers:\n  s: {path: a, env: {LD_LIBRARY_PATH: /x}}\n",
+         "ktstr.yaml:6:22 schedulers.s.env.LD_LIBRARY_PATH: found 'LD_LIBRARY_PATH', expected a variable that ktstr"
+         " does not set itself"),
+        (HEAD + TEST + "schedulers:\n  eevdf: {env: {A: b}}\n",
+         "ktstr.yaml:6:11 schedulers.eevdf.env: found 'env', expected no env for eevdf, which runs no binary"),
         ("kernels: {k: }\n" + TEST,
          "ktstr.yaml:1:14 kernels.k: found nothing, expected a kernel spec, such as deb:forky/cloud-amd64,"
          " or a mapping with spec"),

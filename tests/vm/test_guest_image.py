@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.errors import InputError
+from ktstr.schedulers.surroundings import Surroundings
 from ktstr.vm.guest_image import base_part, cell_part, concatenate, library_places, scheduler_part
 from tests.vm.test_cpio import unpack
 
@@ -57,15 +58,30 @@ def test_a_dynamic_agent_is_refused(built: Path) -> None:
 
 def test_a_static_scheduler_brings_nothing_along(built: Path) -> None:
     files = {path for path, entry in unpack(scheduler_part(built / "static")).items() if stat.S_ISREG(entry[0])}
-    assert files == {"sched/bin/static"}
+    assert files == {"sched/bin/static", "sched/environment"}
 
 
 def test_a_dynamic_scheduler_brings_its_loader_and_libc(built: Path) -> None:
     found = unpack(scheduler_part(built / "dynamic"))
     files = {path for path, entry in found.items() if stat.S_ISREG(entry[0])}
-    assert files == {"sched/bin/dynamic", "sched/lib/libc.so.6", LOADER}
-    assert all(found[path][0] & 0o111 for path in files)
+    assert files == {"sched/bin/dynamic", "sched/lib/libc.so.6", "sched/environment", LOADER}
+    assert all(found[path][0] & 0o111 for path in files - {"sched/environment"})
     assert found[LOADER][3] == Path(f"/{LOADER}").read_bytes()
+
+
+def test_a_scheduler_finds_its_environment_and_its_files(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/layers.json").write_text("[]")
+    (tmp_path / "helper").write_bytes(b"#!")
+    (tmp_path / "helper").chmod(0o700)
+    files = {"conf/layers.json": tmp_path / "conf/layers.json", "helper": tmp_path / "helper"}
+    around = Surroundings({"NO_COLOR": "1", "A": "b c"}, files, 4, "")
+    found = unpack(scheduler_part(built / "static", (), around))
+    assert found["sched/environment"][3] == b"A=b c\nNO_COLOR=1\n"
+    assert (found["sched/files/conf/layers.json"][0], found["sched/files/conf/layers.json"][3]) == (
+        stat.S_IFREG | 0o644, b"[]",
+    )  # fmt: skip
+    assert found["sched/files/helper"][0] == stat.S_IFREG | 0o755
 
 
 def test_what_is_packed_runs_in_a_root_of_its_own(built: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@
 #define PROGRAM_PATH "/ktstr/program"
 #define PORT_TIMEOUT_NS UINT64_C(5000000000)
 #define STOP_NS UINT64_C(5000000000)
+#define HOST_NAME "ktstr"
 
 static void open_console(void)
 {
@@ -40,6 +41,13 @@ static void open_console(void)
 	if (fd > 2)
 		close(fd);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+/* Programs that ask for it get a name, not "(none)". */
+static void set_host_name(void)
+{
+	if (sethostname(HOST_NAME, strlen(HOST_NAME)) < 0)
+		run_error("cannot set the host name: %s", strerror(errno));
 }
 
 /* Above all workers, so that no scheduler can keep the agent from the CPU; its children start over. */
@@ -162,6 +170,7 @@ int main(void)
 		run_error("cannot mount %s", mount_errors);
 	if (!realtime)
 		run_error("cannot become SCHED_FIFO");
+	set_host_name();
 	if (!run_aborting() && get_program(&program, &started))
 		run_program(&program, started);
 	end();

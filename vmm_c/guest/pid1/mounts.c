@@ -19,6 +19,7 @@ static const struct mount_point mounts[] = {
 	{ "proc", "/proc", true },
 	{ "sysfs", "/sys", true },
 	{ "devtmpfs", "/dev", true },
+	{ "tmpfs", "/dev/shm", false },
 	{ "tmpfs", "/tmp", true },
 	{ "tmpfs", "/run", true },
 	{ "cgroup2", "/sys/fs/cgroup", true },

@@ -76,7 +76,7 @@ void payload_run(const struct program *program, uint32_t id, struct made made)
 	const struct ktstr_payload *declared = &program->payloads[id];
 	struct running *running = &payloads[id];
 	const char *argv[KTSTR_MAX_ARGS + 1];
-	struct process_spec spec = { argv, environment, cgroup_fd(declared->cgroup),
+	struct process_spec spec = { argv, environment, NULL, cgroup_fd(declared->cgroup),
 				     program_mask(program, declared->affinity) };
 	int error;
 

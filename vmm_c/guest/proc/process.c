@@ -104,7 +104,8 @@ __attribute__((noreturn)) static void exec_program(const struct process_spec *sp
 	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
 	dup2(output, 1);
 	dup2(output, 2);
-	if (!spec->affinity || syscall(SYS_sched_setaffinity, 0, sizeof(*spec->affinity), spec->affinity) == 0)
+	if ((!spec->folder || chdir(spec->folder) == 0) &&
+	    (!spec->affinity || syscall(SYS_sched_setaffinity, 0, sizeof(*spec->affinity), spec->affinity) == 0))
 		execve(spec->argv[0], (char *const *)spec->argv, (char *const *)spec->environment);
 	error = errno;
 	if (write(error_fd, &error, sizeof(error)) != sizeof(error))

@@ -22,6 +22,7 @@ struct process {
 struct process_spec {
 	const char *const *argv; /* ends with NULL */
 	const char *const *environment;
+	const char *folder; /* to start in, or NULL */
 	int cgroup_fd; /* -1: the agent's */
 	const struct ktstr_cpumask *affinity; /* or NULL */
 };

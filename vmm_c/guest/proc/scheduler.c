@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/events.h"
 #include "base/run.h"
+#include "base/sysfile.h"
 #include "base/uevent.h"
 #include "proc/process.h"
 #include "watch/kmsg.h"
@@ -16,6 +18,9 @@
 #include "wire/channel.h"
 #include "wire/errors.h"
 
+#define ENVIRONMENT_PATH "/sched/environment" /* NAME=VALUE, one a line */
+#define FILES_PATH "/sched/files" /* what was declared to go with it: where it starts */
+#define MAX_VARIABLES 256
 #define POLL_NS UINT64_C(5000000) /* while attaching and detaching; uevents usually come first */
 #define LAST_WORDS_NS UINT64_C(1500000000) /* loaders look at their exit flag once a second */
 #define SETTLE_NS UINT64_C(200000000)
@@ -179,12 +184,26 @@ uint32_t scheduler_scope(void)
 	return started_in;
 }
 
+/* What the image says; nothing in one that does not. */
+static const char *const *environment(void)
+{
+	static const char *variables[MAX_VARIABLES + 1];
+	static char *text;
+	char *rest, *line;
+	size_t count = 0;
+
+	if (text)
+		return variables;
+	rest = text = sysfile_read_whole(ENVIRONMENT_PATH);
+	while (rest && count < MAX_VARIABLES && (line = strsep(&rest, "\n")))
+		if (*line)
+			variables[count++] = line;
+	return variables;
+}
+
 void scheduler_start(const struct program *program, const struct ktstr_op *op, uint32_t scope)
 {
-	static const char *const environment[] = {
-		"PATH=/sched/bin:/bin:/usr/bin", "LD_LIBRARY_PATH=/sched/lib", "HOME=/tmp", "TERM=dumb",
-		"RUST_LOG=info", NULL,
-	};
+	struct process_spec spec = { .cgroup_fd = -1 };
 	const char *argv[KTSTR_MAX_ARGS + 1];
 	int error;
 
@@ -200,7 +219,10 @@ void scheduler_start(const struct program *program, const struct ktstr_op *op, u
 	process_argv(program, op->id, argv);
 	started_in = scope;
 	attach_seq = scx_enable_seq();
-	error = process_start(process, &(struct process_spec){ argv, environment, -1, NULL });
+	spec.argv = argv;
+	spec.environment = environment();
+	spec.folder = access(FILES_PATH, X_OK) == 0 ? FILES_PATH : NULL;
+	error = process_start(process, &spec);
 	if (error) {
 		phase = LOST;
 		if (error == ECANCELED)
