@@ -45,8 +45,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class CellJob:
-    """What to run. ``machine``: the digest of the one that ``accel`` names; ``memory_mib`` is the guest's; ``many``:
-    other cells want the same machine.
+    """What to run. ``machine``: the digest of the one that ``accel`` names; ``images``: the parts of the initramfs, in
+    order; ``memory_mib`` is the guest's; ``many``: other cells want the same machine.
 
     ``commit`` is the project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
     """
@@ -56,7 +56,7 @@ class CellJob:
     accel: str
     machine: str
     kernel: ArtifactRef
-    image: ArtifactRef
+    images: tuple[ArtifactRef, ...]
     program: bytes
     topology: Topology
     memory_mib: int
@@ -130,12 +130,12 @@ class ArtifactStore:
         """The guest that a job describes."""
         return GuestSpec(
             self.path(job.kernel),
-            (self.path(job.image),),
+            tuple(map(self.path, job.images)),
             job.topology,
             job.memory_mib,
             job.kernel_args,
             program=job.program,
-            alike=f"{job.kernel.identity} {job.image.identity}",
+            alike=" ".join(ref.identity for ref in (job.kernel, *job.images)),
             many=job.many,
             performance=job.performance,
         )

@@ -164,7 +164,10 @@ def job_of(plan: Plan, cell: CellPlan) -> CellJob:
         accel=point.accel,
         machine=plan.machine.digest,
         kernel=ArtifactRef("kernel", place.key, place.identity, stored=place.cache == plan.archive.cache),
-        image=ArtifactRef("image", point.image.path.parent.name, point.image.digest),
+        images=tuple(
+            ArtifactRef("image", path.parent.name, digest)
+            for path, digest in zip(point.image.paths, point.image.digests, strict=True)
+        ),
         program=cell.program,
         topology=point.topology,
         memory_mib=point.memory_mib,

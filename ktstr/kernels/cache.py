@@ -30,7 +30,8 @@ SOURCES = ("deb", "image", "tarball", "git", "debsrc", "local")
 BASES = ("minimal", "full", "tree")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
-_FILES = {"vmlinux": "vmlinux", "btf": "vmlinux.btf", "config": "config"}
+CONFIG = "config"  # null in an entry's facts when the kernel's configuration is not known
+_FILES = {"vmlinux": "vmlinux", "btf": "vmlinux.btf", CONFIG: CONFIG}
 _MAX_METADATA = 1 << 20
 
 

@@ -6,13 +6,15 @@ Nothing is built here; each becomes a step of the graph, with the file that prov
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ktstr import resources
 from ktstr.config.model import SchedulerDecl
-from ktstr.errors import KtstrError
+from ktstr.errors import HostError, KtstrError
 from ktstr.files import write_atomic
+from ktstr.kernels.cache import CONFIG
+from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.planning.kernel import Archive, Kernel
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
@@ -25,13 +27,41 @@ from ktstr.vm import guest_image
 
 
 @dataclass(frozen=True)
+class ConfigPart:
+    """A kernel's configuration as part of an initramfs: what makes it, the digest of its inputs, and its file."""
+
+    task: str
+    digest: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class Image:
-    """A guest image of the plan. ``binary`` is the scheduler's file name in it, None for the kernel's own."""
+    """A guest image of the plan. ``binary`` is the scheduler's file name in it, None for the kernel's own.
+
+    ``config``: the configuration of the kernel it boots with, which a scheduler that is a program may read.
+    """
 
     task: str
     digest: str
     path: Path
     binary: str | None
+    config: ConfigPart | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What makes it all."""
+        return (self.task,) if self.config is None else (self.task, self.config.task)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What it all is."""
+        return (self.digest,) if self.config is None else (self.digest, self.config.digest)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The parts of the initramfs, in order."""
+        return (self.path,) if self.config is None else (self.path, self.config.path)
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,13 @@ class Images:
         image = self._images[key]
         if isinstance(image, KtstrError):
             raise image
-        return image
+        return image if image.binary is None else replace(image, config=self._config(kernel))
+
+    def _config(self, kernel: Kernel) -> ConfigPart:
+        digest = _sha(f"config format {guest_image.FORMAT}", kernel.identity)
+        path = self._cache.entry("images", digest) / "image.cpio"
+        step = Step("image", f"config-{kernel.label}", path, lambda: _pack_config(kernel, path), (kernel.task,))
+        return ConfigPart(self._steps.add(step), digest, path)
 
     def _build(self, kernel: Kernel) -> Build:
         """What a scheduler is made for, and with."""
@@ -120,6 +156,20 @@ class Images:
             "scheduler", artifact.name, artifact.target, artifact.build, artifact.needs, lambda: fresh() or None
         )
         return (self._steps.add(step),)
+
+
+def _pack_config(kernel: Kernel, path: Path) -> None:
+    """Make the part of the kernel's entry. Raises HostError when that is gone or cannot be read."""
+    with kernel.place.cache.reading(KERNELS, kernel.place.key):
+        entry = kernel.entry()
+        if entry is None:
+            raise HostError(f"kernel {kernel.label}: its cache entry is gone", fix="run the command again")
+        file = entry.metadata.with_name(CONFIG)
+        try:
+            config = file.read_bytes() if entry.facts[CONFIG] is not None else None
+        except OSError as err:
+            raise HostError(f"{file}: {err.strerror}", fix="run the command again") from err
+    write_atomic(path, guest_image.config_part(entry.version, config), setting="KTSTR_CACHE_DIR")
 
 
 def _pack_agent(agent: Agent, path: Path) -> None:

@@ -56,7 +56,7 @@ class Point:
     @property
     def machine_key(self) -> tuple[object, ...]:
         """What cells have in common whose machines differ in nothing but the program."""
-        return (self.kernel.identity, self.image.digest, self.topology, self.memory_mib, self.kernel_args)
+        return (self.kernel.identity, self.image.digests, self.topology, self.memory_mib, self.kernel_args)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def input_digest(point: Point, program: bytes, machine: Machine) -> str:
     parts: dict[str, object] = {
         "format": CELL_FORMAT,
         "kernel": point.kernel.identity,
-        "image": point.image.digest,
+        "image": list(point.image.digests),
         "program": hashlib.sha256(program).hexdigest(),
         "machine": [machine.accel, machine.digest],
         "command": list(point.command),
@@ -199,10 +199,10 @@ class CellMaker:
         arguments = _kernel_args(kernel, scheduler, test)
         cpus = _host_cpus(machine.accel, topology)
         command = machine.command_line(
-            GuestSpec(kernel.vmlinux, (image.path,), topology, memory, arguments, performance=test.performance_mode)
+            GuestSpec(kernel.vmlinux, image.paths, topology, memory, arguments, performance=test.performance_mode)
         )
         decided = (
-            CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digest,
+            CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digests,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
             cpus, memory, arguments, _host(machine.accel),
         )  # fmt: skip
@@ -216,7 +216,7 @@ class CellMaker:
             memory_mib=memory,
             host_cpus=cpus,
             kernel_args=arguments,
-            needs=(self._chosen.task, kernel.task, image.task),
+            needs=(self._chosen.task, kernel.task, *image.tasks),
             command=command,
             basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
         )

@@ -2,8 +2,8 @@
 
 base part: the agent as /init, and the folders it mounts on. Scheduler part: the binary in
 /sched/bin, its libraries in /sched/lib, its loader where the binary names it, its environment in
-/sched/environment, and in /sched/files what was declared to go with it. Cell part:
-/ktstr/program. No shell, and nothing that depends on when or where it was packed.
+/sched/environment, and in /sched/files what was declared to go with it. Configuration part: the
+kernel's own, in /boot. Cell part: /ktstr/program. No shell, and nothing that depends on when or where it was packed.
 """
 
 from __future__ import annotations
@@ -57,6 +57,14 @@ def scheduler_part(binary: Path, folders: Sequence[Path] = (), around: Surroundi
 def cell_part(program: bytes) -> bytes:
     """One cell's program, appended to the image that it shares with others."""
     return archive([regular(PROGRAM, program)])
+
+
+def config_part(release: str, config: bytes | None) -> bytes:
+    """The kernel's configuration where libbpf looks for it (``bpf_object__read_kconfig_file``), for ``extern``
+    variables in ``.kconfig``; an empty folder for a kernel of which none is known.
+    """
+    entries = [] if config is None else [regular(f"boot/config-{release}", config)]
+    return archive([directory("boot"), *entries])
 
 
 def library_places(binary: Path, folders: Sequence[Path] = ()) -> dict[str, Path]:

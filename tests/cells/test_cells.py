@@ -47,5 +47,5 @@ def test_the_job_of_a_cell_names_what_it_boots_by_kind_and_digest(tmp_path: Path
         "a" * 64,
         True,
     )
-    assert (job.image.kind, job.image.key) == ("image", "b" * 64)
+    assert [(image.kind, image.key) for image in job.images] == [("image", "b" * 64)]
     assert (job.program, job.many, job.limits.host_seconds) == (cell(tmp_path).program, False, 900.0)

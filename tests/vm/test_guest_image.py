@@ -9,7 +9,7 @@ import pytest
 
 from ktstr.errors import InputError
 from ktstr.schedulers.surroundings import Surroundings
-from ktstr.vm.guest_image import base_part, cell_part, concatenate, library_places, scheduler_part
+from ktstr.vm.guest_image import base_part, cell_part, concatenate, config_part, library_places, scheduler_part
 from tests.vm.test_cpio import unpack
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
@@ -82,6 +82,12 @@ def test_a_scheduler_finds_its_environment_and_its_files(built: Path, tmp_path: 
         stat.S_IFREG | 0o644, b"[]",
     )  # fmt: skip
     assert found["sched/files/helper"][0] == stat.S_IFREG | 0o755
+
+
+def test_the_kernels_configuration_is_where_libbpf_looks(tmp_path: Path) -> None:
+    found = unpack(config_part("7.2.1-cloud", b"CONFIG_HZ=250\n"))
+    assert found["boot/config-7.2.1-cloud"][3] == b"CONFIG_HZ=250\n"
+    assert set(unpack(config_part("7.2.1-cloud", None))) == {"boot"}
 
 
 def test_what_is_packed_runs_in_a_root_of_its_own(built: Path, tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""What a cell's initramfs is made of: one part for a scheduler, one for the configuration of the kernel it runs on."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ktstr.config.model import Binary, Builtin, SchedulerDecl
+from ktstr.errors import HostError
+from ktstr.host.cache import Cache
+from ktstr.kernels.spec import DebSpec
+from ktstr.planning.images import Agent, Image, Images
+from ktstr.planning.kernel import Entry, Kernel
+from ktstr.planning.steps import Steps
+from tests.kernels.entries import add_entry
+from tests.kernels.images import CONFIG
+from tests.vm.test_cpio import unpack
+
+TOOLS = cast(Any, SimpleNamespace(bpf=None))  # for the kinds that are built
+EEVDF = SchedulerDecl("eevdf", Builtin("eevdf"))
+
+
+def kernel(cache: Cache, key: str, identity: str = "a" * 64) -> Kernel:
+    return Kernel(key, DebSpec("forky", "cloud-amd64"), Entry(key, identity, cache), (), f"kernel:{key}")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Images, Steps, Cache]:
+    """Images whose agent is there."""
+    cache, steps = Cache(tmp_path / "cache"), Steps()
+    request = SimpleNamespace(environ={})
+    images = Images(cast(Any, request), cast(Any, SimpleNamespace(cache=cache)), TOOLS, steps)
+    images._agent = Agent(tmp_path / "agent", "1" * 64)
+    return images, steps, cache
+
+
+def scheduler(folder: Path, **more: Any) -> SchedulerDecl:
+    shutil.copy("/bin/true", folder / "scx")
+    return SchedulerDecl("mine", Binary(folder / "scx"), where="ktstr.yaml:1:1", base=folder, **more)
+
+
+def config_of(image: Image, steps: Steps) -> dict[str, Any]:
+    assert image.config is not None
+    next(step for step in steps if step.target == image.config.path).make()
+    return unpack(image.config.path.read_bytes())
+
+
+def test_a_program_boots_with_the_configuration_of_its_kernel(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, steps, cache = made
+    add_entry(cache, "one", "2026-01-01T00:00:00Z")
+    image = images.image(scheduler(tmp_path), kernel(cache, "one"))
+    release = kernel(cache, "one").version()
+    assert config_of(image, steps)[f"boot/config-{release}"][3] == CONFIG.encode()
+    assert image.tasks == ("image:mine", "image:config-one")
+    assert image.paths[0] == image.path
+
+
+def test_a_kernel_of_which_no_configuration_is_known_has_none_in_the_guest(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, steps, cache = made
+    add_entry(cache, "one", "2026-01-01T00:00:00Z", config=None)
+    assert set(config_of(images.image(scheduler(tmp_path), kernel(cache, "one")), steps)) == {"boot"}
+
+
+def test_another_kernel_is_another_configuration_but_the_same_image(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, _, cache = made
+    first = images.image(scheduler(tmp_path), kernel(cache, "one"))
+    second = images.image(scheduler(tmp_path), kernel(cache, "two", "b" * 64))
+    assert first.digest == second.digest
+    assert first.digests != second.digests
+
+
+def test_the_kernels_own_scheduler_needs_neither(made: tuple[Images, Steps, Cache]) -> None:
+    images, _, cache = made
+    image = images.image(EEVDF, kernel(cache, "one"))
+    assert (image.config, image.tasks) == (None, ("image:agent-only",))
+
+
+def test_an_entry_that_is_gone_is_named(made: tuple[Images, Steps, Cache], tmp_path: Path) -> None:
+    images, steps, cache = made
+    with pytest.raises(HostError, match="kernel one: its cache entry is gone"):
+        config_of(images.image(scheduler(tmp_path), kernel(cache, "one")), steps)
+
+
+def test_environment_and_files_are_part_of_the_images_key(made: tuple[Images, Steps, Cache], tmp_path: Path) -> None:
+    images, _, cache = made
+    (tmp_path / "conf").write_text("1")
+    plain = scheduler(tmp_path)
+    others = [
+        replace(plain, name="env", env=(("A", "1"),)),
+        replace(plain, name="files", files=("conf",)),
+    ]
+    digests = {images.image(one, kernel(cache, "one")).digest for one in (plain, *others)}
+    assert len(digests) == 3
