@@ -51,7 +51,13 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
     """The judgement of a record by this cell's thresholds."""
     point = cell.point
     scheduler = None if isinstance(point.scheduler.kind, Builtin) else cell.key.scheduler
-    expected = Expected(cell.compiled.works, scheduler, point.accel)
+    expected = Expected(
+        cell.compiled.works,
+        scheduler,
+        point.accel,
+        attach_timeout_ns=point.scheduler.attach_timeout_ns,
+        memory_mib=point.memory_mib,
+    )
     return judge(record, merge(point.scheduler.checks, point.test.checks), expected)
 
 

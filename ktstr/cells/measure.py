@@ -13,6 +13,7 @@ from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits
 from ktstr.cells.judge import identity, judged
 from ktstr.cells.run import Runner
+from ktstr.checks import quote
 from ktstr.checks.judge import Judgement
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import refused, staging_name, write_atomic
@@ -128,7 +129,7 @@ class Bench:
         record = result.record
         if self._plan.request.cancel.is_set() and record.end.reason not in VERDICT_EXITS:
             return None  # we ended it: that says nothing, whatever its machine left
-        (workdir / SCHED_LOG).write_text(record.guest.sched_log, encoding="utf-8")
+        (workdir / SCHED_LOG).write_text(quote.plain(record.guest.sched_log), encoding="utf-8")
         (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
         judgement = judged(cell, record)
         if judgement.outcome == Outcome.ERROR:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ktstr.checks import lifecycle, machine, quote
+from ktstr.checks import lifecycle, machine, quote, shortage
 from ktstr.checks.model import Group, WorkGroup, gather
 from ktstr.checks.stats import scenario_stats
 from ktstr.checks.thresholds import UNMEASURED, Thresholds
@@ -25,12 +25,16 @@ from ktstr.record.statistics import ScenarioStats
 
 @dataclass(frozen=True)
 class Expected:
-    """What the cell was to do. ``scheduler``: the name of the binary scheduler, None for the kernel's own."""
+    """What the cell was to do. ``scheduler``: the name of the binary scheduler, None for the kernel's own;
+    ``attach_timeout_ns``: how long it could take to attach; ``memory_mib``: the guest's.
+    """
 
     works: Sequence[WorkGroup]
     scheduler: str | None
     accel: str
     stop_timeout_ns: int = STOP_TIMEOUT_NS
+    attach_timeout_ns: int | None = None
+    memory_mib: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Judgement:
         """The messages, as tables and JSON output show them."""
         return tuple(detail.message for detail in self.details)
 
+
+EMULATED = frozenset({"icount", "tcg"})  # machines whose speed is the emulator's
 
 _ERRORS = {
     "host_timeout": "the machine did not finish within its limit of host time",
@@ -64,6 +70,16 @@ def machine_error(record: CellRecord) -> str | None:
     if end.reason in VERDICT_EXITS and not (end.reason == "clean" and not record.guest.ended):
         return None
     return _ERRORS.get(end.reason, end.reason) + _quoted(end.detail)
+
+
+def guest_error(guest: GuestRecord, end: MachineEnd, expected: Expected) -> str | None:
+    """Why the guest was no machine that the scheduler could run on: too small, or too slow; None when it was."""
+    words = shortage.out_of_memory(guest, end)
+    if words is not None:
+        return shortage.too_small(words, expected.memory_mib)
+    if expected.accel in EMULATED and any(event.kind == "attach_timeout" for event in guest.sched_events):
+        return shortage.too_slow(guest, expected.scheduler, expected.attach_timeout_ns)
+    return None
 
 
 def _quoted(detail: str) -> str:
@@ -157,7 +173,7 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
     A pass means that every gate was evaluated and held, that the declared scheduler attached and
     detached, and that the machine ended by itself.
     """
-    error = machine_error(record)
+    error = machine_error(record) or guest_error(record.guest, record.end, expected)
     if error is not None:
         return Judgement(Outcome.ERROR, (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
     groups = gather(expected.works, record.guest.workers)

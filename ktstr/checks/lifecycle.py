@@ -20,6 +20,8 @@ WATCHDOG = "runnable task stall"
 # check_rq_for_timeouts there, which runs every half of the timeout: what it tells is up to 1.5 times the timeout.
 _STALL = re.compile(r"failed to run for (\d{1,6})\.(\d{3})s")
 DIED = "scheduler process died"
+# include/asm-generic/bug.h and kernel/panic.c: a warning, or an oops that did not end the machine.
+_WARNING = re.compile(r"\b(?:WARNING|BUG): ")
 SIGNALED = 128  # the agent's code for a process that died of a signal while it was being stopped
 _FATAL = frozenset(s.value for s in signal.Signals) - {signal.SIGINT.value}
 _ENDS = frozenset({"exited", "signaled", "evicted", "detached", "detach_failed"})
@@ -39,6 +41,14 @@ def _errno_name(number: int) -> str:
 def _last_words(guest: GuestRecord) -> str:
     words = quote.last_words(guest.sched_log)
     return f"; its last words: {words}" if words else "; it said nothing"
+
+
+def _why_not_loaded(guest: GuestRecord) -> str:
+    """What kernel, libbpf, verifier and the scheduler itself said until it was to have attached."""
+    words = quote.telling_words(guest.sched_log)
+    warnings = [line for line in quote.lines(guest.sched_kmsg) if _WARNING.search(line)][:2]
+    kernel = f"; the kernel: {' | '.join(warnings)}" if warnings else ""
+    return f"{kernel}; its words: {words}" if words else f"{kernel}; it said nothing"
 
 
 def kernel_words(text: str) -> str:
@@ -66,7 +76,8 @@ def _evicted(guest: GuestRecord, event: SchedEvent) -> str:
 def _died(guest: GuestRecord, event: SchedEvent, attached: bool) -> str:
     when = "in mid-run" if attached else "at load, before it attached"
     how = f"exit status {event.code}" if event.kind == "exited" else _signal_name(event.code)
-    return f"{DIED} {when} at {event.at_ns / 1e6:.3f} ms: {how}{_last_words(guest)}"
+    words = _last_words(guest) if attached else _why_not_loaded(guest)
+    return f"{DIED} {when} at {event.at_ns / 1e6:.3f} ms: {how}{words}"
 
 
 def _spawn_failed(guest: GuestRecord, event: SchedEvent) -> str:
@@ -76,7 +87,7 @@ def _spawn_failed(guest: GuestRecord, event: SchedEvent) -> str:
 
 def _timeout(guest: GuestRecord, event: SchedEvent) -> str:
     text = quote.clean(event.text)
-    return f"the scheduler did not attach in time{f' ({text})' if text else ''}{_last_words(guest)}"
+    return f"the scheduler did not attach in time{f' ({text})' if text else ''}{_why_not_loaded(guest)}"
 
 
 def _detach_failed(guest: GuestRecord, event: SchedEvent) -> str:

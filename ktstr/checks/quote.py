@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 LINE_MAX = 300
 # Terminal escapes: CSI and OSC sequences, then every other control character but tab.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+# What libbpf complains of; what it prints of a program that was refused begins and ends with such a line, and the
+# verifier's reason stands before its own count.
+_LIBBPF = re.compile(r"\blibbpf: .*(?:fail|error|invalid|unable|incompatible|not found|not supported)", re.IGNORECASE)
+_VERIFIED = re.compile(r"(?:^|[:\s])processed \d+ insns ")
+
+
+def plain(text: str) -> str:
+    """A log without terminal escapes, its lines kept."""
+    return _ESCAPES.sub("", text)
 
 
 def clean(line: str) -> str:
@@ -24,3 +36,11 @@ def lines(text: str) -> list[str]:
 def last_words(text: str, count: int = 3) -> str:
     """The last non-blank lines of a log, joined by `` | ``; empty when it said nothing."""
     return " | ".join(lines(text)[-count:])
+
+
+def telling_words(text: str) -> str:
+    """Of a program that was not loaded: libbpf's first complaints, the verifier's reason, and its last words."""
+    found = lines(text)
+    complaints = [line for line in found if _LIBBPF.search(line)][:2]
+    reasons = [before for before, line in itertools.pairwise(found) if _VERIFIED.search(line)][-1:]
+    return " | ".join(dict.fromkeys([*complaints, *reasons, *found[-3:]]))

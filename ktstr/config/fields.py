@@ -151,7 +151,9 @@ SCHEDULER: Table = {
     "checks": Field("node", "thresholds for every test under this scheduler", shape="checks"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),
     "kargs": Field("kargs", "more kernel arguments"),
-    "attach_timeout": Field("duration", "how long to wait for it to attach (10s)", MS, 600 * S),
+    "attach_timeout": Field(
+        "duration", "how long it may take to attach, in guest time; without it, by the machine's speed", MS, 3600 * S
+    ),
 }
 
 KERNEL: Table = {

@@ -95,7 +95,8 @@ SchedulerKind: TypeAlias = Builtin | Binary | Source
 class SchedulerDecl:
     """A declared scheduler. ``kind`` says where its program comes from.
 
-    ``files``: paths relative to ``base``, the folder of ktstr.yaml; ``env``: variables by name.
+    ``files``: paths relative to ``base``, the folder of ktstr.yaml; ``env``: variables by name. ``attach_timeout_ns``:
+    in guest time; None for what the machine needs (``vm.loading``).
     """
 
     name: str
@@ -103,7 +104,7 @@ class SchedulerDecl:
     args: tuple[str, ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     kargs: tuple[str, ...] = ()
-    attach_timeout_ns: int = 10_000_000_000
+    attach_timeout_ns: int | None = None
     files: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     base: Path = Path()

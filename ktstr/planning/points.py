@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from ktstr.planning.kernels import Kernels
 from ktstr.planning.machines import ChosenMachine
 from ktstr.results.judged import Row
 from ktstr.results.store import REAL_TIME
+from ktstr.vm.loading import attach_timeout_ns
 from ktstr.vm.machine import GuestSpec, Machine
 from ktstr.vm.memory import memory_mib
 
@@ -193,7 +194,8 @@ class CellMaker:
 
     def _new_point(self, key: CellKey, image: Image) -> Point:
         config, machine = self._config, self._chosen.machine
-        test, scheduler, topology = config.tests[key.test], config.schedulers[key.scheduler], config.presets[key.preset]
+        test, topology = config.tests[key.test], config.presets[key.preset]
+        scheduler = _timed(config.schedulers[key.scheduler], machine.accel, topology)
         kernel = self._kernels[key.kernel]
         memory = memory_mib(topology, test.memory_mib)
         arguments = _kernel_args(kernel, scheduler, test)
@@ -220,6 +222,13 @@ class CellMaker:
             command=command,
             basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
         )
+
+
+def _timed(scheduler: SchedulerDecl, accel: str, topology: Topology) -> SchedulerDecl:
+    """The scheduler with its attach timeout: as declared, else the machine's."""
+    if scheduler.attach_timeout_ns is not None:
+        return scheduler
+    return replace(scheduler, attach_timeout_ns=attach_timeout_ns(accel, topology))
 
 
 def _host_cpus(accel: str, topology: Topology) -> int:

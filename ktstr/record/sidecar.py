@@ -253,6 +253,10 @@ class Sidecar(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     workers: tuple[WorkerSummary, ...]
     vcpu_times: tuple[VcpuReport, ...]
     sched_events: tuple[SchedEvent, ...]
+    load_ns: Annotated[
+        Count | None,
+        Meta(description="guest time from the scheduler's start to its attach; null when it was not seen to attach"),
+    ]
     kvm_run: Annotated[KvmCost | None, Meta(description="what the run took of its host; null unless KVM ran it")]
     host_dilation: (
         Annotated[Number, Meta(description="1 + run delay / run time of the vCPU threads, summed")] | UnsetType

@@ -97,6 +97,7 @@ def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> S
         workers=tuple(_worker(report) for report in sorted(guest.workers, key=lambda report: report.index)),
         vcpu_times=guest.vcpus,
         sched_events=tuple(replace(event, text=quote.clean(event.text)) for event in guest.sched_events),
+        load_ns=_load_ns(guest),
         host_dilation=UNSET if record.end.host_dilation is None else record.end.host_dilation,
     )
     finite: Sidecar = _finite(measured)
@@ -159,8 +160,19 @@ def _unmeasured(identity: CellIdentity, run: Run) -> Sidecar:
         workers=(),
         vcpu_times=(),
         sched_events=(),
+        load_ns=None,
         kvm_run=None,
     )
+
+
+def _load_ns(guest: GuestRecord) -> int | None:
+    """What loading cost: from the scheduler's first start to its first attach."""
+    first: dict[str, int] = {}
+    for event in guest.sched_events:
+        first.setdefault(event.kind, event.at_ns)
+    if "started" not in first or "attached" not in first:
+        return None
+    return max(0, first["attached"] - first["started"])
 
 
 def _reason(detail: Detail) -> Reason:

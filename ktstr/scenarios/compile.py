@@ -111,8 +111,8 @@ def _scheduler(test: TestDecl, scheduler: SchedulerDecl, binary: str | None) -> 
     """The scheduler's binary, none for one of the kernel's own, and how long attaching may take."""
     if isinstance(scheduler.kind, Builtin):
         return (), 0
-    if binary is None:
-        raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image is needed")
+    if binary is None or scheduler.attach_timeout_ns is None:
+        raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image and a timeout are needed")
     argv = (f"{SCHEDULER_DIR}/{binary}", *scheduler.args, *test.scheduler_args)
     size = sum(len(arg.encode()) + 1 for arg in argv)
     if len(argv) > MAX_ARGS or size > MAX_ARG_BYTES:

@@ -99,6 +99,15 @@ def test_a_scheduler_that_never_attached_in_time_fails_with_its_words() -> None:
     assert "waiting for something" in found.message
 
 
+def test_a_failed_load_is_told_with_the_kernels_warning_and_libbpfs_words() -> None:
+    kmsg = "[    1.2] WARNING: kernel/bpf/verifier.c:20 at check+0x1/0x2, CPU#1: scx_ktstr/70\n[ 1.3] sched_ext: x\n"
+    log = "libbpf: failed to open system Kconfig\n" + "more\n" * 5 + "Error: Failed to load BPF program\n"
+    found = only(life(event("started"), event("exited", 1), log=log, kmsg=kmsg))
+    assert found.kind == "SchedulerDied"
+    assert "; the kernel: [    1.2] WARNING: kernel/bpf/verifier.c:20" in found.message
+    assert "; its words: libbpf: failed to open system Kconfig | more | Error: Failed to load" in found.message
+
+
 def test_a_binary_that_cannot_run_is_named_with_the_reason() -> None:
     found = only(life(event("spawn_failed", 2)))
     assert found.kind == "SchedulerDied" and "No such file or directory" in found.message

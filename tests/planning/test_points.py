@@ -46,3 +46,11 @@ def test_what_one_host_measured_in_real_time_is_no_result_of_another(
     monkeypatch.setattr(points, "host_class", lambda: HOSTS[1])
     assert (planned(tmp_path, accel).input_digest == here.input_digest) is same
     assert (planned(tmp_path, accel, here).input_digest == here.input_digest) is same  # its row is not believed either
+
+
+@pytest.mark.parametrize(("accel", "seconds"), [("kvm", 30), ("icount", 245), ("tcg", 240)])
+def test_how_long_attaching_may_take_is_the_machines_unless_it_is_declared(
+    tmp_path: Path, accel: str, seconds: int
+) -> None:
+    declared = planned(tmp_path, accel).point.scheduler
+    assert declared.attach_timeout_ns == seconds * 1_000_000_000

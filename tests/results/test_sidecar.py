@@ -94,6 +94,15 @@ def test_a_measured_cell_says_what_it_is_and_how_it_was_measured() -> None:
     assert found["stats"]["phases"][0]["per_cgroup"]["cg_0"]["wake_sample_total"] == 11
 
 
+def test_what_loading_cost_is_told_and_null_where_it_was_not_seen() -> None:
+    assert written()["load_ns"] == 1  # from 1 to 2
+    assert skipped()["load_ns"] is None
+    found = cell()
+    never = replace(found, guest=replace(found.guest, sched_events=found.guest.sched_events[:1]))
+    judgement = judge(never, merge({}, {}), Expected(WORKS, "scx_ktstr", "icount"))
+    assert document(sc.build(IDENTITY, never, judgement))["load_ns"] is None
+
+
 def test_a_fail_has_no_bit_and_carries_its_reason() -> None:
     found = built(worker(0), worker(1, max_gap_ns=3 * S, max_gap_off_cpu_ns=3 * S))
     assert (found["passed"], found["skipped"], found["inconclusive"]) == (False, False, False)

@@ -184,10 +184,10 @@ def test_an_affinity_is_cut_to_the_cpuset() -> None:
 
 
 def test_more_arguments_than_the_agent_takes() -> None:
-    many = SchedulerDecl("scx", Binary(Path("/x")), args=("x",) * 62, where="ktstr.yaml:9:3")
+    many = replace(SCX, args=("x",) * 62)
     with pytest.raises(InputError, match=r"ktstr\.yaml:9:3 schedulers\.scx\.args: found 64 arguments of 149 bytes"):
         compile_test(declared("two"), TINY, many, 0, "scx")
-    long = SchedulerDecl("scx", Binary(Path("/x")), args=("ü" * 4096,))
+    long = replace(SCX, args=("ü" * 4096,))
     with pytest.raises(InputError, match="expected at most 63 of 8192"):
         compile_test(declared("two"), TINY, long, 0, "scx")
 

@@ -13,7 +13,8 @@
 #include "wire/channel.h"
 #include "wire/errors.h"
 
-#define TOPIC "sched_ext"
+/* The scheduler; and what else can end or explain it: a process killed for memory, warnings. */
+static const char *const topics[] = { "sched_ext", "Out of memory", "WARNING: ", "BUG: " };
 
 static int fd = -1;
 static struct keeplog kept;
@@ -69,13 +70,21 @@ static void keep(const char *text, size_t bytes, uint64_t usec)
 	recent[recent_used] = '\0';
 }
 
+static bool is_ours(const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < sizeof(topics) / sizeof(topics[0]); i++)
+		if (memmem(text, bytes, topics[i], strlen(topics[i])))
+			return true;
+	return false;
+}
+
 static void take_record(const char *record, size_t bytes)
 {
 	const char *text;
 	size_t text_bytes;
 	uint64_t usec;
 
-	if (kmsg_parse(record, bytes, &text, &text_bytes, &usec) && memmem(text, text_bytes, TOPIC, strlen(TOPIC)))
+	if (kmsg_parse(record, bytes, &text, &text_bytes, &usec) && is_ours(text, text_bytes))
 		keep(text, text_bytes, usec);
 }
 

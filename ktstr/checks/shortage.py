@@ -1,0 +1,47 @@
+"""When the guest itself was the cause: it had too little memory for what it was given, or too little time to load it.
+
+Nobody is blamed for either: the cell is an error that names what raises the limit.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ktstr.checks import quote
+from ktstr.record.guest import GuestRecord
+from ktstr.record.machine import MachineEnd
+
+# mm/oom_kill.c: __oom_kill_process and out_of_memory. A cgroup that reaches its own limit ("Memory cgroup out of
+# memory") is what a test declared.
+_KILLED = re.compile(r"(?<!cgroup )\bout of memory: Killed process \d+ \([^)]{0,64}\)", re.IGNORECASE)
+_DEADLOCKED = re.compile(r"System is deadlocked on memory|Out of memory: compulsory panic_on_oom")
+_MORE = 2  # times the memory that was too little
+
+
+def out_of_memory(guest: GuestRecord, end: MachineEnd) -> str | None:
+    """What the kernel said of its lack of memory; None when it did not lack any."""
+    killed = _KILLED.search(guest.sched_kmsg)
+    if killed is not None:
+        return killed.group(0)
+    found = _DEADLOCKED.search(end.detail)
+    return None if found is None else found.group(0)
+
+
+def too_small(words: str, memory_mib: int | None) -> str:
+    """The error of a guest that ran out of ``memory_mib``."""
+    if memory_mib is None:
+        return f"the guest was too small: {quote.clean(words)}; memory_mib in the test raises it"
+    more = f"memory_mib: {memory_mib * _MORE} in the test raises it"
+    return f"the guest was too small, with memory_mib={memory_mib}: {quote.clean(words)}; {more}"
+
+
+def too_slow(guest: GuestRecord, scheduler: str | None, timeout_ns: int | None) -> str:
+    """The error of an emulated machine on which ``scheduler`` did not attach within ``timeout_ns``."""
+    limit = "its limit" if timeout_ns is None else f"{timeout_ns / 1e9:g} s"
+    words = quote.telling_words(guest.sched_log)
+    more = "" if timeout_ns is None else f": {-(-timeout_ns // 1_000_000_000) * _MORE}s"
+    return (
+        f"{scheduler or 'the scheduler'} did not attach within {limit} of emulated time;"
+        f" attach_timeout{more} under schedulers.{scheduler or 'NAME'} in ktstr.yaml raises it"
+        f"{f'; its last words: {words}' if words else '; it said nothing'}"
+    )
