@@ -76,7 +76,7 @@ def guest_error(guest: GuestRecord, end: MachineEnd, expected: Expected) -> str 
     """Why the guest was no machine that the scheduler could run on: too small, or too slow; None when it was."""
     words = shortage.out_of_memory(guest, end)
     if words is not None:
-        return shortage.too_small(words, expected.memory_mib)
+        return shortage.too_small(guest, words, expected.memory_mib)
     if expected.accel in EMULATED and any(event.kind == "attach_timeout" for event in guest.sched_events):
         return shortage.too_slow(guest, expected.scheduler, expected.attach_timeout_ns)
     return None

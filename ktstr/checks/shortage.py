@@ -11,10 +11,11 @@ from ktstr.checks import quote
 from ktstr.record.guest import GuestRecord
 from ktstr.record.machine import MachineEnd
 
-# mm/oom_kill.c: __oom_kill_process and out_of_memory. A cgroup that reaches its own limit ("Memory cgroup out of
-# memory") is what a test declared.
+# mm/oom_kill.c: check_panic_on_oom (the default of ``vm.kernel_args``), out_of_memory, and __oom_kill_process where a
+# test sets vm.panic_on_oom to 0. A cgroup that reaches its own limit ("Memory cgroup out of memory") is what a test
+# declared.
+_PANIC = re.compile(r"Out of memory: [a-z-]+ panic_on_oom|System is deadlocked on memory")
 _KILLED = re.compile(r"(?<!cgroup )\bout of memory: Killed process \d+ \([^)]{0,64}\)", re.IGNORECASE)
-_DEADLOCKED = re.compile(r"System is deadlocked on memory|Out of memory: compulsory panic_on_oom")
 _MORE = 2  # times the memory that was too little
 
 
@@ -23,16 +24,15 @@ def out_of_memory(guest: GuestRecord, end: MachineEnd) -> str | None:
     killed = _KILLED.search(guest.sched_kmsg)
     if killed is not None:
         return killed.group(0)
-    found = _DEADLOCKED.search(end.detail)
-    return None if found is None else found.group(0)
+    return end.detail if end.reason == "panic" and _PANIC.search(end.detail) else None
 
 
-def too_small(words: str, memory_mib: int | None) -> str:
-    """The error of a guest that ran out of ``memory_mib``."""
-    if memory_mib is None:
-        return f"the guest was too small: {quote.clean(words)}; memory_mib in the test raises it"
-    more = f"memory_mib: {memory_mib * _MORE} in the test raises it"
-    return f"the guest was too small, with memory_mib={memory_mib}: {quote.clean(words)}; {more}"
+def too_small(guest: GuestRecord, words: str, memory_mib: int | None) -> str:
+    """The error of a guest that ran out of ``memory_mib``, in the kernel's ``words``."""
+    kinds = [event.kind for event in guest.sched_events]
+    when = " to load the scheduler" if kinds and "attached" not in kinds else ""
+    size, more = ("", "") if memory_mib is None else (f" with memory_mib={memory_mib}", f": {memory_mib * _MORE}")
+    return f"the guest was too small{when}{size}: {quote.clean(words)}; memory_mib{more} in the test raises it"
 
 
 def too_slow(guest: GuestRecord, scheduler: str | None, timeout_ns: int | None) -> str:

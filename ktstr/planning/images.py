@@ -40,6 +40,7 @@ class Image:
     """A guest image of the plan. ``binary`` is the scheduler's file name in it, None for the kernel's own.
 
     ``config``: the configuration of the kernel it boots with, which a scheduler that is a program may read.
+    ``unpacked``: bytes of the scheduler and what goes with it, as far as they are known before it is built.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Image:
     path: Path
     binary: str | None
     config: ConfigPart | None = None
+    unpacked: int = 0
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -145,7 +147,7 @@ class Images:
         packed = Packed(agent, scheduler, artifact, around)
         needs = ("agent", *self._scheduler_step(artifact))
         task = self._steps.add(Step("image", artifact.name, path, lambda: _pack(packed, path), needs))
-        return Image(task, digest, path, artifact.binary.name)
+        return Image(task, digest, path, artifact.binary.name, unpacked=artifact.size + around.size)
 
     def _scheduler_step(self, artifact: Artifact) -> tuple[str, ...]:
         """The task that builds it; none for a program that is there."""

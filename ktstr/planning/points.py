@@ -197,7 +197,7 @@ class CellMaker:
         test, topology = config.tests[key.test], config.presets[key.preset]
         scheduler = _timed(config.schedulers[key.scheduler], machine.accel, topology)
         kernel = self._kernels[key.kernel]
-        memory = memory_mib(topology, test.memory_mib)
+        memory = memory_mib(topology, test.memory_mib, image.unpacked)
         arguments = _kernel_args(kernel, scheduler, test)
         cpus = _host_cpus(machine.accel, topology)
         command = machine.command_line(

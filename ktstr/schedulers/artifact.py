@@ -36,6 +36,7 @@ class Artifact:
     - ``inputs``: SHA-256 over everything that decides its content.
     - ``libraries``: SHA-256 over the libraries that go with it; ``folders`` is where they are sought after its
       RUNPATH. An image holds what ``inputs`` and ``libraries`` stand for, so both are in the image's key.
+    - ``size``: bytes of the program and its libraries; 0 where they are not known before it is built.
     - ``needs``: the tasks that come before its build.
     - ``target``: the file that proves it built. ``build`` makes it, ``fresh`` tells whether it is whole and of these
       inputs. All three are None for a program that is there already.
@@ -52,6 +53,7 @@ class Artifact:
     binary: Path
     verify: Callable[[], None]
     folders: tuple[Path, ...] = ()
+    size: int = 0
     needs: tuple[str, ...] = ()
     target: Path | None = None
     build: Callable[[], None] | None = None

@@ -31,13 +31,14 @@ def binary_artifact(name: str, path: Path, where: str, environ: Mapping[str, str
         if _digests(path, folders, where) != planned:
             raise Changed(f"{where}: scheduler binary {path}: it or a library that it needs")
 
-    return Artifact(name, planned.program, planned.libraries, path, verify, folders)
+    return Artifact(name, planned.program, planned.libraries, path, verify, folders, planned.size)
 
 
 @dataclass(frozen=True)
 class _Digests:
     program: str
     libraries: str
+    size: int  # of all of them, in bytes
 
 
 def _digests(path: Path, folders: tuple[Path, ...], where: str) -> _Digests:
@@ -48,9 +49,10 @@ def _digests(path: Path, folders: tuple[Path, ...], where: str) -> _Digests:
         program = hashlib.sha256(f"{path.name}\n{file_sha256(path)}".encode()).hexdigest()
         files = sorted((*needed.loaders.items(), *needed.libraries.items()))
         libraries = hashlib.sha256("".join(f"{name} {file_sha256(file)}\n" for name, file in files).encode())
+        size = sum(file.stat().st_size for file in (path, *(file for _, file in files)))
     except OSError as err:
         raise InputError(f"{where}: scheduler binary {path}: {err.filename}: {err.strerror}") from None
-    return _Digests(program, libraries.hexdigest())
+    return _Digests(program, libraries.hexdigest(), size)
 
 
 def check_binary(path: Path, where: str) -> Path:

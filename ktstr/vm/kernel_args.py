@@ -10,11 +10,12 @@ from ktstr.vm.machine import GuestSpec
 # panic, oops, reboot: any death of the kernel is a reset at once, without ACPI, which ends the machine.
 # KASLR and the CPU's random numbers would differ from run to run; crypto self-tests would take CPU time
 # from the workers for seconds; NUMA balancing moves tasks on its own; the rest saves boot time. The TSC is
-# the same on every vCPU, emulated or KVM's.
+# the same on every vCPU, emulated or KVM's. A guest without memory ends at once: the agent is real-time, and where it
+# allocates while the only CPU has a process to kill, neither comes to an end.
 _KERNEL_ARGS = (
     "loglevel=4", "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "oops=panic", "{reboot}", "nokaslr",
     "random.trust_cpu=off", "cryptomgr.notests=1", "numa_balancing=disable", "mitigations=off", "init_on_alloc=0",
-    "tsc=reliable", "rdinit=/init",
+    "tsc=reliable", "sysctl.vm.panic_on_oom=1", "rdinit=/init",
 )  # fmt: skip
 # A reset is port 0xcf9 of QEMU's q35; the VMM has a keyboard controller for it.
 _REBOOT = {"icount": "reboot=p", "tcg": "reboot=p", "kvm": "reboot=k"}

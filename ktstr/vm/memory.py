@@ -1,8 +1,12 @@
 """How much memory a guest gets.
 
 Per CPU 64 MiB, as the reference gives; at least 512 MiB: a distribution kernel takes about 100,
-the unpacked image lies in a tmpfs of at most half the memory, workers take the rest. The host
-commits a page only when the guest touches it, so room costs next to nothing.
+the unpacked image lies in a tmpfs of at most half the memory, workers take the rest. A scheduler
+that is there before the plan is made adds 16 times its size, libraries and files included: until it
+is unpacked it is there twice; while it loads, libbpf holds its BPF objects with their types and
+the kernel's, and the verifier its states, which grow with the program. scx_layered 1.1.4, 34 MB with
+its libraries, ran out of memory with 4 times that and loaded with 8. The host commits a page only
+when the guest touches it, so room costs next to nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +15,20 @@ from ktstr.config.topology import Topology
 
 PER_CPU_MIB = 64
 LEAST_MIB = 512
+PER_SCHEDULER_BYTE = 16
 # What the emulator takes beside the guest's memory: its translation cache (qemu_args.TB_MIB) and itself.
 HOST_OVERHEAD_MIB = 384
 _NODE_STEP_MIB = 2  # a node's memory is whole large pages
 
 
-def memory_mib(topology: Topology, asked: int | None = None) -> int:
+def memory_mib(topology: Topology, asked: int | None = None, scheduler_bytes: int = 0) -> int:
     """Guest memory in MiB: the default or what was ``asked``, whichever is more.
 
-    Rounded up so that every NUMA node gets the same number of 2 MiB pages.
+    ``scheduler_bytes``: of the scheduler, its libraries and files, unpacked; 0 where that is not known. Rounded up so
+    that every NUMA node gets the same number of 2 MiB pages.
     """
-    wanted = max(topology.cpus * PER_CPU_MIB, LEAST_MIB, asked or 0)
+    loading = -(-scheduler_bytes * PER_SCHEDULER_BYTE // (1 << 20))
+    wanted = max(max(topology.cpus * PER_CPU_MIB, LEAST_MIB) + loading, asked or 0)
     step = topology.numa_nodes * _NODE_STEP_MIB
     return -(-wanted // step) * step
 

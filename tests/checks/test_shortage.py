@@ -33,14 +33,18 @@ def test_a_scheduler_that_was_killed_for_memory_is_no_failure_of_its_own() -> No
     found = judged(sched_events=(STARTED, KILLED), sched_kmsg=OOM)
     assert found.outcome == "error"
     assert found.reasons == (
-        "the guest was too small, with memory_mib=512: Out of memory: Killed process 81 (scx_layered);"
-        " memory_mib: 1024 in the test raises it",
+        "the guest was too small to load the scheduler with memory_mib=512: Out of memory: Killed process 81"
+        " (scx_layered); memory_mib: 1024 in the test raises it",
     )
 
 
-def test_a_kernel_that_has_nobody_left_to_kill_is_none_either() -> None:
-    panic = "kernel panic: System is deadlocked on memory"
-    assert judged(reason="panic", detail=panic).outcome == "error"
+@pytest.mark.parametrize("words", ["System is deadlocked on memory", "Out of memory: system-wide panic_on_oom is on"])
+def test_a_kernel_that_panics_for_want_of_memory_is_too_small(words: str) -> None:
+    found = judged(reason="panic", detail=f"kernel panic: {words}")
+    assert found.outcome == "error"
+    assert found.reasons == (
+        f"the guest was too small with memory_mib=512: kernel panic: {words}; memory_mib: 1024 in the test raises it",
+    )
     assert judged(reason="panic", detail="kernel panic: something else").outcome == "fail"
 
 

@@ -14,6 +14,7 @@ import pytest
 from ktstr.config.model import Binary, Builtin, SchedulerDecl, SchedulerKind, Source
 from ktstr.errors import Changed, HostError, InputError, KtstrError
 from ktstr.host.cache import Cache
+from ktstr.host.libraries import needed_files
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.find import depends_on_kernel, find_scheduler, resolve_source
 from ktstr.tools.pinned import BpfTools
@@ -122,6 +123,9 @@ def test_a_program_that_is_there_needs_no_task_no_tool_and_no_kernel(tmp_path: P
     artifact = find(Binary(program), bare)
     assert (artifact.name, artifact.binary, artifact.folders) == ("mine", program, (Path("/opt/lib"),))
     assert (artifact.needs, artifact.target, artifact.build, artifact.fresh) == ((), None, None, None)
+    needed = needed_files(program, (), "program")
+    files = (program, *needed.libraries.values(), *needed.loaders.values())
+    assert artifact.size == sum(file.stat().st_size for file in files)
     artifact.verify()
 
 

@@ -25,6 +25,23 @@ def test_the_larger_of_what_the_cpus_need_and_what_was_asked(label: str, asked: 
     assert memory_mib(Topology.parse(label), asked) == expected
 
 
+@pytest.mark.parametrize(
+    ("label", "asked", "size", "expected"),
+    [
+        ("1n1l4c1t", None, 1, 514),  # a MiB begun, and a whole page for the node
+        ("1n1l4c1t", None, 10 << 20, 672),
+        ("1n4l4c2t", None, 10 << 20, 2208),
+        ("1n1l4c1t", 600, 10 << 20, 672),
+        ("1n1l4c1t", 800, 10 << 20, 800),
+        ("2n2l2c1t", None, 35 << 20, 1072),
+    ],
+)
+def test_a_scheduler_gets_sixteen_times_its_size_to_load_in(
+    label: str, asked: int | None, size: int, expected: int
+) -> None:
+    assert memory_mib(Topology.parse(label), asked, size) == expected
+
+
 @given(st.sampled_from(sorted(PRESETS.values())), st.none() | st.integers(1, 1 << 20))
 def test_every_node_gets_whole_large_pages(label: str, asked: int | None) -> None:
     topology = Topology.parse(label)
