@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ktstr.errors import HostError
+from ktstr.kernels.pahole import parse_pahole
+from ktstr.tools.bundle import Bundle
 
 # Command or header, and the Debian package that has it (Documentation/process/changes.rst).
 _TOOLS = {
@@ -42,6 +44,13 @@ class KernelToolchain:
     @property
     def pahole(self) -> str:
         return self.versions["pahole"]
+
+    def with_pahole(self, pahole: Bundle) -> KernelToolchain:
+        """These tools with that pahole in place of the machine's."""
+        said = f"v{pahole.version}, ktstr's own {pahole.digest[:12]}"
+        return replace(
+            self, versions={**self.versions, "pahole": said}, path=f"{pahole.commands}{os.pathsep}{self.path}"
+        )
 
     @property
     def digest(self) -> str:
@@ -134,8 +143,8 @@ def _first_line(tool: str, path: str) -> str:
 
 def _pahole(path: str) -> str:
     version = _first_line("pahole", path)
-    found = re.fullmatch(r"v?(\d+)\.(\d+).*", version)
-    if found is None or (int(found[1]), int(found[2])) < MIN_PAHOLE:
+    found = parse_pahole(version)
+    if found is None or found < MIN_PAHOLE:
         raise HostError(
             f"pahole is {version!r}, expected at least v1.16, the first that writes BTF", fix="apt-get install dwarves"
         )

@@ -20,6 +20,7 @@ from ktstr.files import disk_bytes
 from ktstr.host.apt import KEYRINGS
 from ktstr.host.cache import cache_root
 from ktstr.host.flock import refuse_remote
+from ktstr.kernels.pahole import IMPLICIT_ARGS_SINCE, writes_implicit_args
 from ktstr.kernels.toolchain import find_toolchain
 from ktstr.schedulers.toolchain import clang_version, find_clang
 from ktstr.vm import agent, probe_kvm
@@ -130,7 +131,8 @@ def kernel_builds(environ: Mapping[str, str]) -> Finding:
         tools = find_toolchain(environ)
     except HostError as err:
         return Finding("kernel builds", None, err.message, f"as root: {err.fix}")
-    return Finding("kernel builds", True, f"{tools.cc}, pahole {tools.pahole}")
+    newer = "" if writes_implicit_args(tools.pahole) else f", from {IMPLICIT_ARGS_SINCE}.0 on ktstr's own"
+    return Finding("kernel builds", True, f"{tools.cc}, pahole {tools.pahole}{newer}")
 
 
 def apt(environ: Mapping[str, str], keyrings: Sequence[str] = KEYRINGS) -> Finding:
@@ -152,18 +154,21 @@ def cached(environ: Mapping[str, str]) -> tuple[Finding, ...]:
     return (
         tool("qemu", root, "usr/bin/qemu-system-x86_64"),
         tool("bpftool", root, "usr/sbin/bpftool"),
+        tool("pahole", root, "usr/bin/pahole", f"the first kernel from {IMPLICIT_ARGS_SINCE}.0 on", None),
         folder("cache", root, CACHE_FREE_MIN, CACHE_FIX),
         cache_size(root),
     )
 
 
-def tool(name: str, cache: Path, inside: str) -> Finding:
-    """A private tool, the newest of those cached. Its absence is no failure: it is fetched when first needed."""
+def tool(
+    name: str, cache: Path, inside: str, first: str = "the first test", fix: str | None = "doit tools"
+) -> Finding:
+    """A private tool, the newest of those cached. Its absence is no failure: ``first``, which needs it, fetches it."""
     # An entry's name is a digest; what begins with a dot was never finished.
     found = sorted(cache.glob(f"tools/[!.]*/{inside}"), key=lambda path: path.lstat().st_mtime)
     if found:
         return Finding(name, True, str(found[-1]))
-    return Finding(name, None, "not fetched yet; the first test fetches it", "doit tools")
+    return Finding(name, None, f"not fetched yet; {first} fetches it", fix)
 
 
 def folder(name: str, path: Path, need: int, fix: str) -> Finding:

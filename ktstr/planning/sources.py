@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.config.model import KernelDecl
@@ -13,21 +14,32 @@ from ktstr.host.reserve import lock_dir, share, waiting
 from ktstr.kernels.build import BuildOptions, build_kernel, lookup_built
 from ktstr.kernels.cache import metadata_path
 from ktstr.kernels.fetch import fetch, fetched, source_marker
+from ktstr.kernels.kconfig import Kconfig
 from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.origins import resolve_sources
+from ktstr.kernels.pahole import needs_newer
 from ktstr.kernels.recipe import Recipe, choose_kconfig
 from ktstr.kernels.spec import Spec, TreeSpec
-from ktstr.kernels.toolchain import find_toolchain
+from ktstr.kernels.toolchain import KernelToolchain, find_toolchain
 from ktstr.kernels.tree import tree_origin
 from ktstr.pins.lock import GitPin
 from ktstr.planning.kernel import Archive, Entry, Kernel
 from ktstr.planning.pins import Pins
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
+from ktstr.planning.tools import ToolSteps
 
 BUILD_MIB = 2048
 CPUS_WAIT_S = 7200.0  # for runs that have the host to themselves
+
+
+@dataclass(frozen=True)
+class _Toolchain:
+    """What builds a kernel, and the tasks that fetch what of it is not this machine's."""
+
+    tools: KernelToolchain
+    needs: tuple[str, ...]
 
 
 class SourceKernels:
@@ -36,6 +48,7 @@ class SourceKernels:
     def __init__(self, request: Request, archive: Archive, pins: Pins, steps: Steps) -> None:
         self._request, self._pins, self._steps = request, pins, steps
         self._cache, self._apt = archive.cache, archive.apt
+        self._tools = ToolSteps(archive, pins, steps)
         environ = request.environ
         net = Net(environ, request.options.fetching.offline, cancel=request.cancel)
         self._site = KernelOrg(environ.get("KTSTR_KERNEL_ORG"), net)
@@ -59,18 +72,19 @@ class SourceKernels:
     def plan(self, decl: KernelDecl, label: str, spec: Spec, folder: Path) -> Kernel:
         """The kernel, and its steps. ``folder`` is where its fragments of configuration are sought."""
         (origin,) = self.origins(spec, decl.name)
-        recipe = self._recipe(decl, origin, folder)
+        toolchain = self._toolchain(decl, origin)
+        recipe = Recipe(origin, self._kconfig(decl, origin, folder), toolchain.tools)
         if not recipe.stored:
             label += "_dirty"
         cache = self._cache if recipe.stored else self._unstored()
-        needs = () if origin.tree is not None else (self._source(label, origin, recipe),)
+        sources = () if origin.tree is not None else (self._source(label, origin, recipe),)
         task = self._steps.add(
             Step(
                 "kernel",
                 label,
                 metadata_path(recipe.key, cache),
                 lambda: self._build(label, recipe, cache),
-                needs,
+                (*toolchain.needs, *sources),
                 lambda: self._lookup(recipe, cache),
             )
         )
@@ -84,13 +98,19 @@ class SourceKernels:
         """What was built already, unless it is to be built again."""
         return None if self._request.rebuild.force else lookup_built(recipe, cache)
 
-    def _recipe(self, decl: KernelDecl, origin: Origin, folder: Path) -> Recipe:
-        """How it is built: by the variables, else by its declaration, else by default."""
+    def _kconfig(self, decl: KernelDecl, origin: Origin, folder: Path) -> Kconfig:
+        """How it is configured: by the variables, else by its declaration, else by default."""
         given = self._request.options.building
         near = self._request.project.stand if given.kconfig else folder
-        kconfig = choose_kconfig(origin, given.kconfig or decl.kconfig, near)
-        toolchain = find_toolchain(self._request.environ, given.CC or decl.cc, given.LLVM or decl.llvm)
-        return Recipe(origin, kconfig, toolchain)
+        return choose_kconfig(origin, given.kconfig or decl.kconfig, near)
+
+    def _toolchain(self, decl: KernelDecl, origin: Origin) -> _Toolchain:
+        """What builds it: this machine's tools, with a pahole of ours where the machine's is too old for it."""
+        given = self._request.options.building
+        tools = find_toolchain(self._request.environ, given.CC or decl.cc, given.LLVM or decl.llvm)
+        if not needs_newer(origin, tools.pahole):
+            return _Toolchain(tools, ())
+        return _Toolchain(tools.with_pahole(self._tools.pahole()), ("tools:pahole",))
 
     def _source(self, label: str, origin: Origin, recipe: Recipe) -> str:
         """The step that fetches the sources; it has nothing to do while the kernel is in the cache."""

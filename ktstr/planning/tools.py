@@ -8,6 +8,7 @@ from ktstr.planning.pins import Pins
 from ktstr.planning.steps import Step, Steps
 from ktstr.tools import bundle
 from ktstr.tools.pinned import (
+    PAHOLE,
     BpfTools,
     Tool,
     bpf_tool,
@@ -21,7 +22,7 @@ from ktstr.tools.pinned import (
 
 
 class ToolSteps:
-    """QEMU and the BPF tools as they are or will be in the cache: a tool's digest is its pin's either way."""
+    """The private tools as they are or will be in the cache: a tool's digest is its pin's either way."""
 
     def __init__(self, archive: Archive, pins: Pins, steps: Steps) -> None:
         self._cache, self._apt, self._pins, self._steps = archive.cache, archive.apt, pins, steps
@@ -53,6 +54,20 @@ class ToolSteps:
             )
         )
         return bpf_tool(self._planned("bpf", pin))
+
+    def pahole(self) -> bundle.Bundle:
+        """pahole for kernels that need a newer one than this machine's, and its step. Raises as ``qemu``."""
+        pin = self._pins.tool("pahole", self._apt)
+        self._steps.add(
+            Step(
+                "tools",
+                "pahole",
+                tool_metadata("pahole", pin, self._cache),
+                lambda: bundle.ensure(PAHOLE, pin, self._cache, self._apt),
+                fresh=lambda: bundle.lookup(PAHOLE, pin, self._cache),
+            )
+        )
+        return self._planned("pahole", pin)
 
     def _planned(self, name: str, pin: Pin) -> bundle.Bundle:
         return bundle.Bundle(name, self._cache.entry("tools", pin.digest), pin.version, pin.digest)

@@ -32,6 +32,7 @@ METADATA = "tool.json"
 MAX_METADATA = 1 << 20  # bytes
 LOADER = "ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib"
+COMMANDS = "commands"
 _LIBRARY_FOLDERS = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 
 
@@ -40,7 +41,8 @@ class Recipe:
     """How a bundle is made. ``programs`` and ``files`` are paths in the packages, ``files`` with globs.
 
     ``closure`` names the packages whose dependencies apt computes; ``kept`` stay although no
-    program links to them.
+    program links to them. ``commands`` are those of ``programs`` that others start by name, from a PATH: each gets
+    a script of its name in ``Bundle.commands``.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Recipe:
     programs: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
     main: str
+    commands: tuple[str, ...] = ()
 
 
 class Facts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,6 +86,11 @@ class Bundle:
     @property
     def metadata(self) -> Path:
         return self.folder / METADATA
+
+    @property
+    def commands(self) -> Path:
+        """A folder for a PATH, with the recipe's ``commands`` and nothing else."""
+        return self.folder / COMMANDS
 
     def argv(self, program: str) -> tuple[str, ...]:
         """How to start a program of the bundle: through its own loader and libraries, never the host's."""
@@ -186,12 +194,23 @@ def _fill(recipe: Recipe, root: Path, out: Path) -> None:
         _copy(_inside(root, root / program), out / program)
     for name, path in _libraries(root, recipe).items():
         _copy(_inside(root, path), out / LIBRARIES / name)
+    for program in recipe.commands:
+        _write_command(program, out)
     for pattern, target in recipe.files:
         matches = [path for path in sorted(root.glob(pattern)) if path.is_file()]
         if not matches:
             raise HostError(f"tool {recipe.name}: its packages hold no {pattern}", fix=f"lock_update={recipe.name}")
         for path in matches:
             _copy(_inside(root, path), out / target / path.name)
+
+
+def _write_command(program: str, out: Path) -> None:
+    """What ``Bundle.argv`` does, as a script: it finds the bundle from where it lies itself."""
+    loader = f'"$bundle/{LIBRARIES}/{LOADER}" --inhibit-cache --library-path "$bundle/{LIBRARIES}"'
+    script = out / COMMANDS / Path(program).name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f'#!/bin/sh\nbundle=${{0%/*}}/..\nexec {loader} "$bundle/{program}" "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
 
 
 def _inside(root: Path, path: Path) -> Path:

@@ -1,9 +1,10 @@
-"""The pinned tools: QEMU, and what compiles BPF schedulers.
+"""The pinned tools: QEMU, what compiles BPF schedulers, and what writes the BTF of new kernels.
 
 QEMU is 10.x of bookworm-backports: the first in Debian that divides its time budget between
 vCPUs (8.1 and later), with TCG built in. The same build is used everywhere, because results
 under ``icount`` depend on it. BPF needs bpftool 7.5 and libbpf 1.4: older ones skip
-``.struct_ops.link``, and a scheduler would outlive its loader.
+``.struct_ops.link``, and a scheduler would outlive its loader. pahole is Debian 13's 1.30: before
+1.26 it writes wrong prototypes of the kfuncs of 7.0 and later (``ktstr.kernels.pahole``).
 """
 
 from __future__ import annotations
@@ -44,7 +45,17 @@ BPF = Recipe(
     ),
     main="bpftool",
 )
-RECIPES = {recipe.name: recipe for recipe in (QEMU, BPF)}
+PAHOLE = Recipe(
+    name="pahole",
+    suite="trixie",
+    closure=("pahole",),
+    kept=(),
+    programs=("usr/bin/pahole",),
+    files=(),
+    main="pahole",
+    commands=("usr/bin/pahole",),
+)
+RECIPES = {recipe.name: recipe for recipe in (QEMU, BPF, PAHOLE)}
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class BpfTools:
 
 
 def resolve_tool(name: str, lock: Lock, apt: Apt, *, update: bool = False) -> Pin:
-    """The pin of tool ``name`` (``qemu`` or ``bpf``): from the lock, else from the archive (network)."""
+    """The pin of tool ``name``, one of ``RECIPES``: from the lock, else from the archive (network)."""
     return bundle.resolve(RECIPES[name], lock.tools.get(name), apt, update=update)
 
 

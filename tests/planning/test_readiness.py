@@ -60,6 +60,17 @@ def test_an_empty_cache_has_no_tools_and_that_is_no_failure(tmp_path: Path) -> N
     assert not (tmp_path / "cache").exists()
 
 
+def test_the_pahole_of_each_kernel_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for version, more in (("v1.24", ", from 7.0 on ktstr's own"), ("v1.30", "")):
+        (tmp_path / "bin/pahole").write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / "bin/pahole").chmod(0o755)
+        found = readiness.kernel_builds({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})
+        assert found.ok and found.detail.endswith(f", pahole {version}{more}")
+    ours = _by_name(readiness.cached(_environ(tmp_path)))["pahole"]
+    assert (ours.ok, ours.detail) == (None, "not fetched yet; the first kernel from 7.0 on fetches it")
+
+
 def test_a_cached_tool_is_found_and_its_class_measured(tmp_path: Path) -> None:
     binary = tmp_path / "cache/tools/qemu-10.0/usr/bin/qemu-system-x86_64"
     binary.parent.mkdir(parents=True)

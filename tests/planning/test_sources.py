@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.cancel import Cancel, Cancelled
+from ktstr.config.model import KernelDecl
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
 from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
@@ -24,7 +25,7 @@ from ktstr.kernels.spec import TreeSpec
 from ktstr.kernels.toolchain import find_toolchain
 from ktstr.kernels.tree import tree_origin
 from ktstr.planning import sources as module
-from ktstr.planning.kernel import Archive
+from ktstr.planning.kernel import Archive, Kernel
 from ktstr.planning.pins import project_pins
 from ktstr.planning.request import Request
 from ktstr.planning.sources import SourceKernels
@@ -63,6 +64,34 @@ def build(run: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     kernels = SourceKernels(run, archive, project_pins(run.project, cancel=run.cancel), Steps())
     monkeypatch.setattr(module, "build_kernel", lambda *words: (tmp_path / "built").touch())
     return lambda: kernels._build("local", recipe, cache)
+
+
+def planned(run: Request, tmp_path: Path, makefile: str) -> tuple[Kernel, Steps]:
+    """A tree with that Makefile, planned."""
+    (tmp_path / "tree").mkdir()
+    for name, text in (("Makefile", makefile), ("Kconfig", "")):
+        (tmp_path / "tree" / name).write_text(text)
+    steps, decl = Steps(), KernelDecl("mine", str(tmp_path / "tree"))
+    archive = Archive(Cache(tmp_path / "cache", run.cancel), Apt(tmp_path / "apt", environ={"PATH": ""}))
+    kernels = SourceKernels(run, archive, project_pins(run.project, cancel=run.cancel), steps)
+    return kernels.plan(decl, "mine", TreeSpec(tmp_path / "tree"), tmp_path), steps
+
+
+@pytest.mark.parametrize(
+    ("version", "pahole", "needs"),
+    [("7", "v1.24", ("tools:pahole",)), ("7", "v1.30", ()), ("6", "v1.24", ())],
+)
+def test_a_kernel_waits_for_our_pahole_where_the_machines_is_too_old_for_it(
+    run: Request, tmp_path: Path, version: str, pahole: str, needs: tuple[str, ...]
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/pahole").write_text(f"#!/bin/sh\necho {pahole}\n")
+    (tmp_path / "bin/pahole").chmod(0o755)
+    environ = {**run.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    kernel, steps = planned(replace(run, environ=environ), tmp_path, f"VERSION = {version}\nPATCHLEVEL = 2\n")
+    (step,) = steps["kernel"]
+    assert (step.task, step.needs) == (kernel.task, needs)
+    assert tuple(tool.task for tool in steps["tools"]) == needs
 
 
 def started(work: Callable[[], None]) -> threading.Thread:

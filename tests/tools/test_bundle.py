@@ -101,6 +101,15 @@ def test_a_bundle_runs_by_its_own_loader_and_libraries(apt: Apt, cache: Cache) -
     assert f"libdemo.so.1 => {found.folder}/usr/lib/libdemo.so.1" in listed
 
 
+def test_a_command_of_a_bundle_runs_by_name_wherever_the_bundle_lies(apt: Apt, cache: Cache, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, commands=("usr/bin/demo",))
+    found = ensure(recipe, pin(recipe, apt), cache, apt)
+    moved = found.folder.rename(tmp_path / "another place")
+    for folder in (moved / "commands", moved / "commands/../commands"):
+        assert subprocess.run(["demo"], env={"PATH": str(folder)}, check=False).returncode == 42
+    assert [path.name for path in (moved / "commands").iterdir()] == ["demo"]
+
+
 def test_a_bundle_holds_only_what_its_recipe_says(apt: Apt, cache: Cache) -> None:
     found = ensure(RECIPE, pin(RECIPE, apt), cache, apt)
     assert sorted(str(path.relative_to(found.folder)) for path in found.folder.rglob("*") if path.is_file()) == [
