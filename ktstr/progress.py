@@ -22,17 +22,19 @@ _WIDTH = 80
 
 @dataclass(frozen=True)
 class Steps:
-    """How far a build is: files made in this run; ``total`` and ``eta_s`` (seconds) are None when unknown."""
+    """How far a build is: files (or other ``units``) made in this run; ``total`` and ``eta_s`` (seconds) are None when
+    unknown."""
 
     done: int
     total: int | None
     eta_s: float | None
     last: str
+    units: str = "files"
 
     def __str__(self) -> str:
         """``412 of about 1700 files, 2 min left: kernel/sched/core.o``."""
         of = f" of about {self.total}" if self.total else ""
-        return f"{self.done}{of} files{self._left()}: {self.last}"
+        return f"{self.done}{of} {self.units}{self._left()}: {self.last}"
 
     def _left(self) -> str:
         if self.eta_s is None:

@@ -10,7 +10,7 @@ from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIE
 
 Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
-    "texts", "kargs", "sysctls", "env", "paths", "patterns", "seeds", "cpu_list", "node",
+    "texts", "kargs", "sysctls", "env", "paths", "crate", "features", "patterns", "seeds", "cpu_list", "node",
 ]  # fmt: skip
 
 
@@ -38,6 +38,14 @@ LABEL_PATTERN = r"[1-9][0-9]{0,3}n[1-9][0-9]{0,3}l[1-9][0-9]{0,3}c[1-9][0-9]{0,3
 SEEDS_PATTERN = r"[0-9]{1,20}(\.\.[0-9]{1,20})?"
 SYSCTL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}"
 ENV_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+# What the registry takes for a name; a version in full, as semver.org has it; a feature of a Cargo.toml.
+CRATE_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9_-]{0,63}"
+_NUMBER = r"(0|[1-9][0-9]{0,8})"
+_PRE_RELEASE = r"-[0-9A-Za-z-]{1,32}(\.[0-9A-Za-z-]{1,32}){0,7}"
+_BUILD = r"\+[0-9A-Za-z-]{1,32}(\.[0-9A-Za-z-]{1,32}){0,7}"
+CRATE_VERSION_PATTERN = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}({_PRE_RELEASE})?({_BUILD})?"
+CRATE_PATTERN = f"{CRATE_NAME_PATTERN}@{CRATE_VERSION_PATTERN}"
+FEATURE_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_+.-]{0,63}"
 LINE_PATTERN = r"[^\x00-\x1f\x7f]{0,1024}"
 WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"
 
@@ -141,10 +149,12 @@ SCHEDULER_KINDS: Table = {
     "builtin": Field("choice", "a scheduler of the kernel itself", choices=("eevdf",)),
     "path": Field("spec", "a scheduler binary; relative to this file"),
     "source": Field("spec", "a folder that is built with make; relative to this file"),
+    "crate": Field("crate", "a published Rust crate, NAME@VERSION, built with this machine's cargo"),
 }
 
 SCHEDULER: Table = {
     **SCHEDULER_KINDS,
+    "features": Field("features", "features of the crate to build it with"),
     "args": Field("texts", "the scheduler's arguments"),
     "files": Field("paths", "files and folders it reads, relative to this file; it starts in a folder that has them"),
     "env": Field("env", "variables of its environment, by name"),

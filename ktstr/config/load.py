@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from ktstr.config.model import (
     Binary,
     Builtin,
     Config,
+    Crate,
     KernelDecl,
     Matrix,
     SchedulerDecl,
@@ -34,6 +36,7 @@ _KINDS: dict[str, Callable[[str, Path], SchedulerKind]] = {
     "builtin": lambda name, base: Builtin(name),
     "path": lambda text, base: Binary(_path(text, base)),
     "source": lambda text, base: Source(_path(text, base)),
+    "crate": lambda text, base: Crate(text.partition("@")[0], text.partition("@")[2]),
 }
 _POINT_NAMES = {"test": "tests", "preset": "presets", "kernel": "kernels", "scheduler": "schedulers"}
 
@@ -157,7 +160,7 @@ def _path(text: str, base: Path) -> Path:
 
 def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> SchedulerDecl | None:
     if not isinstance(node.value, dict):
-        r.wrong(node, path, "a mapping with path or source")
+        r.wrong(node, path, f"a mapping with one of {', '.join(fields.SCHEDULER_KINDS)}")
         return None
     values = r.table(node, path, fields.SCHEDULER)
     key = _kind_key(r, node, name, path)
@@ -167,16 +170,21 @@ def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> Sched
         if key == "builtin" and option in values:
             what = "arguments" if option == "args" else option
             r.wrong_key(node, option, f"{path}.{option}", f"no {what} for {_EEVDF.name}, which runs no binary")
+    if "features" in values and key not in ("crate", None):
+        r.wrong_key(node, "features", f"{path}.features", "features only beside crate, which is built with them")
     checks = read_checks(r, values.get("checks"), f"{path}.checks")
     if key is None or key not in values:
         return None
+    kind = _KINDS[key](values[key], base)
+    if isinstance(kind, Crate):
+        kind = replace(kind, features=tuple(sorted(values.get("features", ()))))
     options = ("args", "sysctls", "kargs", "files", "env")
     more: dict[str, Any] = {option: values[option] for option in options if option in values}
     if "files" in more:
         more["base"] = base
     if "attach_timeout" in values:
         more["attach_timeout_ns"] = values["attach_timeout"]
-    return SchedulerDecl(name, _KINDS[key](values[key], base), checks=checks, where=r.where(node), **more)
+    return SchedulerDecl(name, kind, checks=checks, where=r.where(node), **more)
 
 
 def _kind_key(r: Reader, node: Node, name: str, path: str) -> str | None:

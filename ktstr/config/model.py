@@ -88,7 +88,16 @@ class Source:
     folder: Path
 
 
-SchedulerKind: TypeAlias = Builtin | Binary | Source
+@dataclass(frozen=True)
+class Crate:
+    """``crate:`` a published Rust crate, one program of which is built by this machine's cargo."""
+
+    name: str
+    version: str
+    features: tuple[str, ...] = ()
+
+
+SchedulerKind: TypeAlias = Builtin | Binary | Source | Crate
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ _KINDS: dict[str, Callable[[Field], Schema]] = {
         "additionalProperties": {"type": ["string", "number"], "pattern": f"^({fields.LINE_PATTERN})$"},
     },
     "paths": lambda f: _words(_WORD),
+    "crate": lambda f: _text(fields.CRATE_PATTERN),
+    "features": lambda f: _words({**_text(fields.FEATURE_PATTERN), "type": ["string", "number"]}),
     "patterns": lambda f: _words(_WORD),
     "seeds": lambda f: _words(_SEEDS),
     "cpu_list": lambda f: _words(_CPU_LIST),
@@ -130,12 +132,13 @@ def _works_alone() -> Schema:
 
 def _scheduler() -> Schema:
     kinds: list[Schema] = [{"required": [key]} for key in fields.SCHEDULER_KINDS]
-    return {**_object(fields.SCHEDULER), "oneOf": kinds}
+    return {**_object(fields.SCHEDULER), "oneOf": kinds, "dependentRequired": {"features": ["crate"]}}
 
 
 def _schedulers() -> Schema:
     eevdf = {**_object(fields.SCHEDULER), "properties": dict(_object(fields.SCHEDULER)["properties"])}
-    eevdf["properties"].update({key: False for key in fields.SCHEDULER_KINDS if key != "builtin"})
+    others = (*fields.SCHEDULER_KINDS, "features")
+    eevdf["properties"].update({key: False for key in others if key != "builtin"})
     return {**_named(_ref("scheduler")), "properties": {"eevdf": eevdf}}
 
 

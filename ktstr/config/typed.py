@@ -27,6 +27,8 @@ _WORD = re.compile(fields.WORD_PATTERN)
 _SYSCTL = re.compile(fields.SYSCTL_PATTERN)
 _ENV = re.compile(fields.ENV_PATTERN)
 _LINE = re.compile(fields.LINE_PATTERN)
+_CRATE = re.compile(fields.CRATE_PATTERN)
+_FEATURE = re.compile(fields.FEATURE_PATTERN)
 _NAME_RULE = "a name of up to 64 letters, digits, '_', '.' and '-'"
 _DURATION_RULE = "a duration with its unit, such as 2s, 500ms or 100us"
 
@@ -285,6 +287,21 @@ def _one_or_list(r: Reader, node: Node, path: str, expected: str) -> list[tuple[
     return [(child, f"{path}[{i}]") for i, child in enumerate(r.items(node, path, expected))]
 
 
+def _crate(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """A crate's name and exact version, as one text: what a range means would be another crate tomorrow."""
+    if isinstance(node.value, str) and _CRATE.fullmatch(node.value):
+        return node.value
+    return r.wrong(node, path, "a crate's name and its version in full, such as scx_lavd@1.1.4")
+
+
+def _features(r: Reader, node: Node, path: str, field: Field) -> Any:
+    made = _one_or_list(r, node, path, "a feature, or a list of features")
+    rule = "a feature's name: letters, digits, '_', '-', '+' and '.'"
+    return _all(
+        dict.fromkeys(n.raw if is_text(n) and _FEATURE.fullmatch(n.raw) else r.wrong(n, at, rule) for n, at in made)
+    )
+
+
 def _patterns(r: Reader, node: Node, path: str, field: Field) -> Any:
     made = _one_or_list(r, node, path, "a name, or a list of names")
     return _all(n if _word(r, n, p, field) is not BAD else BAD for n, p in made)
@@ -327,6 +344,8 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "sysctls": _sysctls,
     "env": _env,
     "paths": _paths,
+    "crate": _crate,
+    "features": _features,
     "patterns": _patterns,
     "seeds": _seeds,
     "cpu_list": _cpu_list,

@@ -19,6 +19,7 @@ from ktstr.planning.kernel import Archive, Kernel
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
+from ktstr.planning.turn import build_turn
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.find import depends_on_kernel, find_scheduler
 from ktstr.schedulers.surroundings import Surroundings, surroundings, verify
@@ -92,14 +93,14 @@ class Images:
     """The images that the cells of one plan boot with, each made once."""
 
     def __init__(self, request: Request, archive: Archive, tools: ToolSteps, steps: Steps) -> None:
-        self._environ, self._cache, self._tools, self._steps = request.environ, archive.cache, tools, steps
+        self._request, self._cache, self._tools, self._steps = request, archive.cache, tools, steps
         self._images: dict[tuple[str, str], Image | KtstrError] = {}
         self._agent: Agent | None = None
 
     def agent(self) -> Agent:
         """The guest agent, and its step."""
         if self._agent is None:
-            folder, cc = resources.c_dir(), agents.compiler(self._environ)
+            folder, cc = resources.c_dir(), agents.compiler(self._request.environ)
             digest = agents.inputs_digest(folder, agents.toolchain_identity(cc))
             path = self._cache.entry("agents", digest) / "agent"
             self._steps.add(Step("agent", "", path, lambda: agents.build(folder, cc, path, digest, self._cache.cancel)))
@@ -130,8 +131,18 @@ class Images:
 
     def _build(self, kernel: Kernel) -> Build:
         """What a scheduler is made for, and with."""
+        request = self._request
         return Build(
-            kernel.label, kernel.identity, kernel.task, kernel.btf, self._tools.bpf, self._cache, self._environ
+            kernel.label,
+            kernel.identity,
+            kernel.task,
+            kernel.btf,
+            self._tools.bpf,
+            self._cache,
+            request.environ,
+            request.options.fetching.offline,
+            request.progress.building,
+            lambda: build_turn(request),
         )
 
     def _image(self, scheduler: SchedulerDecl, artifact: Artifact | None) -> Image:

@@ -160,9 +160,7 @@ def cached(environ: Mapping[str, str]) -> tuple[Finding, ...]:
     )
 
 
-def tool(
-    name: str, cache: Path, inside: str, first: str = "the first test", fix: str | None = "doit tools"
-) -> Finding:
+def tool(name: str, cache: Path, inside: str, first: str = "the first test", fix: str | None = "doit tools") -> Finding:
     """A private tool, the newest of those cached. Its absence is no failure: ``first``, which needs it, fetches it."""
     # An entry's name is a digest; what begins with a dot was never finished.
     found = sorted(cache.glob(f"tools/[!.]*/{inside}"), key=lambda path: path.lstat().st_mtime)

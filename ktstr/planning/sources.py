@@ -8,9 +8,7 @@ from pathlib import Path
 from ktstr.config.model import KernelDecl
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache
-from ktstr.host.cpu_topology import allowed_cpus
 from ktstr.host.download import Net
-from ktstr.host.reserve import lock_dir, share, waiting
 from ktstr.kernels.build import BuildOptions, build_kernel, lookup_built
 from ktstr.kernels.cache import metadata_path
 from ktstr.kernels.fetch import fetch, fetched, source_marker
@@ -29,9 +27,7 @@ from ktstr.planning.pins import Pins
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
-
-BUILD_MIB = 2048
-CPUS_WAIT_S = 7200.0  # for runs that have the host to themselves
+from ktstr.planning.turn import build_turn
 
 
 @dataclass(frozen=True)
@@ -126,20 +122,13 @@ class SourceKernels:
         )
 
     def _build(self, label: str, recipe: Recipe, cache: Cache) -> None:
-        """Build on CPUs that no undisturbed run has for itself, while no cell of this run needs them.
-
-        Tokens first, then CPUs, as ``ktstr.host.reserve`` has it.
-        """
+        """Build, when it is this kernel's turn."""
         request, rebuild = self._request, self._request.rebuild
-        cap, folder = request.options.building.cpu_cap, lock_dir(request.environ)
-        with request.tokens.hold(cap or len(allowed_cpus()), BUILD_MIB, request.cancel) as held:
-            if not held:
+        with build_turn(request) as cpus:
+            if cpus is None:
                 return
-            step = request.progress.step
-            with waiting(lambda: share(cap, folder), CPUS_WAIT_S, request.cancel, step) as reserved:
-                on_progress = request.progress.building(label)
-                options = BuildOptions(reserved.cpus, on_progress, rebuild.force, rebuild.clean)
-                build_kernel(recipe, cache, self._cache, options)
+            options = BuildOptions(cpus, request.progress.building(label), rebuild.force, rebuild.clean)
+            build_kernel(recipe, cache, self._cache, options)
 
 
 def commit_of(origin: Origin) -> str | None:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ktstr.host.cache import Cache
+from ktstr.host.cpu_topology import allowed_cpus
+from ktstr.progress import Steps
 from ktstr.tools.pinned import BpfTools
+
+OnSteps: TypeAlias = Callable[[Steps], None]
+Turn: TypeAlias = Callable[[], AbstractContextManager[tuple[int, ...] | None]]
+
+
+def _untold(what: str) -> OnSteps:
+    return lambda steps: None
+
+
+def _at_once() -> AbstractContextManager[tuple[int, ...] | None]:
+    return nullcontext(tuple(sorted(allowed_cpus())))
 
 
 @dataclass(frozen=True)
@@ -17,6 +32,9 @@ class Build:
     ``kernel_identity`` names the kernel's content before it is made, ``kernel_task`` makes it, and ``btf`` is where
     its raw BTF is then. ``tools`` gives the BPF tools as they are or will be in the cache; it is called for the
     kinds that need them (whose artifact then needs the task ``tools:bpf``), and may raise HostError.
+
+    For builds that take minutes: ``offline`` forbids them the network, ``progress`` is what tells the user how far
+    the one of that name is, and ``turn`` gives the CPUs to build on, when they are free (None: no longer wanted).
     """
 
     kernel_label: str
@@ -26,6 +44,9 @@ class Build:
     tools: Callable[[], BpfTools]
     cache: Cache
     environ: Mapping[str, str]
+    offline: bool = False
+    progress: Callable[[str], OnSteps] = _untold
+    turn: Turn = _at_once
 
 
 @dataclass(frozen=True)
@@ -36,7 +57,8 @@ class Artifact:
     - ``inputs``: SHA-256 over everything that decides its content.
     - ``libraries``: SHA-256 over the libraries that go with it; ``folders`` is where they are sought after its
       RUNPATH. An image holds what ``inputs`` and ``libraries`` stand for, so both are in the image's key.
-    - ``size``: bytes of the program and its libraries; 0 where they are not known before it is built.
+    - ``size``: bytes of the program and its libraries, by which the guest's memory is sized: the same before and after
+      it is built, so an allowance for a crate, and 0 for a source, whose few MB any guest has room for.
     - ``needs``: the tasks that come before its build.
     - ``target``: the file that proves it built. ``build`` makes it, ``fresh`` tells whether it is whole and of these
       inputs. All three are None for a program that is there already.

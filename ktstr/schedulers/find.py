@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, assert_never
 
-from ktstr.config.model import Binary, Builtin, SchedulerDecl, Source
+from ktstr.config.model import Binary, Builtin, Crate, SchedulerDecl, Source
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.binary import binary_artifact
+from ktstr.schedulers.crate import crate_artifact
 from ktstr.schedulers.source import source_artifact
 
 ResolveSource: TypeAlias = Literal["path", "auto_built", "not_found"]
@@ -30,6 +31,8 @@ def find_scheduler(scheduler: SchedulerDecl, build: Build) -> Artifact | None:
             return binary_artifact(scheduler.name, path, scheduler.where or scheduler.name, build.environ)
         case Source(folder):
             return source_artifact(folder, build)
+        case Crate():
+            return crate_artifact(kind, scheduler.where or scheduler.name, build)
         case _:
             assert_never(kind)
 
@@ -38,7 +41,7 @@ def depends_on_kernel(scheduler: SchedulerDecl) -> bool:
     """Whether ``find_scheduler`` gives another artifact for another kernel; if not, once is enough for all."""
     kind = scheduler.kind
     match kind:
-        case Builtin() | Binary():
+        case Builtin() | Binary() | Crate():
             return False
         case Source():
             return True
@@ -54,7 +57,7 @@ def resolve_source(scheduler: SchedulerDecl) -> ResolveSource:
             return "not_found"
         case Binary():
             return "path"
-        case Source():
+        case Source() | Crate():
             return "auto_built"
         case _:
             assert_never(kind)

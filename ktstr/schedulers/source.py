@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 from ktstr import resources
 from ktstr.errors import Changed, InputError
-from ktstr.files import file_sha256
-from ktstr.host.elf import find_library, system_folders
+from ktstr.host.elf import system_folders
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.build import METADATA, build, load_built
 from ktstr.schedulers.inputs import read_inputs, record_key
+from ktstr.schedulers.runtime import runtime_digest
 from ktstr.schedulers.toolchain import find_toolchain
 
 # The libraries that a scheduler built here links to, and what those need.
@@ -31,7 +29,7 @@ def source_artifact(declared: Path, request: Build) -> Artifact:
     out = request.cache.entry("schedulers", inputs.digest)
     # This machine's libraries first: the bundle's C library is older than a loader compiled here may need.
     system = system_folders()
-    libraries = _runtime_digest(system)
+    libraries = runtime_digest(RUNTIME, system)
 
     def make() -> None:
         build(inputs, request.btf, out, request.cache.cancel)
@@ -42,7 +40,7 @@ def source_artifact(declared: Path, request: Build) -> Artifact:
     def verify() -> None:
         if not fresh():
             raise Changed(f"scheduler {inputs.name}: {out}")
-        if _runtime_digest(system) != libraries:
+        if runtime_digest(RUNTIME, system) != libraries:
             raise Changed(f"scheduler {inputs.name}: a library that it needs")
 
     return Artifact(
@@ -72,16 +70,3 @@ def source_folder(declared: Path) -> Path:
         raise InputError(
             f"scheduler source {declared}: found no such folder; {err.message}", fix="correct source: in ktstr.yaml"
         ) from None
-
-
-def _runtime_digest(folders: Sequence[Path]) -> str:
-    """What this machine gives a loader compiled here, by content: decided before the loader is built."""
-    total = hashlib.sha256()
-    for name in RUNTIME:
-        library = find_library(name, folders)
-        try:
-            digest = "" if library is None else file_sha256(library)
-        except OSError as err:
-            raise InputError(f"{library}: {err.strerror}, expected a library for the scheduler") from None
-        total.update(f"{name} {digest}\n".encode())
-    return total.hexdigest()

@@ -2,7 +2,8 @@
 
 Per CPU 64 MiB, as the reference gives; at least 512 MiB: a distribution kernel takes about 100,
 the unpacked image lies in a tmpfs of at most half the memory, workers take the rest. A scheduler
-that is there before the plan is made adds 16 times its size, libraries and files included: until it
+that is there before the plan is made, or a crate (``schedulers.crate.SIZE``, whether or not it is
+built), adds 16 times its size, libraries and files included: until it
 is unpacked it is there twice; while it loads, libbpf holds its BPF objects with their types and
 the kernel's, and the verifier its states, which grow with the program. scx_layered 1.1.4, 34 MB with
 its libraries, ran out of memory with 4 times that and loaded with 8. The host commits a page only

@@ -240,9 +240,22 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:6:40 presets.bad.distances: found a matrix of 2 rows, expected possible distances:"
          " distances 0->1 and 1->0 differ"),
         (HEAD + TEST + "schedulers:\n  s: {path: a, source: b}\n",
-         "ktstr.yaml:6:6 schedulers.s: found path and source, expected exactly one of builtin, path and source"),
+         "ktstr.yaml:6:6 schedulers.s: found path and source, expected exactly one of builtin, path, source and crate"),
         (HEAD + TEST + "schedulers:\n  s: {}\n",
-         "ktstr.yaml:6:6 schedulers.s: found none, expected exactly one of builtin, path and source"),
+         "ktstr.yaml:6:6 schedulers.s: found none, expected exactly one of builtin, path, source and crate"),
+        *((HEAD + TEST + f"schedulers:\n  s: {{crate: {text}}}\n",
+           f"ktstr.yaml:6:14 schedulers.s.crate: found {found}, expected a crate's name and its version in full,"
+           " such as scx_lavd@1.1.4")
+          for text, found in (("scx_lavd", "'scx_lavd'"), ("scx_lavd@1.1", "'scx_lavd@1.1'"),
+                              ("scx_lavd@^1.1.4", "'scx_lavd@^1.1.4'"), ("scx_lavd@01.1.4", "'scx_lavd@01.1.4'"),
+                              ("../lavd@1.1.4", "'../lavd@1.1.4'"), ("--git@1.1.4", "'--git@1.1.4'"),
+                              ("scx lavd@1.1.4", "'scx lavd@1.1.4'"), ("1.1", "1.1"), ("[a@1.1.4]", "a list"))),
+        (HEAD + TEST + "schedulers:\n  s: {crate: a@1.1.4, features: [b, 'c d']}\n",
+         "ktstr.yaml:6:37 schedulers.s.features[1]: found 'c d', expected a feature's name: letters, digits, '_', '-',"
+         " '+' and '.'"),
+        (HEAD + TEST + "schedulers:\n  s: {path: a, features: [b]}\n",
+         "ktstr.yaml:6:16 schedulers.s.features: found 'features', expected features only beside crate, which is built"
+         " with them"),
         (HEAD + TEST + "schedulers:\n  s: {builtin: cfs}\n",
          "ktstr.yaml:6:16 schedulers.s.builtin: found 'cfs', expected one of eevdf"),
         (HEAD + TEST + "schedulers:\n  eevdf: {path: a}\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ktstr.kernels.spec import DebSpec
 from ktstr.planning.images import Agent, Image, Images
 from ktstr.planning.kernel import Entry, Kernel
 from ktstr.planning.steps import Steps
+from ktstr.progress import Progress
 from tests.kernels.entries import add_entry
 from tests.kernels.images import CONFIG
 from tests.vm.test_cpio import unpack
@@ -33,7 +35,8 @@ def kernel(cache: Cache, key: str, identity: str = "a" * 64) -> Kernel:
 def made(tmp_path: Path) -> tuple[Images, Steps, Cache]:
     """Images whose agent is there."""
     cache, steps = Cache(tmp_path / "cache"), Steps()
-    request = SimpleNamespace(environ={})
+    options = SimpleNamespace(fetching=SimpleNamespace(offline=False))
+    request = SimpleNamespace(environ={}, options=options, progress=Progress(io.StringIO()))
     images = Images(cast(Any, request), cast(Any, SimpleNamespace(cache=cache)), TOOLS, steps)
     images._agent = Agent(tmp_path / "agent", "1" * 64)
     return images, steps, cache

@@ -105,6 +105,21 @@ def test_a_missing_compiler_is_an_error_of_the_schedulers_that_are_built(tmp_pat
     assert cells["good"].startswith("error: clang is not installed")
 
 
+def test_a_missing_cargo_is_an_error_of_the_crates_and_says_how_to_get_it(tmp_path: Path) -> None:
+    folder = project(tmp_path, "{crate: scx_bpfland@1.1.4}")
+    (folder / "bin").mkdir()
+    for tool in ("gcc", "as", "ld"):
+        (folder / "bin" / tool).symlink_to(shutil.which(tool) or "")
+    path = {"PATH": str(folder / "bin")}
+    done = doit(folder, "test", "dry_run=1", "json=1", "scheduler=there,bad", **path)
+    cells = {cell["name"].split("/")[3]: cell["why"] for cell in json.loads(done.stdout)["cells"]}
+    assert cells["there"].startswith("run: ")
+    assert cells["bad"].startswith("error: cargo is not installed: a scheduler declared by crate:")
+    alone = doit(folder, "scheduler", "scheduler=bad", **path)
+    assert alone.returncode == 3
+    assert "fix: install Rust: with rustup" in alone.stderr and "1.91" in alone.stderr
+
+
 def test_when_nothing_else_was_selected_it_is_the_users_input_that_is_wrong(tmp_path: Path) -> None:
     done = doit(project(tmp_path), "test", "dry_run=1", "scheduler=bad")
     assert (done.returncode, done.stdout) == (2, "")

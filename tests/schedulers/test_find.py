@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.config.model import Binary, Builtin, SchedulerDecl, SchedulerKind, Source
+from ktstr.config.model import Binary, Builtin, Crate, SchedulerDecl, SchedulerKind, Source
 from ktstr.errors import Changed, HostError, InputError, KtstrError
 from ktstr.host.cache import Cache
 from ktstr.host.libraries import needed_files
@@ -100,14 +100,14 @@ def output(artifact: Artifact) -> int:
 
 
 def test_each_kind_has_its_word_in_the_sidecar() -> None:
-    kinds = (Builtin("eevdf"), Binary(Path("/opt/scx_mine")), Source(Path("schedulers/ours")))
+    kinds = (Builtin("eevdf"), Binary(Path("/opt/scx_mine")), Source(Path("schedulers/ours")), Crate("scx", "1.0.0"))
     words = [resolve_source(SchedulerDecl("mine", kind)) for kind in kinds]
-    assert words == ["not_found", "path", "auto_built"]
+    assert words == ["not_found", "path", "auto_built", "auto_built"]
 
 
 def test_only_what_is_built_from_bpf_sources_depends_on_the_kernel(target: Build, program: Path) -> None:
     newer = replace(target, kernel_label="7.2", kernel_identity="other", kernel_task="kernel:7.2")
-    for kind, depends in ((Binary(program), False), (Source(SCX_KTSTR), True)):
+    for kind, depends in ((Binary(program), False), (Crate("scx_mine", "1.0.0"), False), (Source(SCX_KTSTR), True)):
         assert depends_on_kernel(SchedulerDecl("mine", kind)) is depends
         assert (find(kind, target).inputs != find(kind, newer).inputs) is depends
     assert not depends_on_kernel(SchedulerDecl("eevdf", Builtin("eevdf")))
