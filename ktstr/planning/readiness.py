@@ -22,6 +22,7 @@ from ktstr.host.cache import cache_root
 from ktstr.host.flock import refuse_remote
 from ktstr.kernels.pahole import IMPLICIT_ARGS_SINCE, writes_implicit_args
 from ktstr.kernels.toolchain import find_toolchain
+from ktstr.schedulers.cargo import find_cargo
 from ktstr.schedulers.toolchain import clang_version, find_clang
 from ktstr.vm import agent, probe_kvm
 
@@ -57,8 +58,9 @@ def examine(
     """
     environ = os.environ if environ is None else environ
     host = (python(), machine(), cpus(), memory(), kvm(environ, cancel))
-    tools = (c_compiler(environ), static_libc(environ), bpf_compiler(environ), kernel_builds(environ), apt(environ))
-    return (*host, *tools, *cached(environ), folder("results", results, RESULTS_FREE_MIN, RESULTS_FIX))
+    compilers = (c_compiler(environ), static_libc(environ), bpf_compiler(environ))
+    builds = (crate_builds(environ), kernel_builds(environ), apt(environ))
+    return (*host, *compilers, *builds, *cached(environ), folder("results", results, RESULTS_FREE_MIN, RESULTS_FIX))
 
 
 def python() -> Finding:
@@ -123,6 +125,15 @@ def bpf_compiler(environ: Mapping[str, str]) -> Finding:
         return Finding("clang", True, clang_version(find_clang(environ.get("PATH", os.defpath))))
     except HostError as err:
         return Finding("clang", False, err.message, err.fix)
+
+
+def crate_builds(environ: Mapping[str, str]) -> Finding:
+    """What schedulers declared by ``crate:`` are built with; nothing else needs it."""
+    try:
+        versions = dict(find_cargo(environ).versions)
+    except HostError as err:
+        return Finding("crate builds", None, err.message, err.fix)
+    return Finding("crate builds", True, f"{versions['cargo']}, {versions['rustc']}")
 
 
 def kernel_builds(environ: Mapping[str, str]) -> Finding:

@@ -37,6 +37,18 @@ def test_without_compilers_each_says_what_installs_it(tmp_path: Path) -> None:
     assert "apt-get, apt-cache, dpkg-deb" in found["apt"].detail
 
 
+def test_without_cargo_crates_cannot_be_built_and_that_is_no_failure(tmp_path: Path) -> None:
+    found = readiness.crate_builds(_environ(tmp_path, PATH=str(tmp_path)))
+    assert found.ok is None and found.detail.startswith("cargo is not installed")
+    assert "rustup" in (found.fix or "")
+    (tmp_path / "bin").mkdir()
+    for name in ("cargo", "rustc"):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho {name} 1.95.0\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    found = readiness.crate_builds(_environ(tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}"))
+    assert (found.ok, found.detail) == (True, "cargo 1.95.0, rustc 1.95.0")
+
+
 def test_libc_is_the_file_that_the_linker_would_take(tmp_path: Path) -> None:
     found = readiness.static_libc(_environ(tmp_path))
     source = tmp_path / "main.c"
