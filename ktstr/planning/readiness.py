@@ -16,15 +16,17 @@ from pathlib import Path
 
 from ktstr.cancel import Cancel
 from ktstr.errors import HostError
-from ktstr.files import disk_bytes
 from ktstr.host.apt import KEYRINGS
 from ktstr.host.cache import cache_root
+from ktstr.host.cache_classes import CacheClass, read_classes
 from ktstr.host.flock import refuse_remote
 from ktstr.kernels.pahole import IMPLICIT_ARGS_SINCE, writes_implicit_args
 from ktstr.kernels.toolchain import find_toolchain
 from ktstr.schedulers.cargo import find_cargo
 from ktstr.schedulers.toolchain import clang_version, find_clang
 from ktstr.vm import agent, probe_kvm
+from ktstr.vm.snapshot_store import KIND as MACHINES
+from ktstr.vm.snapshot_store import LIMIT_BYTES
 
 GIB = 1 << 30
 # A fetched kernel with its extracted vmlinux and the tools take about 0.3 GiB; results little.
@@ -157,17 +159,19 @@ def apt(environ: Mapping[str, str], keyrings: Sequence[str] = KEYRINGS) -> Findi
 
 
 def cached(environ: Mapping[str, str]) -> tuple[Finding, ...]:
-    """The cache: its folder, the tools in it and the space it takes."""
+    """The cache: its folder, the tools in it, the space it takes and its parked machines."""
     try:
         root = cache_root(environ)
     except HostError as err:
         return (Finding("cache", False, err.message, err.fix),)
+    classes = read_classes(root)
     return (
         tool("qemu", root, "usr/bin/qemu-system-x86_64"),
         tool("bpftool", root, "usr/sbin/bpftool"),
         tool("pahole", root, "usr/bin/pahole", f"the first kernel from {IMPLICIT_ARGS_SINCE}.0 on", None),
         folder("cache", root, CACHE_FREE_MIN, CACHE_FIX),
-        cache_size(root),
+        cache_size(classes),
+        machines(classes),
     )
 
 
@@ -200,14 +204,20 @@ def folder(name: str, path: Path, need: int, fix: str) -> Finding:
     )
 
 
-def cache_size(cache: Path) -> Finding:
-    """Disk space taken by each class of the cache: a folder of its own in it."""
-    try:
-        classes = sorted(path for path in cache.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:
-        return Finding("cache size", None, "empty")
-    sizes = [f"{path.name} {disk_bytes(path) / (1 << 20):.0f} MiB" for path in classes]
+def cache_size(classes: Sequence[CacheClass]) -> Finding:
+    """Disk space taken by each class of the cache."""
+    sizes = [f"{one.name} {_mib(one.disk_bytes)}" for one in classes]
     return Finding("cache size", None, ", ".join(sizes) or "empty")
+
+
+def machines(classes: Sequence[CacheClass]) -> Finding:
+    """The parked machines: what they take of what they may."""
+    found = next((one for one in classes if one.name == MACHINES), CacheClass(MACHINES, 0, 0))
+    return Finding("machines", None, f"{found.entries} parked, {_mib(found.disk_bytes)} of at most {_mib(LIMIT_BYTES)}")
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"
 
 
 def _existing(path: Path) -> Path:

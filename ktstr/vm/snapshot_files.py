@@ -11,16 +11,18 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
 from ktstr.errors import InputError
-from ktstr.files import file_sha256, read_json, reason, refused
+from ktstr.files import file_sha256, parse_json, reason, refused
 from ktstr.record.machine import MachineEnd
 from ktstr.vm.snapshot import Bytes, Parked, Sha256, Snapshot, SnapshotFacts, Unparked, sealed_file
 from ktstr.vm.snapshot_ram import PAGE, Damaged, RamDigest, pack, unpack
@@ -35,6 +37,7 @@ WORDS = (CHANNEL, CONSOLE)
 _METADATA_CAP = 1 << 20
 _FILE_CAP = 256 << 20  # of what is read as a whole: state, channel, console
 _MAX_PIECES = 64
+_MAX_RAM = 1 << 40  # the most that memory_mib takes
 # The host lacks something; the files may be whole.
 _OF_HOST = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EFBIG})
 
@@ -54,7 +57,7 @@ class Metadata(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     format: Annotated[int, Meta(ge=1)]
     key: str
-    name: str
+    name: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]  # it is shown on terminals
     snapshot: SnapshotFacts | None = None
     end: MachineEnd | None = None
     cold: str | None = None
@@ -103,19 +106,24 @@ def facts_of(parked: Parked, digest: RamDigest) -> SnapshotFacts:
 
 
 def read_metadata(folder: Path) -> Metadata | None:
-    """What the folder is said to hold; None when there is nothing. Raises Damaged, also for another format."""
+    """What the folder is said to hold; None when there is nothing.
+
+    Raises Damaged, also for another format; HostError when this host has no descriptors left.
+    """
     path = folder / METADATA
     if not os.path.lexists(path):
         if folder.is_dir():
             raise Damaged(f"{METADATA} is missing")
         return None
     try:
-        found = read_json(path, _METADATA_CAP)
-        if found.get("format") != FORMAT:
-            raise Damaged(f"{METADATA} has the format {found.get('format')!r}, expected {FORMAT}")
+        with _reading(folder), _regular(path) as file:
+            found = parse_json(file.read(_METADATA_CAP + 1), METADATA, _METADATA_CAP)  # one too many is refused
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            has = found.get("format") if isinstance(found, dict) else found
+            raise Damaged(f"{METADATA} has the format {has!r:.40}, expected {FORMAT}")
         metadata = msgspec.convert(found, Metadata)
     except InputError as err:
-        raise Damaged(err.message.removeprefix(f"{folder}/")) from None
+        raise Damaged(err.message) from None
     except msgspec.ValidationError as err:
         raise Damaged(f"{METADATA}: {err}") from None
     _check(metadata, folder.name)
@@ -130,11 +138,18 @@ def read_machine(folder: Path) -> Snapshot | Unparked | None:
     metadata = read_metadata(folder)
     if metadata is None:
         return None
-    try:
+    with _reading(folder):
         channel, console = (_read(folder, name, metadata.files[name]) for name in WORDS)
         if metadata.snapshot is None:
             return Unparked(metadata.end, metadata.cold, channel, console)
         return _unpacked(folder, metadata.snapshot, metadata.files, channel, console)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """What an OSError means: the files are damaged, or this host lacks something."""
+    try:
+        yield
     except OSError as err:
         if err.errno in _OF_HOST:
             raise refused(err, folder, None) from err
@@ -162,15 +177,13 @@ def _unpacked(
     return Snapshot(facts, tuple(memory), state, channel=channel, console=console)
 
 
-def _opened(folder: Path, name: str, stored: StoredFile) -> IO[bytes]:
+def _opened(folder: Path, name: str, stored: StoredFile) -> BufferedReader:
     """A file whose size and digest are those stored, at its beginning. Raises Damaged, OSError."""
-    path = folder / name
-    # What lies there may be no file of ours: a pipe would be waited for, a link leads elsewhere.
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file = _regular(folder / name)
     try:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_size != stored.size:
-            raise Damaged(f"{name} has {found.st_size} bytes, expected a file of {stored.size}")
+        size = os.fstat(file.fileno()).st_size
+        if size != stored.size:
+            raise Damaged(f"{name} has {size} bytes, expected {stored.size}")
         if hashlib.file_digest(file, "sha256").hexdigest() != stored.sha256:
             raise Damaged(f"{name} was altered: its digest is not the one stored")
         file.seek(0)
@@ -178,6 +191,15 @@ def _opened(folder: Path, name: str, stored: StoredFile) -> IO[bytes]:
         file.close()
         raise
     return file
+
+
+def _regular(path: Path) -> BufferedReader:
+    """A file, opened. What lies there may be none of ours: a pipe would be waited for, a link leads elsewhere."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Damaged(f"{path.name} is no file")
+    return os.fdopen(fd, "rb")
 
 
 def _check(metadata: Metadata, key: str) -> None:
@@ -188,7 +210,8 @@ def _check(metadata: Metadata, key: str) -> None:
     if [facts, metadata.end, metadata.cold].count(None) != 2:
         raise Damaged(f"{METADATA} says more than one of snapshot, end and cold, or none")
     if facts is not None:
-        if not 0 < len(facts.pieces) <= _MAX_PIECES or any(size == 0 or size % PAGE for size in facts.pieces):
+        sound = all(size and size % PAGE == 0 for size in facts.pieces) and facts.ram_bytes <= _MAX_RAM
+        if not sound or not 0 < len(facts.pieces) <= _MAX_PIECES:
             raise Damaged(f"{METADATA} has pieces of {facts.pieces} bytes")
         host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         if facts.data_bytes > min(host, facts.ram_bytes):

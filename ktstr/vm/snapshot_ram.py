@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import zstandard
 
@@ -95,7 +95,7 @@ def pack(fd: int, piece: int, path: Path, digest: RamDigest) -> None:
         out.write(_RECORD.pack(piece_size(fd), 0))
 
 
-def unpack(file: IO[bytes], piece: int, size: int, digest: RamDigest, limit: int) -> int:
+def unpack(file: BinaryIO, piece: int, size: int, digest: RamDigest, limit: int) -> int:
     """The sealed memory file of ``size`` bytes that was packed, added to ``digest``.
 
     ``limit``: the most bytes of data in all pieces of the digest. Raises Damaged, and OSError of either file.
@@ -141,7 +141,7 @@ def _with_data(offset: int, chunk: bytes) -> Iterator[Run]:
         yield Run(offset + start, chunk[start:] if start else chunk)
 
 
-def _records(file: IO[bytes], size: int) -> Iterator[Run]:
+def _records(file: BinaryIO, size: int) -> Iterator[Run]:
     """Everything up to the last record. Each is checked before its bytes are unpacked."""
     end = 0
     with zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(file, closefd=False) as source:
