@@ -92,7 +92,8 @@ def _what(machine: StoredMachine) -> str:
         return f"damaged: {machine.error}; {_mib(machine.disk_bytes)} of disk, {used}"
     snapshot = machine.metadata.snapshot
     if snapshot is None:
-        why = machine.metadata.cold or "its guest ended before it could be parked"
+        end = machine.metadata.end
+        why = machine.metadata.cold if end is None else f"its guest ended before it was parked ({end.reason})"
         return f"{machine.metadata.kind}: {why}; {used}"
     ram = f"{_mib(snapshot.data_bytes)} of {_mib(snapshot.ram_bytes)} RAM"
     return f"{snapshot.kind}, {ram} in {_mib(machine.disk_bytes)} of disk, {used}"

@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ktstr.errors import HostError
-from ktstr.files import disk_bytes
+from ktstr.files import disk_bytes, refused
 from ktstr.host.cache import Cache, check_key
 from ktstr.vm.snapshot import Parked, Snapshot, Unparked, seal, sealed_file
+
+if TYPE_CHECKING:
+    from ktstr.vm.snapshot_files import Identity
 
 KIND = "machines"  # its class in the cache
 LIMIT_BYTES = 8 << 30  # of disk, for all of them
@@ -105,7 +108,8 @@ class SnapshotStore:
         It is the one this process has open, else read from the cache, else made: once for all threads and
         processes. What cannot be stored is used all the same. An Unparked that is not ``lasting`` is this caller's
         alone: the next one makes again. Raises what ``make`` raises; HostError when the host has no memory or
-        descriptors left; Cancelled when the cache's cancel is set while it waits.
+        descriptors left, or a machine that was parked stays mapped; ValueError for RAM that is not whole pages or
+        cannot be sealed; Cancelled when the cache's cancel is set while it waits.
         """
         wanted = _Wanted(check_key(key), name, make)
         held = self._enter(key)
@@ -193,24 +197,33 @@ class SnapshotStore:
     def _kept(self, wanted: _Wanted, parked: Parked | Unparked, locked: bool) -> Machine:
         """What was made, stored if it can be."""
         from ktstr.vm import snapshot_files
-        from ktstr.vm.snapshot_ram import digest_of
 
         identity = snapshot_files.Identity(wanted.key, wanted.name)
-        if isinstance(parked, Unparked):
-            if locked and parked.lasting:
-                self._store(wanted, lambda folder: snapshot_files.write_unparked(folder, identity, parked))
-            return parked
+        if isinstance(parked, Parked):
+            return self._kept_open(wanted, parked, identity if locked else None)
+        if locked and parked.lasting:
+            self._store(wanted, lambda folder: snapshot_files.write_unparked(folder, identity, parked))
+        return parked
+
+    def _kept_open(self, wanted: _Wanted, parked: Parked, identity: Identity | None) -> Snapshot:
+        """Sealed, and stored as ``identity``, if that is given. The descriptors are closed on any error."""
+        from ktstr.vm.snapshot_files import facts_of, write_snapshot
+        from ktstr.vm.snapshot_ram import digest_of
+
         with ExitStack() as owned:
             for fd in parked.memory:
                 owned.callback(os.close, fd)
-            for fd in parked.memory:
-                seal(fd)
-            state = sealed_file("ktstr-state", parked.state)
-            owned.callback(os.close, state)
-            facts = None
-            if locked:
-                facts = self._store(wanted, lambda folder: snapshot_files.write_snapshot(folder, identity, parked))
-            facts = facts or snapshot_files.facts_of(parked, digest_of(parked.memory))
+            try:
+                for fd in parked.memory:
+                    seal(fd)
+                state = sealed_file("ktstr-state", parked.state)
+                owned.callback(os.close, state)
+                facts = None
+                if identity is not None:
+                    facts = self._store(wanted, lambda folder: write_snapshot(folder, identity, parked))
+                facts = facts or facts_of(parked, digest_of(parked.memory))
+            except OSError as err:
+                raise refused(err, self.metadata(wanted.key).parent, None) from err
             owned.pop_all()
         return Snapshot(facts, parked.memory, state, channel=parked.channel, console=parked.console)
 

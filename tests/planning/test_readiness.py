@@ -68,6 +68,7 @@ def test_an_empty_cache_has_no_tools_and_that_is_no_failure(tmp_path: Path) -> N
     found = _by_name(readiness.cached(_environ(tmp_path)))
     assert (found["qemu"].ok, found["qemu"].fix) == (None, "doit tools")
     assert found["cache size"].detail == "empty"
+    assert found["machines"].detail == "0 parked, 0 MiB of at most 8192 MiB"
     assert found["cache"].ok is True
     assert not (tmp_path / "cache").exists()
 
@@ -90,6 +91,14 @@ def test_a_cached_tool_is_found_and_its_class_measured(tmp_path: Path) -> None:
     found = _by_name(readiness.cached(_environ(tmp_path)))
     assert (found["qemu"].ok, found["qemu"].detail) == (True, str(binary))
     assert found["cache size"].detail == "tools 3 MiB"
+
+
+def test_parked_machines_are_counted_and_measured(tmp_path: Path) -> None:
+    for name in ("a", "b", ".tmp-c-1"):
+        (tmp_path / "cache/machines" / name).mkdir(parents=True)
+        (tmp_path / "cache/machines" / name / "ram-0.zst").write_bytes(os.urandom(1 << 20))
+    found = _by_name(readiness.cached(_environ(tmp_path)))["machines"]
+    assert (found.ok, found.detail, found.fix) == (None, "2 parked, 3 MiB of at most 8192 MiB", None)
 
 
 def test_a_tool_whose_fetch_never_ended_is_not_there(tmp_path: Path) -> None:

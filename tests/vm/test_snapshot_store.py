@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -201,6 +202,20 @@ def test_ram_that_nobody_can_keep_is_closed(stores: Stores) -> None:
     assert stores.entries() == []
 
 
+def test_a_limit_on_files_is_an_error_that_says_so(stores: Stores) -> None:
+    before = memory_files()
+    machine = parked()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+    try:
+        with pytest.raises(HostError, match="File too large") as told, stores().holding(KEY, lambda: machine, NAME):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert told.value.fix is not None and "ulimit -f" in told.value.fix
+    assert memory_files() == before
+
+
 def run_all(*work: Callable[[], None]) -> None:
     with ThreadPoolExecutor(len(work)) as threads:
         for done in [threads.submit(one) for one in work]:
@@ -247,8 +262,10 @@ def test_two_stores_make_it_once(stores: Stores) -> None:
     assert make.count == 1
 
 
-def test_whoever_waits_for_it_can_be_interrupted(stores: Stores) -> None:
+@pytest.mark.parametrize("one_process", [True, False])
+def test_whoever_waits_for_it_can_be_interrupted(stores: Stores, one_process: bool) -> None:
     store = stores()
+    waiting = store if one_process else stores()
     began, interrupted = threading.Event(), threading.Event()
 
     def slowly() -> Parked:
@@ -262,17 +279,33 @@ def test_whoever_waits_for_it_can_be_interrupted(stores: Stores) -> None:
 
     def wait() -> None:
         assert began.wait(30)
-        threading.Timer(0.2, store.cache.cancel.set).start()
-        with pytest.raises(Cancelled), store.holding(KEY, never, NAME):
+        threading.Timer(0.2, waiting.cache.cancel.set).start()
+        with pytest.raises(Cancelled), waiting.holding(KEY, never, NAME):
             pass
         interrupted.set()
 
     run_all(make, wait)
     assert interrupted.is_set()
-    with pytest.raises(Cancelled), store.holding("b", never, NAME):
+    with pytest.raises(Cancelled), waiting.holding("b", never, NAME):
         pass
     with stores().holding(KEY, never, NAME) as machine:
         assert ram(machine) == RAM
+
+
+def test_many_threads_with_many_machines_get_each_its_own(stores: Stores) -> None:
+    store = stores(keep_open=1)
+    expected = {key: contents(parked(number, 20)) for number, key in enumerate("abcde")}
+    makers = {key: Maker(partial(parked, number, 20)) for number, key in enumerate("abcde")}
+
+    def use(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(12):
+            key = rng.choice("abcde")
+            with store.holding(key, makers[key], NAME) as machine:
+                assert ram(machine) == expected[key]
+
+    run_all(*(partial(use, seed) for seed in range(6)))
+    assert {key: maker.count for key, maker in makers.items()} == dict.fromkeys("abcde", 1)
 
 
 def filled(stores: Stores, key: str, count: int, limit: int = 1 << 30) -> int:
