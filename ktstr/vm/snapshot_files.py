@@ -41,6 +41,8 @@ _MAX_RAM = 1 << 40  # the most that memory_mib takes
 # The host lacks something; the files may be whole.
 _OF_HOST = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EFBIG})
 
+# Text for a terminal: without what moves its cursor.
+Shown: TypeAlias = Annotated[str, Meta(pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]{1,2000}$")]
 StoredKind: TypeAlias = Literal["booted", "attached", "ended", "cold"]
 
 
@@ -57,10 +59,10 @@ class Metadata(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     format: Annotated[int, Meta(ge=1)]
     key: str
-    name: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]  # it is shown on terminals
+    name: Shown
     snapshot: SnapshotFacts | None = None
     end: MachineEnd | None = None
-    cold: str | None = None
+    cold: Shown | None = None
     files: dict[str, StoredFile]
 
     @property
