@@ -1,11 +1,12 @@
 """Compiles a declared test for one topology, scheduler and seed into the program the agent runs.
 
-The program: start the scheduler, make the cgroups, spawn every worker blocked, release them in
-order, hold, stop them and collect, remove the cgroups, stop the scheduler. A seed permutes and delays
-these steps (``perturb``), and nothing else depends on it.
+The setup, which cells of other seeds and tests may share: start the scheduler. The program: make the cgroups,
+spawn every worker blocked, release them in order, hold, stop them and collect, remove the cgroups, stop the
+scheduler. A seed permutes and delays its steps (``perturb``), and nothing else depends on it.
 
-Virtual deadline: attach timeout + duration + the longest start offset + all delays + the time
-limits of stopping + MARGIN_NS for making and removing what is small. A guest that passes it is stuck.
+Virtual deadlines: of the setup, attach timeout + the time limit of stopping + MARGIN_NS; of the program, duration +
+the longest start offset + all delays + the time limits of stopping + MARGIN_NS for making and removing what is
+small. A guest that passes one is stuck.
 """
 
 from __future__ import annotations
@@ -52,11 +53,13 @@ MAX_ARGS, MAX_ARG_BYTES = 64, 8192  # what the agent takes, the scheduler's path
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program, and the tables that give its numbers their names.
+    """A program, and the tables that give its numbers their names. ``setup`` comes before it, None where there is
+    nothing to do.
 
     ``works`` is by work index; its ``cpus`` are those isolation allows (expect_cpuset, else cpuset).
     """
 
+    setup: Program | None
     program: Program
     perturbations: Perturbations
     cgroup_names: tuple[str, ...]
@@ -98,21 +101,27 @@ def compile_test(
     plan = _plan(test.cgroups, topology)
     shifts = perturb(seed, len(plan.crews), plan.workers, plan.steps, test.duration_ns)
     body = _body(plan, shifts, test.duration_ns)
-    payloads, wait_ns = _scheduler(test, scheduler, binary)
-    start = [StartScheduler(0, wait_ns)] if payloads else []
-    stop = [StopScheduler(STOP_SCHEDULER_NS)] if payloads else []
-    deadline = wait_ns + test.duration_ns + max(shifts.start_offsets_ns, default=0) + sum(shifts.delays_ns)
+    setup = compile_setup(test, scheduler, binary)
+    stop = [StopScheduler(STOP_SCHEDULER_NS)] if setup else []
+    deadline = test.duration_ns + max(shifts.start_offsets_ns, default=0) + sum(shifts.delays_ns)
     deadline += STOP_WORKERS_NS + STOP_SCHEDULER_NS + MARGIN_NS
-    program = Program(seed, deadline, plan.cgroups, _works(plan, shifts), payloads, (*start, *body, *stop))
-    return Compiled(program, shifts, tuple(c.name for c in plan.cgroups), plan.works)
+    program = Program(seed, deadline, plan.cgroups, _works(plan, shifts), (), (*body, *stop))
+    return Compiled(setup, program, shifts, tuple(c.name for c in plan.cgroups), plan.works)
 
 
-def _scheduler(test: TestDecl, scheduler: SchedulerDecl, binary: str | None) -> tuple[tuple[Payload, ...], int]:
-    """The scheduler's binary, none for one of the kernel's own, and how long attaching may take."""
+def compile_setup(test: TestDecl, scheduler: SchedulerDecl, binary: str | None) -> Program | None:
+    """What attaches a scheduler, None for one of the kernel's own. Raises InputError for too many arguments."""
     if isinstance(scheduler.kind, Builtin):
-        return (), 0
+        return None
     if binary is None or scheduler.attach_timeout_ns is None:
         raise ValueError(f"scheduler {scheduler.name} runs a binary; its name in the image and a timeout are needed")
+    wait_ns = scheduler.attach_timeout_ns
+    payload = Payload(_argv(test, scheduler, binary))
+    deadline = wait_ns + STOP_SCHEDULER_NS + MARGIN_NS
+    return Program(0, deadline, payloads=(payload,), ops=(StartScheduler(0, wait_ns),))
+
+
+def _argv(test: TestDecl, scheduler: SchedulerDecl, binary: str) -> tuple[str, ...]:
     argv = (f"{SCHEDULER_DIR}/{binary}", *scheduler.args, *test.scheduler_args)
     size = sum(len(arg.encode()) + 1 for arg in argv)
     if len(argv) > MAX_ARGS or size > MAX_ARG_BYTES:
@@ -120,7 +129,7 @@ def _scheduler(test: TestDecl, scheduler: SchedulerDecl, binary: str | None) -> 
             f"{scheduler.where} schedulers.{scheduler.name}.args: found {len(argv) - 1} arguments of {size} bytes,"
             f" those of test {test.name} included, expected at most {MAX_ARGS - 1} of {MAX_ARG_BYTES}"
         )
-    return (Payload(argv),), scheduler.attach_timeout_ns
+    return argv
 
 
 def _body(plan: _Plan, shifts: Perturbations, duration_ns: int) -> list[Op]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from zlib import crc32
 
+from ktstr.vm import parts
 from ktstr.vm.channel import FrameParser
 from ktstr.vm.protocol import ffi, lib
 
 WAIT_ARGUMENT = "ktstr.wait"
 RANDOMNESS_BYTES: int = lib.KTSTR_RANDOMNESS_BYTES
 
+_WORDS = 300  # bytes of what a guest says that are shown
 _MAX_REALTIME_NS = 2**63 - 1  # what ktime_t holds
 _HEAD, _FRAME = "struct ktstr_delivery", "struct ktstr_frame_header"
 _FRAME_BYTES: int = ffi.sizeof(_FRAME)
@@ -54,6 +56,12 @@ def is_ready(channel_bytes: bytes) -> bool:
     if parser.finish() is not None:
         return False
     return bool(frames[-1].type == lib.KTSTR_MSG_READY and not frames[-1].payload)
+
+
+def unparked(channel_bytes: bytes) -> str | None:
+    """Why the guest could not be stopped so that clones of it go on, in its words; None when it did not say so."""
+    texts = [f.payload for f in FrameParser().feed(channel_bytes) if f.type == lib.KTSTR_MSG_UNPARKED]
+    return parts.printable(parts.decode(texts[0][:_WORDS])) or "the agent gave no reason" if texts else None
 
 
 def _may_end_with_ready(channel_bytes: bytes) -> bool:

@@ -17,7 +17,7 @@ from ktstr.vm.watch import Ended, Limits
 if TYPE_CHECKING:
     from ktstr.vm.ending import Left
 
-CONSOLE, CHANNEL, PROGRAM_PART = "console.log", "channel.bin", "program.cpio"
+CONSOLE, CHANNEL, RUN_PART = "console.log", "channel.bin", "run.cpio"
 CONSOLE_CAP = 16 << 20  # bytes
 _TAIL = 256 << 10  # bytes of a text that are looked at
 _NO_ROOM = 1 << 20  # bytes; below this the disk counts as full
@@ -38,20 +38,22 @@ def limits(workdir: Path, seconds: float, more: tuple[tuple[Path, int], ...] = (
     return Limits(seconds, files, lambda: has_panicked(workdir))
 
 
-def prepare(workdir: Path) -> None:
-    """Empty console and channel: nothing of an earlier run is read. Raises OSError."""
-    for name in (CONSOLE, CHANNEL):
-        (workdir / name).write_bytes(b"")
+def prepare(workdir: Path, console: bytes = b"", channel: bytes = b"") -> None:
+    """Console and channel as they begin: empty, or with what a clone's original had said. Raises OSError."""
+    (workdir / CONSOLE).write_bytes(console)
+    (workdir / CHANNEL).write_bytes(channel)
 
 
-def program_part(spec: GuestSpec, workdir: Path) -> tuple[Path, ...]:
-    """The part of the initramfs with the guest's program, written; none without one. Raises OSError."""
-    from ktstr.vm.guest_image import cell_part
+def run_parts(spec: GuestSpec, workdir: Path, *, parks: bool = False) -> tuple[Path, ...]:
+    """The part of the initramfs with what the guest is to do, written; without its program where it ``parks`` before
+    that. None where there is nothing. Raises OSError."""
+    from ktstr.vm.guest_image import run_part
 
-    if not spec.program:
+    program = b"" if parks else spec.program
+    if not spec.setup and not program:
         return ()
-    (workdir / PROGRAM_PART).write_bytes(cell_part(spec.program))
-    return (workdir / PROGRAM_PART,)
+    (workdir / RUN_PART).write_bytes(run_part(spec.setup, program))
+    return (workdir / RUN_PART,)
 
 
 def left_in(workdir: Path, failure: str | None, *, triple_fault: bool) -> Left:

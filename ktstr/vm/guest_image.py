@@ -3,7 +3,8 @@
 base part: the agent as /init, and the folders it mounts on. Scheduler part: the binary in
 /sched/bin, its libraries in /sched/lib, its loader where the binary names it, its environment in
 /sched/environment, and in /sched/files what was declared to go with it. Configuration part: the
-kernel's own, in /boot. Cell part: /ktstr/program. No shell, and nothing that depends on when or where it was packed.
+kernel's own, in /boot. Run part: /ktstr/setup and /ktstr/program. No shell, and nothing that depends on when or
+where it was packed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ktstr.schedulers.surroundings import ALONE, Surroundings, is_program
 from ktstr.vm.cpio import MAX_DATA, Entry, archive, char_device, directory, regular
 
 FORMAT = 2  # raised when the same parts are packed in another way: part of every image's digest
-PROGRAM = "ktstr/program"
+SETUP, PROGRAM = "ktstr/setup", "ktstr/program"
 SCHEDULER_BIN = "sched/bin"
 SCHEDULER_LIB = "sched/lib"
 SCHEDULER_ENVIRONMENT = "sched/environment"
@@ -54,9 +55,10 @@ def scheduler_part(binary: Path, folders: Sequence[Path] = (), around: Surroundi
     return _archive(entries, binary)
 
 
-def cell_part(program: bytes) -> bytes:
-    """One cell's program, appended to the image that it shares with others."""
-    return archive([regular(PROGRAM, program)])
+def run_part(setup: bytes, program: bytes) -> bytes:
+    """What one machine is to do, appended to the image that it shares with others: its setup, its program; none of
+    those that are empty."""
+    return archive([regular(place, data) for place, data in ((SETUP, setup), (PROGRAM, program)) if data])
 
 
 def config_part(release: str, config: bytes | None) -> bytes:

@@ -25,15 +25,20 @@ _MORE = {
     "icount": ("tsc_early_khz=1000000",),
     "kvm": ("pty.legacy_count=0", "8250.nr_uarts=1", "pci=noearly"),
 }
+# What tells the agent that its program comes later, and how: vmm_c/guest/pid1/intake.c.
+_PARKS = {"icount": "ktstr.park", "tcg": "ktstr.park", "kvm": "ktstr.wait"}
 _MAX_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86, less its NUL
 
 
-def kernel_command_line(spec: GuestSpec, accel: str) -> str:
-    """The guest's kernel arguments, the user's last. Raises InputError for one that cannot be passed."""
+def kernel_command_line(spec: GuestSpec, accel: str, *, parks: bool = False) -> str:
+    """The guest's kernel arguments, the user's last. Raises InputError for one that cannot be passed.
+
+    ``parks``: the machine is parked before its program comes.
+    """
     for arg in spec.kernel_args:
         _check_kernel_arg(arg)
     ours = (*(arg.format(reboot=_REBOOT[accel]) for arg in _KERNEL_ARGS), *_MORE.get(accel, ()))
-    line = " ".join((*ours, *spec.kernel_args))
+    line = " ".join((*ours, *((_PARKS[accel],) if parks else ()), *spec.kernel_args))
     if len(line.encode()) > _MAX_COMMAND_LINE:
         raise InputError(
             f"kernel arguments: found {len(line.encode())} bytes with ktstr's own, expected at most {_MAX_COMMAND_LINE}"

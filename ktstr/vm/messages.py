@@ -20,7 +20,12 @@ from ktstr.vm.protocol import SCHED_EVENTS, ffi, lib
 from ktstr.vm.worker_messages import WorkerMessages
 
 # What an agent says that needs no program; one that waits for its program has said nothing else.
-_BEFORE_READY = frozenset({lib.KTSTR_MSG_HELLO, lib.KTSTR_MSG_CPU, lib.KTSTR_MSG_DISTANCES})
+_BEFORE_READY = frozenset(
+    {
+        lib.KTSTR_MSG_HELLO, lib.KTSTR_MSG_CPU, lib.KTSTR_MSG_DISTANCES, lib.KTSTR_MSG_SCHED_EVENT,
+        lib.KTSTR_MSG_SCHED_LOG, lib.KTSTR_MSG_SCHED_KMSG,
+    }
+)  # fmt: skip
 
 
 def decode_channel(data: bytes) -> tuple[GuestRecord, str | None]:
@@ -62,6 +67,7 @@ class GuestDecoder:
             lib.KTSTR_MSG_VCPU: self._vcpu,
             lib.KTSTR_MSG_END: self._end,
             lib.KTSTR_MSG_READY: self._ready,
+            lib.KTSTR_MSG_UNPARKED: self._unparked,
             **self._workers.readers,
             **self._ops.readers,
         }
@@ -144,3 +150,8 @@ class GuestDecoder:
             raise Bad(f"Ready message with {len(payload)} bytes of payload")
         if not self._may_wait or self._base.kernel_release is None:
             raise Bad("Ready message where no agent waits for its program")
+
+    def _unparked(self, payload: bytes) -> None:
+        parts.text(payload)
+        if not self._may_wait:
+            raise Bad("Unparked message where no agent is to be parked")

@@ -62,6 +62,11 @@ def decode(data: bytes | bytearray) -> str:
     return data.decode("utf-8", errors="replace")
 
 
+def printable(text: str) -> str:
+    """The text without what moves a terminal's cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def extend_log(log: bytearray, data: bytes) -> None:
     """Add a piece of a log, whose whole is bounded."""
     if len(log) + len(data) > lib.KTSTR_MAX_LOG_BYTES:

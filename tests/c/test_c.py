@@ -53,7 +53,7 @@ FLAGS = (
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
 )  # fmt: skip
 LIBFUZZER_S = 300
-PROGRAMS = ("test_units", "test_program")
+PROGRAMS = ("test_units", "test_program", "test_fw_cfg")
 CASES = [
     (program, name)
     for program in PROGRAMS

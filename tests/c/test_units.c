@@ -246,9 +246,9 @@ TEST(the_word_that_makes_the_agent_wait_stands_alone)
 					  "xktstr.wait", "x=ktstr.wait", "ktstr.waitktstr.wait" };
 
 	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
-		CHECK(delivery_is_asked_for(yes[i]));
+		CHECK(delivery_has_word(yes[i], "ktstr.wait"));
 	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
-		CHECK(!delivery_is_asked_for(no[i]));
+		CHECK(!delivery_has_word(no[i], "ktstr.wait"));
 }
 
 /* A delivery of the small program, to be damaged. */

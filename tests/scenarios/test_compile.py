@@ -71,9 +71,8 @@ def test_a_program_without_perturbations() -> None:
         Work("Bursty", 1, (Worker(0, 2),), (5_000_000, 100_000_000)),
         Work("FutexPingPong", 1, (Worker(0, 3), Worker(0, 4)), (1024,), "batch", 0, 3, (1, 3)),
     )
-    assert program.payloads == (Payload(("/sched/bin/scx", "-v", "--slice", "5")),)
+    assert program.payloads == ()
     assert program.ops == (
-        StartScheduler(0, 3_000_000_000),
         AddCgroup(0),
         AddCgroup(1),
         Spawn(0),
@@ -85,10 +84,19 @@ def test_a_program_without_perturbations() -> None:
         RemoveCgroups(),
         StopScheduler(5_000_000_000),
     )
-    # attach 3 s + duration 1 s + stopping workers 5 s and scheduler 5 s + margin 10 s
-    assert program.deadline_ns == 24_000_000_000
+    # duration 1 s + stopping workers 5 s and scheduler 5 s + margin 10 s
+    assert program.deadline_ns == 21_000_000_000
     assert program.seed == 0
     assert compiled.cgroup_names == ("left", "right")
+
+
+def test_the_scheduler_is_started_in_the_setup_which_no_seed_changes() -> None:
+    setup = compile_test(declared("two"), TINY, SCX, 0, "scx").setup
+    assert setup is not None
+    assert setup.payloads == (Payload(("/sched/bin/scx", "-v", "--slice", "5")),)
+    assert setup.ops == (StartScheduler(0, 3_000_000_000),)
+    assert setup.deadline_ns == 18_000_000_000  # attach 3 s + stopping 5 s + margin 10 s
+    assert compile_test(declared("two"), TINY, SCX, 9, "scx").setup == setup
 
 
 def test_tables_name_what_the_numbers_mean() -> None:
@@ -101,7 +109,9 @@ def test_tables_name_what_the_numbers_mean() -> None:
 
 
 def test_the_kernel_s_own_scheduler_is_neither_started_nor_stopped() -> None:
-    program = compile_test(declared("two"), TINY, EEVDF, 0).program
+    compiled = compile_test(declared("two"), TINY, EEVDF, 0)
+    program = compiled.program
+    assert compiled.setup is None
     assert program.payloads == ()
     assert isinstance(program.ops[0], AddCgroup)
     assert program.ops[-1] == RemoveCgroups()

@@ -8,6 +8,7 @@ from zlib import crc32
 
 HELLO, CPU, DISTANCES, SCHED_EVENT, SCHED_LOG, SCHED_KMSG, STIMULUS = range(1, 8)
 WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END, READY = range(8, 15)
+UNPARKED = 20
 CHECKPOINT, READ, PAYLOAD_EVENT, PAYLOAD_LOG, DELAYS = range(15, 20)
 
 
@@ -106,6 +107,10 @@ def vcpu(number: int) -> tuple[int, bytes]:
 
 def end(at: int = 99, status: int = 0) -> tuple[int, bytes]:
     return END, struct.pack("<QII", at, status, 0)
+
+
+def unparked(payload: bytes) -> tuple[int, bytes]:
+    return UNPARKED, payload
 
 
 def ready(payload: bytes = b"") -> tuple[int, bytes]:

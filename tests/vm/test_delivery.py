@@ -36,7 +36,7 @@ from ktstr.scenarios.program import (
     Work,
     Worker,
 )
-from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
+from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack, unparked
 from ktstr.vm.guest_image import scheduler_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
@@ -117,8 +117,22 @@ class TestIsReady:
         assert not is_ready(data)
 
 
+class TestUnparked:
+    def test_the_agents_words(self) -> None:
+        assert unparked(f.stream([f.hello(), f.unparked(b"iopl: no"), f.end()])) == "iopl: no"
+
+    def test_none_where_it_said_nothing_of_it(self) -> None:
+        assert unparked(f.stream([f.hello(), f.ready()])) is None
+        assert unparked(b"") is None
+
+    def test_whatever_they_are_they_are_a_line_that_can_be_shown_and_stored(self) -> None:
+        assert unparked(f.stream([f.hello(), f.unparked(b"a\x1b[31mb\n\xffc")])) == "a\ufffd[31mb\ufffd\ufffdc"
+        assert unparked(f.stream([f.hello(), f.unparked(b"")])) == "the agent gave no reason"
+        assert unparked(f.stream([f.hello(), f.unparked(b"x" * 1000)])) == "x" * 300
+
+
 def test_the_agent_looks_for_the_word_that_the_host_gives() -> None:
-    found = re.search(r'#define WAIT_ARGUMENT "(.*)"', (c_dir() / "guest/wire/delivery.c").read_text())
+    found = re.search(r'#define WAIT_ARGUMENT "(.*)"', (c_dir() / "guest/pid1/intake.c").read_text())
     assert found is not None and found.group(1) == WAIT_ARGUMENT
 
 
@@ -159,9 +173,9 @@ def waiting(lab: Lab, folder: Path, *parts: Path) -> Iterator[Waiting]:
     files = QemuFiles(
         firmware=str(lab.tool.data_dir), kernel=str(lab.kernel), initrd=str(initrd), console=str(console),
         channel=str(channel), reset_log=str(folder / "reset.log"), memory=[str(folder / "ram")],
-        monitor=f"path={folder / 'monitor'},server=on,wait=off",
+        monitor=f"path={folder / 'monitor'},server=on,wait=off", program="",
     )  # fmt: skip
-    args = list(qemu_args(spec, "tcg", files))
+    args = list(qemu_args(spec, "tcg", files, "cold"))
     args[args.index("-append") + 1] += f" {WAIT_ARGUMENT}"
     args[args.index(f"file,id=channel,path={channel}")] = f"socket,id=channel,path={channel},server=on,wait=on"
     process = subprocess.Popen([*lab.tool.argv_prefix, *args], env=dict(lab.tool.env), stdin=subprocess.DEVNULL)

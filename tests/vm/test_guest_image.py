@@ -9,7 +9,7 @@ import pytest
 
 from ktstr.errors import InputError
 from ktstr.schedulers.surroundings import Surroundings
-from ktstr.vm.guest_image import base_part, cell_part, concatenate, config_part, library_places, scheduler_part
+from ktstr.vm.guest_image import base_part, concatenate, config_part, library_places, run_part, scheduler_part
 from tests.vm.test_cpio import unpack
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
@@ -157,10 +157,13 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
         scheduler_part(tmp_path / "scx_gone")
 
 
-def test_the_cell_part_holds_the_program() -> None:
-    found = unpack(cell_part(b"\x01\x02"))
-    assert found["ktstr/program"][3] == b"\x01\x02"
-    assert len(cell_part(b"")) == 512
+def test_the_run_part_holds_what_one_machine_is_to_do() -> None:
+    def files(setup: bytes, program: bytes) -> dict[str, bytes]:
+        return {path: data for path, (_, _, _, data, _) in unpack(run_part(setup, program)).items() if path != "ktstr"}
+
+    assert files(b"\x03", b"\x01\x02") == {"ktstr/setup": b"\x03", "ktstr/program": b"\x01\x02"}
+    assert files(b"", b"\x01") == {"ktstr/program": b"\x01"}
+    assert files(b"\x03", b"") == {"ktstr/setup": b"\x03"}
 
 
 def test_the_same_inputs_give_the_same_bytes(built: Path, tmp_path: Path) -> None:

@@ -236,11 +236,11 @@ def test_an_agent_that_waits_says_so_once_and_changes_nothing_else() -> None:
         [],
         [f.hello(), f.ready()],
         [f.hello(), f.error(b"no cgroups")],
-        [f.hello(), f.cpu(0), f.event(0, 1, 0), f.cpu(1)],
-        [f.hello(), (f.SCHED_LOG, b"x")],
+        [f.hello(), f.unparked(b"no")],
         [f.hello(), f.stimulus(0, 6, 0)],
+        [f.hello(), f.worker(2)],
     ],
-    ids=["nobody", "twice", "after an error", "after an event", "after a log", "after an op"],
+    ids=["nobody", "twice", "after an error", "after it refused", "after an op", "after a worker"],
 )
 def test_ready_is_refused_where_no_agent_waits(before: list[tuple[int, bytes]]) -> None:
     record, error = decode_channel(f.stream([*before, f.ready()]))

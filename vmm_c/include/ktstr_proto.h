@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The guest <-> host protocol: the program the agent runs (host to guest, a file in
- * the initrd or a delivery through the port) and the frames it sends (guest to host, a
+ * the initrd, a delivery through the port, or a file of fw_cfg) and the frames it sends (guest to host, a
  * virtio port). Little endian, fixed-size integers, explicit padding. This is the only
  * place a layout is written: the agent includes it, and the host reads it with cffi.
  *
@@ -54,6 +54,7 @@
  *
  * Sent once, to an agent that said Ready because the kernel's command line holds the word
  * ktstr.wait. Its machine may be a clone of one that had booted: randomness and time are its own.
+ * Under QEMU the word is ktstr.park, and the program comes bare, as fw_cfg's opt/ktstr/program.
  */
 struct ktstr_delivery {
 	uint32_t magic;
@@ -95,12 +96,15 @@ enum ktstr_msg {
 	KTSTR_MSG_READ = 16,
 	KTSTR_MSG_PAYLOAD_EVENT = 17,
 	KTSTR_MSG_PAYLOAD_LOG = 18,
-	KTSTR_MSG_DELAYS = 19
+	KTSTR_MSG_DELAYS = 19,
+	KTSTR_MSG_UNPARKED = 20
 };
 
 /*
- * SchedLog and SchedKmsg have no struct: their payload is text. Ready has no payload: the
- * agent waits for its delivery, having said what needs no program (Hello, Cpu, Distances).
+ * SchedLog, SchedKmsg and Unparked have no struct: their payload is text. Ready has no payload: the
+ * agent waits for its program, having said what needs none (Hello, Cpu, Distances, how its scheduler
+ * came to attach). Unparked comes in its place, before End, where the machine cannot be stopped so that
+ * clones of it go on: it says why.
  */
 
 struct ktstr_msg_hello {
@@ -137,7 +141,7 @@ enum ktstr_sched {
 	KTSTR_SCHED_DETACH_FAILED = 9
 };
 
-/* Then text to the end of the payload. Times are since the first op. */
+/* Then text to the end of the payload. Times are since the first op; before Ready, since the setup's first. */
 struct ktstr_msg_sched_event {
 	uint64_t at_ns;
 	uint32_t kind;

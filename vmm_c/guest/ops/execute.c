@@ -22,7 +22,7 @@ static const struct program *program;
 /* Where a range of ops stands: in which scope and step, and in which pass of the Repeats around it. */
 struct where {
 	struct made here;
-	bool repeated; /* some Repeat around it is beyond its first pass */
+	bool untold; /* some Repeat around it is beyond its first pass, or nothing has begun yet */
 };
 
 static void run_range(uint32_t from, uint32_t to, const struct where *where);
@@ -43,7 +43,7 @@ static void send_stimulus(uint32_t index, const struct where *where, uint32_t it
 	};
 	char detail[KTSTR_MAX_TEXT_BYTES] = "";
 
-	if (where->repeated || sent++ >= KTSTR_MAX_STIMULI)
+	if (where->untold || sent++ >= KTSTR_MAX_STIMULI)
 		return;
 	if (ops->describe)
 		ops->describe(program, op, detail, sizeof(detail));
@@ -115,7 +115,7 @@ static void run_repeat(uint32_t index, const struct where *around)
 
 	while (goes_on(op, passes, began) && (!passes || pauses(op, began))) {
 		run_range(index + 1, index + 1 + op->body, &inside);
-		inside.repeated = true;
+		inside.untold = true;
 		passes++;
 		events_poll();
 	}
@@ -158,16 +158,33 @@ static void run_range(uint32_t from, uint32_t to, const struct where *where)
 	}
 }
 
-void execute(const struct program *of, uint64_t stop_ns)
+static void run_all(const struct program *of, bool untold)
 {
-	const struct where outside = { 0 };
+	const struct where outside = { .untold = untold };
 
 	program = of;
 	run_range(0, program_count(program, KTSTR_TABLE_OPS), &outside);
 	events_poll();
 	scheduler_check();
+}
+
+static void finish(uint64_t stop_ns)
+{
 	take_down(0, stop_ns); /* a program may end without saying so */
 	scheduler_finish();
 	report_vcpus_send();
 	times_send();
+}
+
+void execute_setup(const struct program *of, uint64_t stop_ns)
+{
+	run_all(of, true);
+	if (run_aborting())
+		finish(stop_ns);
+}
+
+void execute(const struct program *of, uint64_t stop_ns)
+{
+	run_all(of, false);
+	finish(stop_ns);
 }

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,11 +29,21 @@ __attribute__((noreturn)) static void guard_main(uint64_t when)
 	power_off();
 }
 
+static pid_t pid;
+
 bool guard_start(uint64_t deadline)
 {
-	pid_t pid = fork();
-
+	pid = fork();
 	if (pid == 0)
 		guard_main(deadline + GRACE_NS);
 	return pid > 0;
+}
+
+void guard_stop(void)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	pid = 0;
 }

@@ -12,5 +12,7 @@
  * workers: the guard locks all that there is, above every scheduler.
  */
 bool guard_start(uint64_t deadline);
+/* The agent came to an end of what it guarded. */
+void guard_stop(void);
 
 #endif

@@ -4,28 +4,23 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/cpulist.h"
 #include "base/events.h"
 #include "base/run.h"
-#include "base/sysfile.h"
 #include "ops/execute.h"
-#include "ops/verify.h"
 #include "pid1/guard.h"
+#include "pid1/intake.h"
 #include "pid1/mounts.h"
 #include "proc/cgroup.h"
 #include "watch/topology.h"
 #include "wire/channel.h"
-#include "wire/delivery.h"
 #include "wire/errors.h"
 #include "worker/worker.h"
 
-#define PROGRAM_PATH "/ktstr/program"
 #define PORT_TIMEOUT_NS UINT64_C(5000000000)
 #define STOP_NS UINT64_C(5000000000)
 #define HOST_NAME "ktstr"
@@ -58,42 +53,6 @@ static bool become_realtime(void)
 	return sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &highest) == 0;
 }
 
-/* The whole file, aligned as program_open wants it. */
-static const void *read_program(size_t *bytes)
-{
-	int fd = open(PROGRAM_PATH, O_RDONLY | O_CLOEXEC);
-	struct stat status;
-	uint8_t *data;
-
-	if (fd < 0 || fstat(fd, &status) < 0) {
-		run_error("no program: " PROGRAM_PATH ": %s", strerror(errno));
-		return NULL;
-	}
-	if (status.st_size > KTSTR_MAX_PROGRAM_BYTES) {
-		run_error("program of %lld bytes, at most %d", (long long)status.st_size, KTSTR_MAX_PROGRAM_BYTES);
-		close(fd);
-		return NULL;
-	}
-	*bytes = (size_t)status.st_size;
-	data = malloc(*bytes + 1);
-	if (data && read(fd, data, *bytes) != (ssize_t)*bytes) {
-		free(data);
-		data = NULL;
-	}
-	close(fd);
-	if (!data)
-		run_error("cannot read " PROGRAM_PATH);
-	return data;
-}
-
-static bool waits_for_program(void)
-{
-	char command_line[4096]; /* twice what x86 takes */
-
-	return sysfile_read("/proc/cmdline", command_line, sizeof(command_line)) > 0 &&
-	       delivery_is_asked_for(command_line);
-}
-
 static void send_hello(void)
 {
 	struct ktstr_cpumask online = topology_online();
@@ -105,33 +64,40 @@ static void send_hello(void)
 	channel_send(KTSTR_MSG_HELLO, &hello, sizeof(hello), NULL, 0);
 }
 
-/* The program and the time its deadline counts from. Errors are reported. */
-static bool get_program(struct program *ret, uint64_t *started)
+/* Within so long from when it began, or the run is over. */
+static bool set_limit(const struct program *program, uint64_t started)
 {
-	size_t bytes = 0;
-	const void *data;
-	char why[256];
+	run_set_deadline(started, program->header->deadline_ns);
+	run_begin_scenario();
+	if (guard_start(run_deadline()))
+		return true;
+	run_error("cannot start the deadline guard: %s", strerror(errno));
+	return false;
+}
 
-	if (waits_for_program()) {
-		data = delivery_receive(&bytes);
-		*started = now_ns();
-	} else {
-		data = read_program(&bytes);
+/* What all programs for this machine have in common; false when that failed, and there is nothing to come. */
+static bool set_up(void)
+{
+	static struct program setup;
+
+	if (!events_init()) {
+		run_error("cannot set the agent up: %s", strerror(errno));
+		return false;
 	}
-	if (data && !program_open(data, bytes, ret, why, sizeof(why)))
-		run_error("bad program: %s", why);
-	channel_flush();
+	if (intake_setup(&setup) && set_limit(&setup, now_ns())) {
+		execute_setup(&setup, STOP_NS);
+		guard_stop();
+		run_set_deadline(0, UINT64_MAX);
+	}
 	return !run_aborting();
 }
 
 static void run_program(const struct program *program, uint64_t started)
 {
-	run_set_deadline(started, program->header->deadline_ns);
 	cgroup_setup(program, program->header->flags & KTSTR_PROGRAM_CPU_CONTROLLER);
-	run_begin_scenario();
-	if (!guard_start(run_deadline()))
-		run_error("cannot start the deadline guard: %s", strerror(errno));
-	else if (!events_init() || !worker_setup(program))
+	if (!set_limit(program, started))
+		return;
+	if (!worker_setup(program))
 		run_error("cannot set the agent up: %s", strerror(errno));
 	else
 		execute(program, STOP_NS);
@@ -171,7 +137,7 @@ int main(void)
 	if (!realtime)
 		run_error("cannot become SCHED_FIFO");
 	set_host_name();
-	if (!run_aborting() && get_program(&program, &started))
+	if (!run_aborting() && set_up() && intake_program(&program, &started))
 		run_program(&program, started);
 	end();
 }

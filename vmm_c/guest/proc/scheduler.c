@@ -179,6 +179,11 @@ static bool watch(void)
 	return true;
 }
 
+bool scheduler_is_attached(void)
+{
+	return phase == ATTACHED;
+}
+
 uint32_t scheduler_scope(void)
 {
 	return started_in;

@@ -2,6 +2,7 @@
 #ifndef KTSTR_SCHEDULER_H
 #define KTSTR_SCHEDULER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "wire/program.h"
@@ -15,6 +16,7 @@
  * scheduler_check is for the moments when it is not asleep.
  */
 void scheduler_start(const struct program *program, const struct ktstr_op *op, uint32_t scope);
+bool scheduler_is_attached(void);
 /* In which scope it was started, 0 for none. */
 uint32_t scheduler_scope(void);
 void scheduler_stop(uint64_t timeout_ns);

@@ -16,14 +16,13 @@
 #include "wire/crc32.h"
 #include "wire/errors.h"
 
-#define WAIT_ARGUMENT "ktstr.wait"
 #define PAUSE_MS 10000 /* longer than any between two pieces of one delivery */
 
-bool delivery_is_asked_for(const char *command_line)
+bool delivery_has_word(const char *command_line, const char *word)
 {
-	size_t length = strlen(WAIT_ARGUMENT);
+	size_t length = strlen(word);
 
-	for (const char *at = command_line; (at = strstr(at, WAIT_ARGUMENT)); at += length)
+	for (const char *at = command_line; (at = strstr(at, word)); at += length)
 		if ((at == command_line || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
 			return true;
 	return false;

@@ -8,8 +8,8 @@
 
 #include "ktstr_proto.h"
 
-/* Whether the kernel's command line tells the agent to wait for its program. */
-bool delivery_is_asked_for(const char *command_line);
+/* Whether the kernel's command line holds this word, which tells the agent how it comes to its program. */
+bool delivery_has_word(const char *command_line, const char *word);
 
 /*
  * How long the delivery is that begins with this head, its program included. On failure says why in
