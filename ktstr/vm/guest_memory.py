@@ -6,10 +6,12 @@ same bytes as one that is not (tests/vm/test_qemu_guest.py).
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -159,6 +161,21 @@ class MemfdMemory:
                 data += os.pread(self._fds[extent.node], extent.size - len(data), extent.offset + len(data))
         return data
 
+    def fill(self, sources: Sequence[int]) -> None:
+        """Make each node's RAM, of which nothing was written yet, what a file of the same size holds. Holes stay
+        holes. Raises ValueError for files of other sizes, before anything is copied, and OSError."""
+        theirs, ours = ([os.fstat(fd).st_size for fd in fds] for fds in (sources, self._fds))
+        if theirs != ours:
+            raise ValueError(f"nodes of {theirs} bytes of RAM, expected {ours}")
+        for source, target in zip(sources, self._fds, strict=True):
+            copy_data(source, target)
+
+    def release(self) -> tuple[int, ...]:
+        """Hand the file of each node over: what is read of this memory from now on is an error."""
+        with self._lock:
+            fds, self._fds = tuple(self._fds), []
+        return fds
+
     def close(self) -> None:
         """Twice is once."""
         with self._lock:
@@ -166,9 +183,28 @@ class MemfdMemory:
                 os.close(self._fds.pop())
 
 
+def copy_data(source: int, target: int) -> None:
+    """Copy what ``source`` holds to the same places of ``target``, leaving out its holes. Raises OSError."""
+    at, end = 0, os.fstat(source).st_size
+    while at < end:
+        try:
+            at = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as err:
+            if err.errno == errno.ENXIO:  # nothing but hole
+                return
+            raise
+        hole = os.lseek(source, at, os.SEEK_HOLE)
+        os.lseek(target, at, os.SEEK_SET)
+        while at < hole:
+            copied = os.sendfile(target, source, at, hole - at)
+            if not copied:
+                raise OSError(errno.EIO, "the file became shorter")
+            at += copied
+
+
 def _memfd(name: str, size: int) -> int:
     """An empty file in memory, ``size`` bytes of hole; sized here, as an emulator may write no file of that size."""
-    fd = above_standard(os.memfd_create(name, os.MFD_CLOEXEC))
+    fd = above_standard(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
     try:
         os.ftruncate(fd, size)
     except BaseException:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what these import, planning does not need
     from ktstr.vm.channel import Frame
     from ktstr.vm.guest_memory import GuestMemory
     from ktstr.vm.performance import Performance
+    from ktstr.vm.snapshot import Parked, Snapshot, Unparked
 
 Registers: TypeAlias = Mapping[
     str, int
@@ -31,9 +32,9 @@ Registers: TypeAlias = Mapping[
 class GuestSpec:
     """What to boot. ``initrd_parts`` are cpio files, concatenated in order; memory in MiB.
 
-    ``program`` is what the agent runs; machines that differ in nothing else have the same ``alike``, so that
-    one can start as a clone of another, and ``many`` says that more than one is wanted. Without ``alike``
-    nothing is cloned. ``performance``: undisturbed, on host CPUs of its own.
+    The agent does ``setup``, if there is one, then ``program``. Machines that differ in nothing but the program are
+    parked between the two where ``parks``, and those that run a program are clones. ``performance``: undisturbed, on
+    host CPUs of its own.
     """
 
     kernel: Path
@@ -41,9 +42,9 @@ class GuestSpec:
     topology: Topology
     memory_mib: int
     kernel_args: tuple[str, ...] = ()
+    setup: bytes = b""
     program: bytes = b""
-    alike: str = ""
-    many: bool = False
+    parks: bool = False
     performance: bool = False
 
 
@@ -146,15 +147,35 @@ class Machine(Protocol):
         ...
 
     def command_line(self, spec: GuestSpec) -> tuple[str, ...]:
-        """The machine's arguments with host paths left out: part of the cell's key."""
+        """The arguments that run the guest's program, with host paths left out: part of the cell's key."""
+        ...
+
+    def parking_line(self, spec: GuestSpec) -> tuple[str, ...]:
+        """The arguments of the machine that is parked for ``spec``, in the same way: part of the snapshot's key."""
         ...
 
     def start(
-        self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: Cancel, place: Place = ANYWHERE
+        self,
+        spec: GuestSpec,
+        workdir: Path,
+        host_timeout_s: float,
+        cancel: Cancel,
+        place: Place = ANYWHERE,
+        snapshot: Snapshot | None = None,
     ) -> Guest:
-        """Start a guest. Its deadline counts from here; ``cancel`` ends it early with reason ``killed``.
+        """Start a guest: a clone of ``snapshot``, else by booting. Its deadline counts from here; ``cancel`` ends it
+        early with reason ``killed``.
 
         Raises InputError for a guest that cannot be described, HostError when files cannot be written or the host
         refuses.
+        """
+        ...
+
+    def park(
+        self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: Cancel, place: Place = ANYWHERE
+    ) -> Parked | Unparked:
+        """Boot a machine for ``spec``, do its setup, and stop it where clones go on. Blocks.
+
+        Raises as ``start``.
         """
         ...

@@ -19,6 +19,7 @@ LEAST_MIB = 512
 PER_SCHEDULER_BYTE = 16
 # What the emulator takes beside the guest's memory: its translation cache (qemu_args.TB_MIB) and itself.
 HOST_OVERHEAD_MIB = 384
+CLONE_MIB = 320
 _NODE_STEP_MIB = 2  # a node's memory is whole large pages
 
 
@@ -32,6 +33,12 @@ def memory_mib(topology: Topology, asked: int | None = None, scheduler_bytes: in
     wanted = max(max(topology.cpus * PER_CPU_MIB, LEAST_MIB) + loading, asked or 0)
     step = topology.numa_nodes * _NODE_STEP_MIB
     return -(-wanted // step) * step
+
+
+def clone_mib(guest_mib: int) -> int:
+    """What a clone is counted to take of the host, in MiB, beside the emulator: the pages that the machine it is of
+    had touched, and its own. Measured on guests of 512 to 1024 MiB, 4 to 16 vCPUs: 92 to 216 and at most 67."""
+    return min(guest_mib, max(CLONE_MIB, guest_mib // 2))
 
 
 def node_mib(topology: Topology, total_mib: int) -> int:

@@ -19,7 +19,10 @@ from ktstr.vm.memory import node_mib
 
 QemuAccel: TypeAlias = Literal["icount", "tcg"]
 ACCELS: tuple[QemuAccel, ...] = get_args(QemuAccel)
+# A machine boots and runs its program; boots and is parked; or goes on where another was parked.
+Role: TypeAlias = Literal["cold", "park", "clone"]
 PORT = "ktstr.0"
+PROGRAM_FILE = "opt/ktstr/program"  # in fw_cfg: vmm_c/guest/pid1/intake.c
 TB_MIB = 256  # translation cache; its default follows host memory, and another size gives another run
 VCPU_THREAD = "CPU "  # a vCPU's thread is called "CPU N/TCG" (debug-threads=on)
 
@@ -44,7 +47,7 @@ class QemuFiles:
     """The files one run of the emulator reads and writes, as its arguments name them.
 
     ``memory``: the file that holds each node's RAM. ``monitor``: the options of the socket chardev on which QMP is
-    spoken, such as ``fd=7``.
+    spoken, such as ``fd=7``. ``program``: what a clone is given to run.
     """
 
     firmware: str
@@ -55,12 +58,13 @@ class QemuFiles:
     reset_log: str
     memory: Sequence[str]
     monitor: str
+    program: str
 
 
 # What a cell's key holds in place of paths and descriptors.
 PLACEHOLDERS = QemuFiles(
     "firmware", "vmlinux", "initrd.cpio", "console.log", "channel.bin", "reset.log",
-    memory=tuple(f"node{node}" for node in range(MAX_CPUS)), monitor="monitor",
+    memory=tuple(f"node{node}" for node in range(MAX_CPUS)), monitor="monitor", program="program",
 )  # fmt: skip
 
 
@@ -69,23 +73,34 @@ def icount_shift(cpus: int) -> int:
     return max((s for s in range(_MAX_SHIFT + 1) if cpus << s <= _MAX_TURN), default=0)
 
 
-def qemu_args(spec: GuestSpec, accel: QemuAccel, files: QemuFiles) -> tuple[str, ...]:
+def qemu_args(spec: GuestSpec, accel: QemuAccel, files: QemuFiles, role: Role) -> tuple[str, ...]:
     """The arguments after the program's name. Raises InputError when the guest cannot be described."""
+    append = ",append=on" if role == "clone" else ""  # behind what the machine that was parked had said
     return (
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "ktstr,debug-threads=on",
         "-machine", _machine(spec.topology), "-cpu", _CPU, *_accel(accel, spec.topology.cpus),
         "-seed", _EMULATOR_SEED, "-rtc", _RTC,
         "-smp", _smp(spec.topology), "-m", f"{spec.memory_mib}M", *_memory(spec, files), *_numa(spec.topology),
-        "-L", files.firmware, "-kernel", files.kernel, "-initrd", files.initrd,
-        "-append", kernel_command_line(spec, accel),
-        "-chardev", f"file,id=console,path={_escape(files.console)}", "-serial", "chardev:console",
+        "-L", files.firmware, *_begin(spec, accel, files, role),
+        "-chardev", f"file,id=console{append},path={_escape(files.console)}", "-serial", "chardev:console",
         # ioeventfd would be served by another host thread at a moment of its own.
         "-device", "virtio-serial-pci,ioeventfd=off",
-        "-chardev", f"file,id=channel,path={_escape(files.channel)}",
+        "-chardev", f"file,id=channel{append},path={_escape(files.channel)}",
         "-device", f"virtserialport,chardev=channel,name={PORT}",
         "-d", "cpu_reset", "-D", files.reset_log,
         "-chardev", f"socket,id=monitor,{files.monitor}", "-mon", "chardev=monitor,mode=control",
     )  # fmt: skip
+
+
+def _begin(spec: GuestSpec, accel: QemuAccel, files: QemuFiles, role: Role) -> tuple[str, ...]:
+    """What the machine begins with. The watchdog stops it where clones go on, and they have the same devices; both
+    stand still at first, until they have been spoken to."""
+    watchdog = ("-device", "ib700", "-action", "watchdog=pause")
+    if role == "clone":
+        return (*watchdog, "-fw_cfg", f"name={PROGRAM_FILE},file={_escape(files.program)}", "-incoming", "defer")
+    line = kernel_command_line(spec, accel, parks=role == "park")
+    boot = ("-kernel", files.kernel, "-initrd", files.initrd, "-append", line)
+    return (*boot, *watchdog, "-S") if role == "park" else boot
 
 
 def _accel(accel: QemuAccel, cpus: int) -> tuple[str, ...]:

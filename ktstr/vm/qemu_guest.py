@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ktstr.record.machine import MachineEnd
-from ktstr.vm.guest_files import CHANNEL, CONSOLE, PROGRAM_PART, judge_end, left_in, tail
+from ktstr.vm.guest_files import CHANNEL, CONSOLE, RUN_PART, judge_end, left_in, tail
 from ktstr.vm.guest_memory import MemfdMemory
 from ktstr.vm.machine import GuestEnded, MachineResult, Registers
 from ktstr.vm.process import Process
@@ -21,7 +21,7 @@ from ktstr.vm.watch import Ended, Watch
 if TYPE_CHECKING:
     from ktstr.vm.channel import Frame
 
-INITRD, OUTPUT, RESET_LOG = "initrd.cpio", "emulator.log", "reset.log"
+INITRD, PROGRAM, OUTPUT, RESET_LOG = "initrd.cpio", "program", "emulator.log", "reset.log"
 RESET_LOG_CAP = 64 << 20  # bytes; about 1 KiB for each vCPU and reset
 _GONE_S = 1.0  # from the last word of an emulator to its end as a process
 # An emulator that exits needs a few ms, on a busy host some hundred; where it needs a nudge, one will do. None is
@@ -77,13 +77,13 @@ class QemuGuest:
         return follow(self._run.workdir / CHANNEL, self._watch.ends_within)
 
     def registers(self) -> tuple[Registers, ...]:
-        return parse_registers(self._ask(self._monitor.human, COMMAND), self._run.cpus)
+        return parse_registers(self.converse(lambda monitor: monitor.human(COMMAND), COMMAND), self._run.cpus)
 
     def pause(self) -> None:
-        self._ask(self._monitor.execute, "stop")
+        self.converse(lambda monitor: monitor.execute("stop"), "stop")
 
     def resume(self) -> None:
-        self._ask(self._monitor.execute, "cont")
+        self.converse(lambda monitor: monitor.execute("cont"), "cont")
 
     def kill(self) -> None:
         self._watch.kill()
@@ -97,25 +97,26 @@ class QemuGuest:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _ask(self, ask: Callable[[str], T], command: str) -> T:
-        """Raises GuestEnded rather than that nobody answers."""
+    def converse(self, speak: Callable[[Qmp], T], what: str) -> T:
+        """What ``speak`` makes of a conversation with the emulator. Raises what it raises, and GuestEnded, with
+        ``what`` was wanted, rather than that nobody answers."""
         try:
-            return ask(command)
+            return speak(self._monitor)
         except ShuttingDown:
             for _ in range(_NUDGES):
                 if self._watch.ends_within(_PATIENCE_S):
                     break
                 self._watch.machine.nudge()
-            raise GuestEnded(command) from None
+            raise GuestEnded(what) from None
         except QmpError:
             if self._watch.ends_within(_GONE_S):
-                raise GuestEnded(command) from None
+                raise GuestEnded(what) from None
             raise
 
 
 def remove_inputs(workdir: Path) -> None:
     """Remove what the emulator alone needed, and its output if it printed nothing."""
-    for name in (INITRD, PROGRAM_PART, RESET_LOG):
+    for name in (INITRD, PROGRAM, RUN_PART, RESET_LOG):
         (workdir / name).unlink(missing_ok=True)
     output = workdir / OUTPUT
     if output.exists() and output.stat().st_size == 0:

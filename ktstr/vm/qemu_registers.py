@@ -11,6 +11,7 @@ COMMAND = "info registers -a"
 _CPU = re.compile(r"^CPU#(\d{1,4})\r?$", re.MULTILINE)
 _FIELD = re.compile(r"\b([A-Z][A-Z0-9]{1,3}) ?=([0-9a-f]{4,16})\b")
 _BASE = re.compile(r"^([FG]S) =[0-9a-f]{4} ([0-9a-f]{8,16}) ", re.MULTILINE)
+_HALTED = re.compile(r"\bHLT=([01])\b")
 _GENERAL = ("AX", "BX", "CX", "DX", "SI", "DI", "SP", "BP")
 # As it is called there, in 64-bit mode and in the others, and what we call it (as struct vmm_registers does).
 _NAMES = {
@@ -33,6 +34,14 @@ def parse_registers(text: str, cpus: int) -> tuple[Registers, ...]:
     if numbers != list(range(cpus)) or not all({"rip", "cr3"} <= set(one) for one in registers):
         raise HostError(f"the emulator printed registers of {len(numbers)} vCPUs in a form unknown, expected {cpus}")
     return registers
+
+
+def parse_awake(text: str, cpus: int) -> tuple[int, ...]:
+    """The vCPUs that are not halted. Raises HostError unless there are ``cpus`` of them."""
+    halted = _HALTED.findall(text)
+    if len(halted) != cpus:
+        raise HostError(f"the emulator told of {len(halted)} vCPUs whether they are halted, expected {cpus}")
+    return tuple(cpu for cpu, flag in enumerate(halted) if flag == "0")
 
 
 def _of_one(text: str) -> dict[str, int]:

@@ -57,6 +57,20 @@ class Qmp:
             except OSError as err:
                 raise QmpError(f"the emulator is gone: {err.strerror or err}") from err
 
+    def await_event(self, name: str) -> None:
+        """Block until the emulator tells this event, however long that takes; other events are passed over.
+
+        Raises QmpError when the emulator is gone, ShuttingDown when the guest turned itself off.
+        """
+        with self._lock:
+            self._socket.settimeout(None)
+            try:
+                while (event := _object(self._line(None)).get("event")) != name:
+                    if event == "SHUTDOWN":
+                        raise ShuttingDown(f"the emulator told no {name}: its guest has ended")
+            except OSError as err:
+                raise QmpError(f"the emulator is gone: {err.strerror or err}") from err
+
     def human(self, command_line: str) -> str:
         """What QEMU's monitor for people prints. Raises QmpError."""
         text = self.execute("human-monitor-command", **{"command-line": command_line})
@@ -89,9 +103,10 @@ class Qmp:
             reason = text[:300] if isinstance(text, str) else "it gave no reason"
             raise QmpError(f"the emulator refused {command}: {reason}")
 
-    def _line(self, deadline: float) -> bytes:
+    def _line(self, deadline: float | None) -> bytes:
         while (end := self._pending.find(b"\n")) < 0 and len(self._pending) <= LINE_CAP:
-            self._before(deadline)
+            if deadline is not None:
+                self._before(deadline)
             data = self._socket.recv(_CHUNK)
             if not data:
                 raise QmpError("the emulator is gone")

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A guest that breaks the rules, in the way that the text in /ktstr/program names. */
+/* A guest that breaks the rules, in the way that the text in /ktstr/program names, or in /ktstr/setup. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/io.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <unistd.h>
@@ -29,6 +30,14 @@ static void say(int port, const char *bytes, size_t count)
 		perror("write");
 }
 
+/* As the agent does that is to be parked, without a word (vmm_c/guest/pid1/park.c). */
+static void stop_the_machine(void)
+{
+	if (iopl(3) == 0)
+		outb(0xe, 0x443);
+	sleep(10);
+}
+
 int main(void)
 {
 	static char block[1 << 16], mode[64];
@@ -37,6 +46,8 @@ int main(void)
 	mount("sys", "/sys", "sysfs", 0, NULL);
 	mount("dev", "/dev", "devtmpfs", 0, NULL);
 	program = open("/ktstr/program", O_RDONLY);
+	if (program < 0)
+		program = open("/ktstr/setup", O_RDONLY);
 	if (program < 0 || read(program, mode, sizeof(mode) - 1) <= 0)
 		return 1;
 	port = open_port();
@@ -47,6 +58,8 @@ int main(void)
 		say(port, block, sizeof(block));
 	while (!strcmp(mode, "hang"))
 		pause();
+	if (!strcmp(mode, "stop"))
+		stop_the_machine();
 	if (!strcmp(mode, "die"))
 		return 3; /* the kernel does not survive its init */
 	reboot(RB_POWER_OFF);

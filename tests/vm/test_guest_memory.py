@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from ktstr.config.topology import Topology
 from ktstr.resources import c_dir
 from ktstr.vm.guest_memory import VMM_LOW_END, BadAddress, Extent, Layout, MemfdMemory, Piece, q35_layout, vmm_layout
+from ktstr.vm.snapshot import seal
 
 ROOT = Path(__file__).parent.parent.parent
 MIB, GIB = 1 << 20, 1 << 30
@@ -123,6 +125,63 @@ class TestMemfds:
         data = memory.read(0, 2200 * MIB)
         assert (len(data), data[-4:]) == (2200 * MIB, b"last")
         memory.close()
+
+    def test_filled_it_holds_what_was_sealed_and_holes_stay_holes(self) -> None:
+        """Two nodes on both sides of the PCI hole: a file for each node, however many pieces it has."""
+        layout = q35_layout(nodes(2), 6144)
+        assert len(layout.pieces) == 3
+        original, clone = MemfdMemory(layout), MemfdMemory(layout)
+        first, second = original.descriptors
+        os.pwrite(first, b"a" * 4096, 2 * GIB - 4096)
+        os.pwrite(first, b"b" * 8192, 2 * GIB + 4096)
+        os.pwrite(second, b"c", 3 * GIB - 1)
+        sources = original.release()
+        for fd in sources:
+            seal(fd)
+        clone.fill(sources)
+        assert clone.read(2 * GIB - 4096, 4096) == b"a" * 4096
+        assert clone.read(4 * GIB, 12288) == bytes(4096) + b"b" * 8192
+        assert clone.read(8 * GIB - 1, 1) == b"c"
+        for ours, theirs in zip(clone.descriptors, sources, strict=True):
+            assert os.fstat(ours).st_blocks == os.fstat(theirs).st_blocks <= 4 * 8
+        os.pwrite(clone.descriptors[1], b"d", 0)  # a clone's is its own
+        assert os.pread(sources[1], 1, 0) == b"\0"
+        clone.close()
+        for fd in sources:
+            os.close(fd)
+
+    def test_filled_with_more_than_one_copy_gives_it_is_whole(self) -> None:
+        original, clone = (MemfdMemory(q35_layout(ONE, 64)) for _ in range(2))
+        data = random.Random(1).randbytes(48 * MIB)
+        os.pwrite(original.descriptors[0], data, 4096)
+        clone.fill(original.descriptors)
+        assert clone.read(4096, 48 * MIB) == data
+        assert not any(clone.read(4096 + 48 * MIB, 16 * MIB - 4096))
+        original.close()
+        clone.close()
+
+    @pytest.mark.parametrize(("count", "mib"), [(1, 64), (1, 32), (2, 64), (2, 256)])
+    def test_what_is_of_other_sizes_is_refused_before_a_byte_is_copied(self, count: int, mib: int) -> None:
+        original, clone = MemfdMemory(q35_layout(nodes(count), mib)), MemfdMemory(q35_layout(nodes(2), 128))
+        for fd in original.descriptors:
+            os.pwrite(fd, b"x", 0)
+        with pytest.raises(ValueError, match=r"bytes of RAM, expected \[67108864, 67108864\]"):
+            clone.fill(original.descriptors)
+        assert [os.fstat(fd).st_blocks for fd in clone.descriptors] == [0, 0]
+        assert [os.fstat(fd).st_size for fd in clone.descriptors] == [64 * MIB] * 2
+        original.close()
+        clone.close()
+
+    def test_released_its_files_are_the_takers(self) -> None:
+        memory = MemfdMemory(q35_layout(nodes(2), 128))
+        files = memory.release()
+        assert memory.descriptors == memory.release() == ()
+        with pytest.raises(ValueError, match="closed"):
+            memory.read(0, 1)
+        memory.close()
+        for fd in files:
+            assert os.fstat(fd).st_size == 64 * MIB
+            os.close(fd)
 
     def test_closed_it_reads_nothing(self) -> None:
         memory = MemfdMemory(q35_layout(ONE, 64))

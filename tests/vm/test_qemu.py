@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ from ktstr.vm.machine import Guest, GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
+from ktstr.vm.steady import Steady, planned
 
 pytestmark = pytest.mark.e2e
 
@@ -62,6 +64,10 @@ class Lab:
     kernel: Path
     image: Path
     hostile: Path
+    steady: Steady
+
+    def machine(self, accel: str) -> QemuMachine:
+        return QemuMachine(self.tool, accel, self.steady if accel == "icount" else None)
 
     def boot(
         self,
@@ -79,7 +85,7 @@ class Lab:
     ) -> MachineResult:
         spec = GuestSpec(
             kernel or self.kernel, (image or self.image,), topology, memory or memory_mib(topology),
-            tuple(kernel_args), program,
+            tuple(kernel_args), program=program,
         )  # fmt: skip
         with self.start(folder, spec, accel, timeout_s, cancel) as running:
             return running.wait()
@@ -87,7 +93,7 @@ class Lab:
     def start(
         self, folder: Path, spec: GuestSpec, accel: str = "tcg", timeout_s: float = 240, cancel: Cancel | None = None
     ) -> Guest:
-        return QemuMachine(self.tool, accel).start(spec, folder, timeout_s, cancel or Cancel())
+        return self.machine(accel).start(spec, folder, timeout_s, cancel or Cancel())
 
     def boot_hostile(self, folder: Path, mode: str, **more: float | Cancel) -> MachineResult:
         return self.boot(folder, program=mode.encode(), image=self.hostile, **more)  # type: ignore[arg-type]
@@ -110,7 +116,9 @@ def build_lab(folder: Path) -> Lab:
     for name in ("agent", "hostile"):
         (folder / f"{name}.cpio").write_bytes(base_part(folder / name))
     tool = ensure_qemu(lock.tools["qemu"], cache, apt)
-    return Lab(tool, kernel.vmlinux, folder / "agent.cpio", folder / "hostile.cpio")
+    steady = planned(c_dir(), cc, cache)
+    steady.build()
+    return Lab(tool, kernel.vmlinux, folder / "agent.cpio", folder / "hostile.cpio", steady)
 
 
 def guest(result: MachineResult) -> GuestRecord:
@@ -186,12 +194,15 @@ class TestIcount:
         assert len(decode_channel(seen[0][0])[0].workers) == 8
 
     def test_the_command_names_real_files_and_the_key_does_not(self, lab: Lab, tmp_path: Path) -> None:
-        machine = QemuMachine(lab.tool, "icount")
+        machine = lab.machine("icount")
         spec = GuestSpec(lab.kernel, (lab.image,), SINGLE, 512)
         assert not any("/" in word.replace("rdinit=/init", "") for word in machine.command_line(spec))
         result = lab.boot(tmp_path, accel="icount")
         assert str(lab.kernel) in result.end.command
-        assert result.end.command[: len(lab.tool.argv_prefix)] == lab.tool.argv_prefix
+        *loader, program = lab.tool.argv_prefix
+        head = result.end.command[: len(loader) + 3]
+        assert head[: len(loader)] == tuple(loader)
+        assert re.fullmatch(r"--preload /proc/self/fd/\d+ " + re.escape(program), " ".join(head[len(loader) :]))
         assert result.end.emulator == f"QEMU {lab.tool.version} TCG"
         assert result.end.host_dilation is None
         assert sorted(path.name for path in tmp_path.iterdir()) == ["channel.bin", "console.log"]
@@ -274,6 +285,31 @@ class TestInput:
     def test_an_unknown_accel_is_refused(self, lab: Lab) -> None:
         with pytest.raises(InputError, match=r"accel=kvm: .* expected one of icount, tcg"):
             QemuMachine(lab.tool, "kvm")
+
+    def test_what_counts_instructions_is_made_steady_and_nothing_else_is(self, lab: Lab) -> None:
+        with pytest.raises(ValueError, match="accel=icount without what makes it steady"):
+            QemuMachine(lab.tool, "icount")
+        with pytest.raises(ValueError, match="accel=tcg with what makes it steady"):
+            QemuMachine(lab.tool, "tcg", lab.steady)
+        assert lab.machine("tcg").digest == lab.tool.digest != lab.machine("icount").digest
+
+    def test_a_library_that_is_gone_is_named_and_nothing_runs_without_it(self, lab: Lab, tmp_path: Path) -> None:
+        machine = QemuMachine(lab.tool, "icount", replace(lab.steady, path=tmp_path / "gone.so"))
+        with pytest.raises(HostError, match=r"gone\.so: No such file"):
+            machine.start(GuestSpec(lab.kernel, (lab.image,), SINGLE, 512), tmp_path, 60, Cancel())
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["channel.bin", "console.log"]
+
+    def test_a_library_may_lie_in_a_folder_of_any_name(self, lab: Lab, tmp_path: Path) -> None:
+        """To the loader, spaces and colons part one library from the next."""
+        odd = tmp_path / "a b:c"
+        odd.mkdir()
+        path = odd / "steady.so"
+        path.write_bytes(lab.steady.path.read_bytes())
+        spec = GuestSpec(lab.kernel, (lab.image,), SINGLE, 512, program=NO_OPS)
+        with QemuMachine(lab.tool, "icount", replace(lab.steady, path=path)).start(spec, odd, 240, Cancel()) as guest:
+            (emulator,) = emulators_of(odd)
+            guest.registers()  # it has begun
+            assert str(path) in Path(f"/proc/{emulator}/maps").read_text()
 
     def test_a_missing_image_is_named(self, lab: Lab, tmp_path: Path) -> None:
         gone = tmp_path / "gone.cpio"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from ktstr.config.fields import RESERVED_KARGS
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.errors import InputError
+from ktstr.resources import c_dir
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
-from ktstr.vm.qemu_args import PLACEHOLDERS, icount_shift, qemu_args
+from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, PROGRAM_FILE, QemuAccel, QemuFiles, Role, icount_shift, qemu_args
 
 
 def spec(label: str, *kernel_args: str, memory: int | None = None) -> GuestSpec:
@@ -21,22 +23,26 @@ def spec(label: str, *kernel_args: str, memory: int | None = None) -> GuestSpec:
     return GuestSpec(Path("/k"), (), topology, memory or memory_mib(topology), kernel_args)
 
 
+def cold(spec: GuestSpec, accel: QemuAccel, files: QemuFiles = PLACEHOLDERS) -> tuple[str, ...]:
+    return qemu_args(spec, accel, files, "cold")
+
+
 def option(args: tuple[str, ...], name: str) -> list[str]:
     return [args[i + 1] for i, word in enumerate(args) if word == name]
 
 
 def test_each_node_is_a_package_and_each_of_its_llcs_a_die() -> None:
-    args = qemu_args(spec("2n4l3c2t"), "tcg", PLACEHOLDERS)
+    args = cold(spec("2n4l3c2t"), "tcg")
     assert option(args, "-smp") == ["cpus=24,sockets=2,dies=2,cores=3,threads=2,maxcpus=24"]
 
 
 def test_one_node_needs_no_numa_options() -> None:
-    assert option(qemu_args(spec("1n2l2c1t"), "tcg", PLACEHOLDERS), "-numa") == []
+    assert option(cold(spec("1n2l2c1t"), "tcg"), "-numa") == []
 
 
 def test_nodes_share_the_memory_and_have_their_distances() -> None:
     declared = replace(spec("2n2l1c1t", memory=1024), topology=Topology(2, 2, 1, 1, ((10, 31), (31, 10))))
-    args = qemu_args(declared, "tcg", PLACEHOLDERS)
+    args = cold(declared, "tcg")
     assert option(args, "-m") == ["1024M"]
     assert option(args, "-object") == [
         "memory-backend-file,id=node0,size=512M,mem-path=node0,share=on",
@@ -54,18 +60,18 @@ def test_nodes_share_the_memory_and_have_their_distances() -> None:
 
 
 def test_memory_of_a_single_node_is_a_file_too() -> None:
-    args = qemu_args(spec("1n2l1c1t", memory=640), "icount", replace(PLACEHOLDERS, memory=["/proc/self/fd/9"]))
+    args = cold(spec("1n2l1c1t", memory=640), "icount", replace(PLACEHOLDERS, memory=["/proc/self/fd/9"]))
     assert option(args, "-object") == ["memory-backend-file,id=node0,size=640M,mem-path=/proc/self/fd/9,share=on"]
     assert option(args, "-machine")[0].endswith(",memory-backend=node0")
 
 
 def test_memory_that_the_nodes_cannot_share_is_refused() -> None:
     with pytest.raises(InputError, match="topology 2n2l1c1t: 513 MiB cannot be dealt evenly to 2 NUMA nodes"):
-        qemu_args(spec("2n2l1c1t", memory=513), "tcg", PLACEHOLDERS)
+        cold(spec("2n2l1c1t", memory=513), "tcg")
 
 
 def test_icount_fixes_all_that_changes_a_run() -> None:
-    args = qemu_args(spec("1n1l4c1t"), "icount", PLACEHOLDERS)
+    args = cold(spec("1n1l4c1t"), "icount")
     assert option(args, "-accel") == ["tcg,thread=single,tb-size=256"]
     assert option(args, "-icount") == ["shift=3,sleep=off"]
     assert option(args, "-seed") == ["1"]
@@ -76,7 +82,7 @@ def test_icount_fixes_all_that_changes_a_run() -> None:
 
 
 def test_tcg_runs_a_thread_for_each_vcpu_in_real_time() -> None:
-    args = qemu_args(spec("1n1l4c1t"), "tcg", PLACEHOLDERS)
+    args = cold(spec("1n1l4c1t"), "tcg")
     assert option(args, "-accel") == ["tcg,thread=multi,tb-size=256"]
     assert option(args, "-icount") == []
     assert "tsc_early_khz" not in option(args, "-append")[0]
@@ -84,7 +90,7 @@ def test_tcg_runs_a_thread_for_each_vcpu_in_real_time() -> None:
 
 def test_nothing_goes_into_the_guest_while_it_runs() -> None:
     """What its devices are connected to can only be written to; the one socket is the monitor's."""
-    args = qemu_args(spec("1n1l4c1t"), "icount", PLACEHOLDERS)
+    args = cold(spec("1n1l4c1t"), "icount")
     assert option(args, "-chardev") == [
         "file,id=console,path=console.log",
         "file,id=channel,path=channel.bin",
@@ -96,6 +102,59 @@ def test_nothing_goes_into_the_guest_while_it_runs() -> None:
         "virtserialport,chardev=channel,name=ktstr.0"
     ]
     assert not {"-monitor", "-qmp", "-netdev", "-nic"} & set(args)
+
+
+def pairs(args: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Each option with its value."""
+    found: list[tuple[str, ...]] = []
+    for word in args:
+        if word.startswith("-"):
+            found.append((word,))
+        else:
+            found[-1] += (word,)
+    return found
+
+
+@pytest.mark.parametrize("accel", ACCELS)
+def test_a_machine_that_is_parked_differs_from_a_cold_one_by_what_parks_it(accel: QemuAccel) -> None:
+    usual, parks = (pairs(qemu_args(spec("2n4l1c2t"), accel, PLACEHOLDERS, role)) for role in ("cold", "park"))
+    line = ("-append", kernel_command_line(spec("2n4l1c2t"), accel))
+    assert [p for p in usual if p not in parks] == [line]
+    assert [p for p in parks if p not in usual] == [
+        ("-append", kernel_command_line(spec("2n4l1c2t"), accel, parks=True)),
+        ("-device", "ib700"),
+        ("-action", "watchdog=pause"),
+        ("-S",),
+    ]
+    words = [set(option(qemu_args(spec("2n4l1c2t"), accel, PLACEHOLDERS, role), "-append")[0].split())
+             for role in ("cold", "park")]  # fmt: skip
+    assert words[1] - words[0] == {"ktstr.park"} and not words[0] - words[1]
+
+
+@pytest.mark.parametrize("accel", ACCELS)
+def test_a_clone_differs_from_what_was_parked_by_where_it_begins(accel: QemuAccel) -> None:
+    parks, clone = (pairs(qemu_args(spec("2n4l1c2t"), accel, PLACEHOLDERS, role)) for role in ("park", "clone"))
+    assert [p for p in parks if p not in clone] == [
+        ("-kernel", "vmlinux"),
+        ("-initrd", "initrd.cpio"),
+        ("-append", kernel_command_line(spec("2n4l1c2t"), accel, parks=True)),
+        ("-S",),
+        ("-chardev", "file,id=console,path=console.log"),
+        ("-chardev", "file,id=channel,path=channel.bin"),
+    ]
+    assert [p for p in clone if p not in parks] == [
+        ("-fw_cfg", "name=opt/ktstr/program,file=program"),
+        ("-incoming", "defer"),
+        ("-chardev", "file,id=console,append=on,path=console.log"),
+        ("-chardev", "file,id=channel,append=on,path=channel.bin"),
+    ]
+    assert [p for p in parks if p[0] == "-device"] == [p for p in clone if p[0] == "-device"]  # and in this order
+
+
+def test_the_agent_looks_for_the_program_where_a_clone_has_it() -> None:
+    intake = (c_dir() / "guest/pid1/intake.c").read_text()
+    assert f'#define PROGRAM_FILE "{PROGRAM_FILE}"' in intake
+    assert '#define PARK_ARGUMENT "ktstr.park"' in intake
 
 
 @pytest.mark.parametrize(
@@ -112,7 +171,7 @@ def test_more_cpus_never_get_longer_instructions(cpus: int) -> None:
 
 def test_a_comma_in_a_path_stays_part_of_it() -> None:
     files = replace(PLACEHOLDERS, channel="/a,b/c", console="/d,e")
-    chardevs = option(qemu_args(spec("1n1l1c1t"), "tcg", files), "-chardev")
+    chardevs = option(cold(spec("1n1l1c1t"), "tcg", files), "-chardev")
     assert chardevs[:2] == ["file,id=console,path=/d,,e", "file,id=channel,path=/a,,b/c"]
 
 
@@ -140,9 +199,9 @@ def test_a_line_longer_than_the_kernel_keeps_is_refused() -> None:
         kernel_command_line(spec("1n1l1c1t", "a=" + "x" * 2000), "icount")
 
 
-@given(st.sampled_from(sorted(PRESETS.values())), st.sampled_from(["icount", "tcg"]))
-def test_every_preset_has_a_command_line_without_host_paths(label: str, accel: str) -> None:
-    args = qemu_args(spec(label), "icount" if accel == "icount" else "tcg", PLACEHOLDERS)
+@given(st.sampled_from(sorted(PRESETS.values())), st.sampled_from(ACCELS), st.sampled_from(get_args(Role)))
+def test_every_preset_has_a_command_line_without_host_paths(label: str, accel: QemuAccel, role: Role) -> None:
+    args = qemu_args(spec(label), accel, PLACEHOLDERS, role)
     assert not [word for word in args if word.startswith("/") or "=/" in word.replace("rdinit=/init", "")]
     sizes = dict(item.split("=") for item in option(args, "-smp")[0].split(","))
     assert int(sizes["sockets"]) * int(sizes["dies"]) * int(sizes["cores"]) * int(sizes["threads"]) == int(

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,26 @@ def booted(guest: Guest) -> None:
 
 def asked(guest: Guest, command: str) -> str:
     assert isinstance(guest, QemuGuest)
-    return guest._monitor.human(command)
+    return guest.converse(lambda monitor: monitor.human(command), command)
+
+
+@dataclass(frozen=True)
+class Banner:
+    """The first words of a kernel's read-only data, and their guest physical address."""
+
+    address: int
+    text: bytes
+
+
+def banner_of(kernel: Path) -> Banner:
+    """By the ELF file: nokaslr, so the first loaded segment, which is read-only data of the kernel, is in place."""
+    file = kernel.read_bytes()
+    offset, count = int.from_bytes(file[32:40], "little"), int.from_bytes(file[56:58], "little")
+    headers = [file[offset + 56 * i :][:56] for i in range(count)]
+    load = next(h for h in headers if h[:4] == b"\1\0\0\0")
+    begin, address = int.from_bytes(load[8:16], "little"), int.from_bytes(load[24:32], "little")
+    at = file.index(b"Linux version ", begin)
+    return Banner(address + at - begin, file[at : at + 60])
 
 
 class TestReading:
@@ -147,17 +167,10 @@ class TestMemory:
                 guest.memory.read(pieces[-1].end, 1)
 
     def test_the_kernel_is_where_its_file_says(self, lab: Lab, tmp_path: Path) -> None:
-        """By the ELF file: nokaslr, so the first loaded segment, which is read-only data of the kernel, is in place."""
-        file = lab.kernel.read_bytes()
-        offset, count = int.from_bytes(file[32:40], "little"), int.from_bytes(file[56:58], "little")
-        headers = [file[offset + 56 * i :][:56] for i in range(count)]
-        load = next(h for h in headers if h[:4] == b"\1\0\0\0")
-        begin, address = int.from_bytes(load[8:16], "little"), int.from_bytes(load[24:32], "little")
-        banner = file.index(b"Linux version ", begin)
+        banner = banner_of(lab.kernel)
         with lab.start(tmp_path, waiting(lab)) as guest:
             booted(guest)
-            at = address + banner - begin
-            assert guest.memory.read(at, 60) == file[banner : banner + 60]
+            assert guest.memory.read(banner.address, 60) == banner.text
 
     def test_it_outlives_the_guest_and_not_its_close(self, lab: Lab, tmp_path: Path) -> None:
         with lab.start(tmp_path, waiting(lab)) as guest:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktstr.errors import HostError
-from ktstr.vm.qemu_registers import parse_registers
+from ktstr.vm.qemu_registers import parse_awake, parse_registers
 
 # As QEMU 10.0.2 prints: a vCPU as it is after a reset, and one in 64-bit mode.
 REAL_MODE = """
@@ -79,6 +79,19 @@ def test_each_register_has_its_name_whatever_the_mode() -> None:
 def test_another_form_is_refused(text: str, cpus: int) -> None:
     with pytest.raises(HostError, match=f"expected {cpus}"):
         parse_registers(text, cpus)
+
+
+def test_a_vcpu_that_is_not_halted_is_awake() -> None:
+    text = (REAL_MODE + LONG_MODE).replace("\n", "\r\n")
+    assert parse_awake(text, 2) == (0,)
+    assert parse_awake(text.replace("HLT=0", "HLT=1"), 2) == ()
+    assert parse_awake(text.replace("HLT=1", "HLT=0"), 2) == (0, 1)
+
+
+@pytest.mark.parametrize(("text", "cpus"), [("", 1), (REAL_MODE, 2), (REAL_MODE + LONG_MODE, 1), ("HLT=2", 1)])
+def test_vcpus_of_which_nothing_is_known_are_refused(text: str, cpus: int) -> None:
+    with pytest.raises(HostError, match=f"halted, expected {cpus}"):
+        parse_awake(text, cpus)
 
 
 @given(st.text(max_size=500))

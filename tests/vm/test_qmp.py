@@ -191,6 +191,68 @@ def test_closing_ends_a_question_that_waits() -> None:
         qmp.close()
 
 
+def telling(*lines: bytes) -> tuple[Qmp, socket.socket]:
+    """An emulator that was greeted, answers one question and says these lines."""
+    ours, theirs = connection()
+    theirs.sendall(GREETING + b'{"return": {}, "id": 1}\n{"return": {}, "id": 2}\n' + b"".join(lines))
+    qmp = Qmp(ours)
+    qmp.execute("cont")
+    return qmp, theirs
+
+
+class TestAwaitEvent:
+    def test_it_is_told_though_it_came_with_the_answer_before(self) -> None:
+        qmp, theirs = telling(b'{"event": "RESUME"}\n{"event": "WATCHDOG"}\n{"event": "STOP"}\n{"event": "X"}\n')
+        with theirs:
+            qmp.await_event("STOP")
+            qmp.await_event("X")
+            qmp.close()
+
+    def test_it_may_take_longer_than_any_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        qmp, theirs = telling()
+        monkeypatch.setattr(module, "ANSWER_S", 0.1)
+        with theirs:
+            threading.Timer(0.5, theirs.sendall, [b'{"event": "STOP"}\n']).start()
+            began = time.monotonic()
+            qmp.await_event("STOP")
+            assert time.monotonic() - began > 0.4
+            theirs.sendall(b'{"return": 7, "id": 3}\n')
+            monkeypatch.setattr(module, "ANSWER_S", 30.0)
+            assert qmp.execute("query-status") == 7  # and the next answer has its limit again
+            qmp.close()
+
+    def test_a_guest_that_turns_itself_off_is_not_waited_for(self) -> None:
+        qmp, theirs = telling(b'{"event": "SHUTDOWN"}\n')
+        with theirs, pytest.raises(ShuttingDown, match="told no STOP"):
+            qmp.await_event("STOP")
+        qmp.close()
+
+    @pytest.mark.parametrize(("line", "says"), [(b"no JSON\n", "no JSON"), (b"[]\n", "no object"), (b"", "is gone")])
+    def test_what_is_no_event_is_an_error(self, line: bytes, says: str) -> None:
+        qmp, theirs = telling(line)
+        theirs.shutdown(socket.SHUT_WR)
+        with theirs, pytest.raises(QmpError, match=says):
+            qmp.await_event("STOP")
+        qmp.close()
+
+    def test_a_line_without_an_end_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "LINE_CAP", 1 << 12)
+        qmp, theirs = telling(b"x" * (1 << 14))
+        with theirs, pytest.raises(QmpError, match="more than"):
+            qmp.await_event("STOP")
+        qmp.close()
+
+    def test_closing_ends_it(self) -> None:
+        qmp, theirs = telling()
+        with theirs:
+            closer = threading.Timer(0.2, qmp.close)
+            closer.start()
+            with pytest.raises(QmpError, match="is gone"):
+                qmp.await_event("STOP")
+            closer.join(10)
+            assert not closer.is_alive()
+
+
 def test_text_is_text() -> None:
     with speaking(reply([1])) as (qmp, _), pytest.raises(QmpError, match="no text"):
         qmp.human("info x")
