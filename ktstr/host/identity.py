@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def host_class() -> tuple[str, ...]:
     cpu = first_cpu()
     uname = os.uname()
     return (*(cpu.get(name, "") for name in _CPU_FIELDS), uname.release, uname.version)
+
+
+@cache
+def host_identity() -> tuple[str, ...]:
+    """What a machine that was saved depends on of this host: its class, what its CPU can do, and this boot, which is
+    empty where it cannot be read."""
+    boot = ""
+    with suppress(OSError):
+        boot = boot_id()
+    return (*host_class(), first_cpu().get("flags", ""), boot)
 
 
 def boot_id() -> str:

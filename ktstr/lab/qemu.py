@@ -47,12 +47,13 @@ class LabFiles:
         return self.work / "emulator.log"
 
 
-def qemu_args(files: LabFiles, memory_mib: int) -> tuple[str, ...]:
+def qemu_args(files: LabFiles, memory_mib: int, kernel_args: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The arguments after the program's name. The root is exported read-only, by QEMU itself."""
     return (
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "ktstr-lab,debug-threads=on",
         "-machine", _MACHINE, "-cpu", _CPU, "-accel", "tcg,thread=multi", "-smp", "2", "-m", f"{memory_mib}M",
-        "-L", str(files.firmware), "-kernel", str(files.kernel), "-initrd", str(files.initrd), "-append", _KERNEL_ARGS,
+        "-L", str(files.firmware), "-kernel", str(files.kernel), "-initrd", str(files.initrd),
+        "-append", " ".join((_KERNEL_ARGS, *kernel_args)),
         "-chardev", f"file,id=console,path={_escape(files.console)}", "-serial", "chardev:console",
         "-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
         *_port("out", files.output), *_port("status", files.status),

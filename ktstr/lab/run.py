@@ -13,7 +13,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ktstr.cancel import Cancel, Cancelled
@@ -58,11 +58,12 @@ class LabResult:
 
 @dataclass(frozen=True)
 class Lab:
-    """All that a lab is started with."""
+    """All that a lab is started with. ``kernel_args``: words for its kernel, behind those it always gets."""
 
     tool: Tool
     kernel: LabKernel
     init: bytes
+    kernel_args: tuple[str, ...] = ()
 
 
 def run_in_lab(
@@ -78,11 +79,13 @@ def run_in_lab(
     sink: Callable[[bytes], None] = lambda _: None,
     cancel: Cancel | None = None,
     memory_mib: int = MEMORY_MIB,
+    kernel_args: tuple[str, ...] = (),
 ) -> LabResult:
     """Run ``command`` as root in the lab, in the folder ``checkout``; ``sink`` gets its output as it comes.
 
     ``environ`` is its whole environment (see ``environ.passed_on``); ``writable`` a folder of the host that
-    it can write to, at the same path, files of up to 256 MiB. Blocks; the lab ends with this thread.
+    it can write to, at the same path, files of up to 256 MiB; ``kernel_args`` more words for the lab's own kernel.
+    Blocks; the lab ends with this thread.
     Raises InputError for a command or folder that cannot be, and in a lab; HostError when the lab does not
     come up, panics twice or takes longer than ``timeout_s``; Cancelled.
     """
@@ -90,7 +93,7 @@ def run_in_lab(
         raise InputError("lab: this is the lab already", fix="run the command itself")
     request = Request(tuple(command), _folder(checkout), environ, None if writable is None else _folder(writable))
     with _scratch() as work:
-        lab = prepare(cache, apt, lock, work)
+        lab = replace(prepare(cache, apt, lock, work), kernel_args=kernel_args)
         return run(lab, request, work, timeout_s, sink, cancel or Cancel(), memory_mib)
 
 
@@ -134,7 +137,9 @@ def _attempt(
         ((files.output, _OUTPUT_CAP), (files.console, _CONSOLE_CAP)),
         lambda: _panic(files) is not None,
     )
-    command = Command((*lab.tool.argv_prefix, *qemu_args(files, memory_mib)), files.emulator, lab.tool.env)
+    command = Command(
+        (*lab.tool.argv_prefix, *qemu_args(files, memory_mib, lab.kernel_args)), files.emulator, lab.tool.env
+    )
     with following(files.output, sink):
         return supervise(command, limits, cancel)
 

@@ -1,33 +1,32 @@
-"""The KVM backend: guests run in this process, on threads of the C VMM. A guest may start as a clone of a machine
-that has booted already (``snapshots``)."""
+"""The KVM backend: guests run in this process, on threads of the C VMM. A guest boots, or goes on as a clone of a
+machine that was parked (``kvm_park``)."""
 
 from __future__ import annotations
 
-import errno
-from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ktstr
-from ktstr.cancel import Cancel
 from ktstr.files import full_or_denied
-from ktstr.vm.guest_files import prepare
+from ktstr.host.identity import host_identity
 from ktstr.vm.kernel_args import kernel_command_line
-from ktstr.vm.kvm_guest import KvmGuest
 from ktstr.vm.kvm_launch import Launch
 from ktstr.vm.machine import ANYWHERE, Guest, GuestSpec, Place
-from ktstr.vm.snapshots import Snapshots
-from ktstr.vm.vmm import VmmError
-from ktstr.vm.vmm_build import Extension
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ktstr.cancel import Cancel
+    from ktstr.vm.snapshot import Parked, Snapshot, Unparked
+    from ktstr.vm.vmm_build import Extension
 
 _PROGRAM = "ktstr-vmm"
 
 
 class KvmMachine:
-    """Boots guests on KVM. ``snapshots``: where booted machines are kept to be cloned, None to boot each."""
+    """Boots, parks and clones guests on KVM."""
 
-    def __init__(self, extension: Extension, snapshots: Snapshots | None = None) -> None:
-        self._extension, self._snapshots = extension, snapshots
-        self._unkept: set[str] = set()  # keys of machines that could not be kept: they are booted each time
+    def __init__(self, extension: Extension) -> None:
+        self._extension = extension
 
     @property
     def accel(self) -> str:
@@ -42,49 +41,66 @@ class KvmMachine:
         return f"ktstr VMM {ktstr.__version__} KVM"
 
     def command_line(self, spec: GuestSpec) -> tuple[str, ...]:
-        """What the machine is, for a cell's key. Raises InputError for a kernel argument that cannot be passed."""
+        """What the machine is, for a cell's key; the same for a clone and a boot, of which a result in real time does
+        not depend. Raises InputError for a kernel argument that cannot be passed."""
         return _describe(spec, kernel_command_line(spec, self.accel))
 
+    def parking_line(self, spec: GuestSpec) -> tuple[str, ...]:
+        """The same of the machine that is parked, and this boot of this host, the only one that can clone it."""
+        return (*_describe(spec, kernel_command_line(spec, self.accel, parks=True)), "host", *host_identity())
+
     def start(
-        self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: Cancel, place: Place = ANYWHERE
+        self,
+        spec: GuestSpec,
+        workdir: Path,
+        host_timeout_s: float,
+        cancel: Cancel,
+        place: Place = ANYWHERE,
+        snapshot: Snapshot | None = None,
     ) -> Guest:
-        """Boot or clone a guest; the first of several that are alike boots the machine to clone before it returns.
+        """Boot or clone a guest.
 
         Closed, it leaves ``console.log`` and ``channel.bin`` in ``workdir``. Raises InputError for a guest that cannot
-        be described, HostError (VmmError with an errno) when the files cannot be written or KVM refuses, ValueError
-        for a guest in performance mode without a plan for it.
+        be described, HostError (VmmError with an errno) when the files cannot be written or KVM refuses, VmmError with
+        EINVAL for a snapshot of another machine or a damaged one, ValueError for a guest in performance mode that has
+        no plan or is to be a clone.
         """
         if spec.performance and place.performance is None:
             raise ValueError("a guest in performance mode needs a place with a plan")
-        workdir, command = workdir.absolute(), self.command_line(spec)
-        launch = Launch(self._extension.path, self.label, command, spec, workdir, host_timeout_s, cancel, place)
+        if snapshot is not None:
+            _check_cloneable(spec)
+        launch = self._launch(spec, workdir, host_timeout_s, cancel, place)
         try:
-            prepare(workdir)
-            return self._clone(launch) or launch.boot()
+            return launch.boot() if snapshot is None else launch.clone(snapshot)
         except OSError as err:
-            raise full_or_denied(err, workdir, "KTSTR_RUNS_ROOT") from err
+            raise full_or_denied(err, launch.workdir, "KTSTR_RUNS_ROOT") from err
 
-    def _clone(self, launch: Launch) -> KvmGuest | None:
-        """A clone; None when nothing is to be cloned, or what was kept can no longer be."""
-        spec = launch.spec
-        if self._snapshots is None or not spec.alike or launch.place.performance is not None:
-            return None
-        key = self._snapshots.key(spec.alike, self.digest, launch.command)
-        wanted = spec.many and key not in self._unkept
-        with ExitStack() as held:
-            snapshot = held.enter_context(self._snapshots.holding(key, launch.template if wanted else None))
-            if snapshot is None:
-                if wanted:
-                    self._unkept.add(key)
-                return None
-            try:
-                return launch.clone(snapshot, held)
-            except VmmError as err:
-                if err.errno != errno.EINVAL:
-                    raise
-                self._snapshots.forget(key)
-                prepare(launch.workdir)
-                return None
+    def park(
+        self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: Cancel, place: Place = ANYWHERE
+    ) -> Parked | Unparked:
+        """Boot a machine, do its setup, and save it where it waits for its program; files and errors as of ``start``.
+
+        Raises ValueError for a guest in performance mode: it boots.
+        """
+        from ktstr.vm.kvm_park import park
+
+        _check_cloneable(spec)
+        launch = self._launch(spec, workdir, host_timeout_s, cancel, place)
+        try:
+            return park(launch)
+        except OSError as err:
+            raise full_or_denied(err, launch.workdir, "KTSTR_RUNS_ROOT") from err
+
+    def _launch(self, spec: GuestSpec, workdir: Path, host_timeout_s: float, cancel: Cancel, place: Place) -> Launch:
+        command = self.command_line(spec)
+        return Launch(
+            self._extension.path, self.label, command, spec, workdir.absolute(), host_timeout_s, cancel, place
+        )
+
+
+def _check_cloneable(spec: GuestSpec) -> None:
+    if spec.performance:
+        raise ValueError("a guest in performance mode boots: it is neither parked nor a clone")
 
 
 def _describe(spec: GuestSpec, append: str) -> tuple[str, ...]:

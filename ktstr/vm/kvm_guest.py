@@ -24,7 +24,7 @@ _FAILURES = frozenset({"internal_error", "fail_entry", "host_error"})
 
 @dataclass(frozen=True)
 class Started:
-    """What was started, and when (of ``time.monotonic``): a template that was booted for it is part of its time."""
+    """What was started, and when (of ``time.monotonic``): making its machine is part of its time."""
 
     label: str
     command: tuple[str, ...]

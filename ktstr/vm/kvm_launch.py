@@ -1,46 +1,36 @@
-"""Starting one guest of the C VMM's: by booting it, as a clone of a machine that has booted, or by making that one."""
+"""Starting one guest of the C VMM's: by booting it, or as a clone of a machine that was parked (``kvm_park``)."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktstr.cancel import Cancel
 from ktstr.errors import HostError
-from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack
-from ktstr.vm.guest_files import (
-    CHANNEL,
-    CONSOLE,
-    CONSOLE_CAP,
-    PROGRAM_PART,
-    channel_cap,
-    limits,
-    prepare,
-    program_part,
-)
+from ktstr.vm.delivery import pack
+from ktstr.vm.guest_files import CHANNEL, CONSOLE, CONSOLE_CAP, RUN_PART, channel_cap, limits, prepare, run_parts
 from ktstr.vm.guest_memory import vmm_layout
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.kvm_guest import KvmGuest, Started
 from ktstr.vm.kvm_run import Origin, VmmRun
 from ktstr.vm.machine import GuestSpec, Place
-from ktstr.vm.snapshots import Snapshot
-from ktstr.vm.vmm import Vmm, VmmConfig, VmmError
+from ktstr.vm.vmm import Vmm, VmmConfig
 from ktstr.vm.vmm_build import load_vmm
 from ktstr.vm.watch import Watch
 
-_SOON_S = 0.01  # how often a machine that boots is asked whether its agent waits
+if TYPE_CHECKING:
+    from ktstr.vm.snapshot import Snapshot
 
 
-@dataclass
+@dataclass(frozen=True)
 class Launch:
-    """What one guest is started with. ``command`` and ``label`` are what its result says of it; ``deadline`` is of
-    ``time.monotonic``. ``warnings`` become the guest's."""
+    """What one guest is started with. ``command`` and ``label`` are what its result says of it; ``began`` is of
+    ``time.monotonic``: its deadline counts from there."""
 
     extension: Path
     label: str
@@ -51,88 +41,63 @@ class Launch:
     cancel: Cancel
     place: Place
     began: float = field(default_factory=time.monotonic)
-    warnings: list[str] = field(default_factory=list)
 
-    def boot(self) -> KvmGuest:
+    def boot(self, *, parks: bool = False) -> KvmGuest:
+        """A machine of its own; one that ``parks`` waits for its program when its setup is done."""
+        prepare(self.workdir)
         with ExitStack() as stack:
-            stack.callback((self.workdir / PROGRAM_PART).unlink, missing_ok=True)
-            parts = (*self.spec.initrd_parts, *program_part(self.spec, self.workdir))
-            return self._start(self._config(parts, self.place), self._origin(self.place), stack)
+            stack.callback((self.workdir / RUN_PART).unlink, missing_ok=True)
+            parts = (*self.spec.initrd_parts, *run_parts(self.spec, self.workdir, parks=parks))
+            config = replace(
+                self._config(),
+                kernel=self.spec.kernel.absolute(),
+                initrd=parts,
+                command_line=kernel_command_line(self.spec, "kvm", parks=parks),
+            )
+            return self._start(config, None, stack)
 
-    def clone(self, snapshot: Snapshot, held: ExitStack) -> KvmGuest:
-        """A clone, which gets its program, the time, and randomness that no other clone has. ``held`` becomes its
-        own, unless VmmError is raised: with EINVAL for a snapshot of another machine."""
-        (self.workdir / CHANNEL).write_bytes(snapshot.channel.read_bytes())
-        (self.workdir / CONSOLE).write_bytes(snapshot.console.read_bytes())
-        files = held.enter_context(snapshot.opened())
-        config = replace(self._config((), self.place), kernel=None, snapshot=files)
+    def clone(self, snapshot: Snapshot) -> KvmGuest:
+        """A machine that goes on where another was parked, and gets its program, the time, and randomness that no other
+        clone has. The snapshot's descriptors may be closed when it has started; only its memory file has to stay as
+        it is."""
+        prepare(self.workdir, snapshot.console, snapshot.channel)
+        (memory,) = snapshot.memory  # of all nodes
+        config = replace(self._config(), snapshot=(memory, snapshot.state))
         delivery = pack(self.spec.program, os.urandom(64), time.time_ns())
-        return self._start(config, self._origin(self.place, delivery), held)
+        with ExitStack() as stack:
+            return self._start(config, delivery, stack)
 
-    def template(self, folder: Path) -> bool:
-        """Boot a machine that waits for its program, and keep it in ``folder``; False when it does not come so far."""
-        place = Place(self.place.cpus)
-        config = self._config(self.spec.initrd_parts, place)
-        config = replace(config, command_line=f"{config.command_line} {WAIT_ARGUMENT}")
-        try:
-            with ExitStack() as stack, self._start(config, self._origin(place), stack) as guest:
-                return self._comes_to_wait(guest) and self._keep(guest.vmm, Snapshot(folder))
-        finally:
-            for name in (CHANNEL, CONSOLE):
-                shutil.copyfile(self.workdir / name, folder / name)  # the cache may be another filesystem
-            prepare(self.workdir)
-
-    def _comes_to_wait(self, guest: KvmGuest) -> bool:
-        while not is_ready((self.workdir / CHANNEL).read_bytes()):
-            if guest.ends_within(_SOON_S):
-                return False
-        return True
-
-    def _keep(self, vmm: Vmm, snapshot: Snapshot) -> bool:
-        """False, and a warning in the sidecar, where this host or this moment does not allow it."""
-        try:
-            with snapshot.created() as files:
-                vmm.snapshot(*files)
-        except VmmError as err:
-            self.warnings.append(f"no clone: {err.message}")
-            return False
-        return True
-
-    def _origin(self, place: Place, delivery: bytes | None = None) -> Origin:
-        return Origin(self.spec.topology.cpus, place, delivery, tuple(self.warnings))
-
-    def _config(self, parts: tuple[Path, ...], place: Place) -> VmmConfig:
+    def _config(self) -> VmmConfig:
         config = VmmConfig(
-            kernel=self.spec.kernel.absolute(),
+            kernel=None,
             topology=self.spec.topology,
             memory_mib=self.spec.memory_mib,
-            initrd=parts,
-            command_line=kernel_command_line(self.spec, "kvm"),
             console_limit=CONSOLE_CAP + 1,  # so that one that reached it is larger than it may be
             channel_limit=channel_cap() + 1,
         )
-        plan = place.performance
+        plan = self.place.performance
         if plan is None:
             return config
         return replace(
             config, flags=plan.flags, pin=plan.pin, node_masks=plan.node_masks, fifo_priority=plan.fifo_priority
         )
 
-    def _start(self, config: VmmConfig, origin: Origin, held: ExitStack) -> KvmGuest:
+    def _start(self, config: VmmConfig, delivery: bytes | None, held: ExitStack) -> KvmGuest:
         """A machine that writes behind what console and channel have already; they outlive it."""
         library = _library(self.extension)
         console = held.enter_context((self.workdir / CONSOLE).open("ab"))
         channel = held.enter_context((self.workdir / CHANNEL).open("ab"))
         config = replace(config, console_fd=console.fileno(), channel_fd=channel.fileno())
+        cpus = self.spec.topology.cpus
 
         def begin() -> VmmRun:
-            return VmmRun(held.enter_context(Vmm(library, config)), origin)
+            return VmmRun(held.enter_context(Vmm(library, config)), Origin(cpus, self.place, delivery))
 
         left = self.began + self.host_timeout_s - time.monotonic()
-        watch = Watch(begin, limits(self.workdir, left), self.cancel, origin.place.cpus)
+        watch = Watch(begin, limits(self.workdir, left), self.cancel, self.place.cpus)
         held.callback(watch.close)
         layout = vmm_layout(self.spec.topology, self.spec.memory_mib)
-        started = Started(self.label, self.command, self.workdir, origin.cpus, layout, self.began)
+        started = Started(self.label, self.command, self.workdir, cpus, layout, self.began)
         return KvmGuest(started, watch, held.pop_all())
 
 

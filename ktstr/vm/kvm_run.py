@@ -20,13 +20,11 @@ _HALT_POLL = Path("/sys/module/kvm/parameters/halt_poll_ns")
 
 @dataclass(frozen=True)
 class Origin:
-    """How a machine comes to run. ``delivery``: what a clone is sent once it runs, None for a machine that boots;
-    ``warnings``: what was wanted of it and not had."""
+    """How a machine comes to run. ``delivery``: what a clone is sent once it runs, None for a machine that boots."""
 
     cpus: int
     place: Place
     delivery: bytes | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class VmmRun:
@@ -99,7 +97,7 @@ class VmmRun:
             cloned=self._origin.delivery is not None,
             boot_ms=self._boot_ms,
             performance=None if performance is None else decode(PerformanceMode, performance.as_json()),
-            warnings=(*self._origin.warnings, *(performance.warnings if performance else ()), *self.vmm.warnings()),
+            warnings=(*(performance.warnings if performance else ()), *self.vmm.warnings()),
         )
 
 

@@ -31,6 +31,7 @@ from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import write_atomic
 from ktstr.host.cache import cache_root
+from ktstr.host.identity import host_identity
 from ktstr.vm.agent import compiler, run_compiler
 from ktstr.vm.vmm_build import find_vmm, load_vmm
 
@@ -273,8 +274,6 @@ def remember(place: Path, key: str, found: Kvm, until: float | None) -> None:
 
 def _key(extension: Path, environ: Mapping[str, str]) -> str:
     """The digest of all a verdict depends on: this boot of this host, the device, the VMM, the guest."""
-    from ktstr.vm.snapshots import host_identity
-
     device, binary = DEVICE.stat(), extension.stat()
     known = (
         host_identity(),

@@ -6,9 +6,8 @@
  */
 #include <math.h>
 #include <sys/stat.h>
-#include <x86intrin.h>
 
-#include "vmm_machine.h"
+#include "vmm_clone.h"
 
 /* Words of guest memory that both sides know, from COUNTER on. */
 enum { TURNS, TICKS, TSC, GAP, BACKWARDS, FIRED_AT, PARAMETER, ONE_SHOT, DUE_AT, GO, DONE, WORDS };
@@ -94,41 +93,6 @@ __asm__(".pushsection .rodata\n"
 
 extern const char timer_guest[], timer_guest_end[], pattern_guest[], pattern_guest_end[];
 
-struct snapshot {
-	int memory, state;
-};
-
-static struct snapshot save(struct vmm *vmm)
-{
-	struct snapshot made = { output_file(), output_file() };
-	int rc = vmm_snapshot(vmm, made.memory, made.state, &error);
-
-	if (rc)
-		fprintf(stderr, "vmm_snapshot: %s\n", error.text);
-	CHECK(rc == 0);
-	return made;
-}
-
-static struct vmm_config clone_config(struct vmm_config config, struct snapshot from)
-{
-	config.kernel = config.command_line = NULL;
-	config.snapshot_memory_fd = from.memory;
-	config.snapshot_state_fd = from.state;
-	return config;
-}
-
-static struct vmm *start_clone(struct vmm_config config, struct snapshot from)
-{
-	config = clone_config(config, from);
-	return start(&config);
-}
-
-static void forget(struct snapshot snapshot)
-{
-	close(snapshot.memory);
-	close(snapshot.state);
-}
-
 static uint64_t word(struct vmm *vmm, uint32_t index)
 {
 	uint64_t value;
@@ -147,23 +111,6 @@ static bool becomes(struct vmm *vmm, uint32_t index, uint64_t value)
 	for (int i = 0; i < 4000 && word(vmm, index) < value; i++)
 		nap();
 	return word(vmm, index) == value;
-}
-
-static double host_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static double tsc_hz(void)
-{
-	double began = host_seconds();
-	uint64_t tsc = __rdtsc();
-
-	nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
-	return (double)(__rdtsc() - tsc) / (host_seconds() - began);
 }
 
 /* The guest's kvmclock in seconds, at the last TSC it wrote down (Documentation/virt/kvm/x86/msr.rst). */

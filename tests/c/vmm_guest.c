@@ -247,6 +247,19 @@ static void flood(void)
 	}
 }
 
+/* 0, 1, 2, ... on both ways out, without end: 8 bytes of the port's, one of the serial line's. */
+static void number(void)
+{
+	volatile uint64_t *text = (volatile uint64_t *)buffers[TX];
+
+	start_port(0);
+	for (*text = 0;; ++*text) {
+		out8(SERIAL, (uint8_t)*text);
+		exchange(TX, sizeof(*text), 0);
+		++*counter;
+	}
+}
+
 static void act(char command)
 {
 	switch (command) {
@@ -264,6 +277,9 @@ static void act(char command)
 		break;
 	case 'f':
 		flood();
+		break;
+	case 'n':
+		number();
 		break;
 	case 'c':
 		count();

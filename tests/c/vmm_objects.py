@@ -12,6 +12,7 @@ from tests.c.test_c import C_DIR, FLAGS, HERE, run
 LANGUAGE = tuple(flag for flag in FLAGS if not flag.startswith(("-O", "-fsanitize", "-fno-sanitize")))
 THREAD_SANITIZER = (*LANGUAGE, "-O1", "-fsanitize=thread", "-Wno-tsan")  # fences are not modelled: no rings are shared
 MACHINES = ("test_vmm_machine", "test_vmm_guests", "test_vmm_leaks")  # on KVM, by the public interface
+SNAPSHOTS = ("test_vmm_snapshot", "test_vmm_busy", "test_vmm_sleeper")
 GUEST_FLAGS = (
     "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic", "-no-pie", "-fno-stack-protector",
     "-fcf-protection=none", "-mgeneral-regs-only", "-mno-red-zone", "-nostdlib", "-static",
@@ -44,7 +45,16 @@ def link(compiler: str, program: str, core: list[str], folder: Path, *flags: str
 
 def build_machines(folder: Path, *flags: str) -> dict[str, Path]:
     """The programs that make whole machines, and next to them the kernel they look for."""
+    return _build(MACHINES, folder, *flags)
+
+
+def build_snapshots(folder: Path, *flags: str) -> dict[str, Path]:
+    """The same of those that save and clone them."""
+    return _build(SNAPSHOTS, folder, *flags)
+
+
+def _build(programs: tuple[str, ...], folder: Path, *flags: str) -> dict[str, Path]:
     core = build_core("gcc", folder, *flags)
     run(["gcc", *GUEST_FLAGS, str(HERE / "vmm_guest.c"), "-o", str(folder / "vmm_guest")])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return {out.name: out for out in pool.map(lambda name: link("gcc", name, core, folder, *flags), MACHINES)}
+        return {out.name: out for out in pool.map(lambda name: link("gcc", name, core, folder, *flags), programs)}

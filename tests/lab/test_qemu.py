@@ -30,3 +30,8 @@ def test_a_comma_in_a_path_is_doubled() -> None:
     args = qemu_args(LabFiles(WORK, Path("/fw"), Path("/k"), Path("/a,b")), 4096)
     assert "file,id=status,path=/w,,1/status" in after(args, "-chardev")
     assert after(args, "-virtfs")[1].startswith("local,path=/a,,b,")
+
+
+def test_more_words_for_the_kernel_come_behind_its_own() -> None:
+    args = qemu_args(LabFiles(WORK, Path("/fw"), Path("/k"), None), 4096, ("tsc=unstable", "quiet"))
+    assert args[args.index("-append") + 1].endswith(" rdinit=/init tsc=unstable quiet")

@@ -11,23 +11,34 @@ GUESTS = "KTSTR_LAB_GUESTS"  # in the lab: the folder that ``prepare`` filled
 
 @dataclass(frozen=True)
 class Guests:
-    """The pinned kernel, and images with the real agent and with one that breaks the rules."""
+    """The pinned kernel, images with the real agent and with one that breaks the rules, and an image's part with
+    scx_ktstr."""
 
     kernel: Path
     image: Path
     hostile: Path
+    scheduler: Path
 
 
 def prepare(folder: Path) -> None:
     """Outside: fetch and build them, and the VMM."""
+    from ktstr.host.cache import Cache, cache_root
+    from ktstr.pins.lock import read_lock
     from ktstr.vm.vmm_build import find_vmm
-    from tests.vm.test_qemu import build_lab
+    from tests.e2e.programs import scx_ktstr_part
+    from tests.vm.test_qemu import ROOT, build_lab
 
     find_vmm(os.environ)
-    (folder / "kernel").symlink_to(build_lab(folder).kernel)
+    kernel = build_lab(folder).kernel
+    (folder / "kernel").symlink_to(kernel)
+    part = scx_ktstr_part(
+        kernel.with_name("vmlinux.btf"), read_lock(ROOT / "ktstr.lock"), Cache(cache_root(os.environ))
+    )
+    (folder / "scheduler.cpio").write_bytes(part)
 
 
 def prepared() -> Guests:
     """Inside: what ``prepare`` left."""
     folder = Path(os.environ[GUESTS])
-    return Guests((folder / "kernel").resolve(), folder / "agent.cpio", folder / "hostile.cpio")
+    names = ("agent.cpio", "hostile.cpio", "scheduler.cpio")
+    return Guests((folder / "kernel").resolve(), *(folder / name for name in names))

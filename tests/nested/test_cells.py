@@ -33,13 +33,23 @@ from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.vm import agent
-from ktstr.vm.guest_image import base_part, cell_part
+from ktstr.vm.guest_image import base_part, run_part
 from ktstr.vm.messages import decode_channel
 from tests.c.test_c import C_DIR, HERE, run
 from tests.e2e.conftest import ROOT, UserProject, make_project
 from tests.e2e.conftest import lock as lock
 from tests.e2e.test_topologies import EXPECTED, agrees
-from tests.nested.retry import Cells, Results, by_name, companies, doubtful, merged, read_results
+from tests.nested.retry import (
+    SHARED,
+    Cells,
+    Results,
+    by_name,
+    companies,
+    doubtful,
+    machine_of,
+    merged,
+    read_results,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -163,7 +173,7 @@ def wide_machine(folder: Path) -> str:
     folder.mkdir()
     cc = agent.compiler(os.environ)
     agent.build(c_dir(), cc, folder / "agent")
-    (folder / "image").write_bytes(base_part(folder / "agent") + cell_part(encode(Program(0, 60_000_000_000))))
+    (folder / "image").write_bytes(base_part(folder / "agent") + run_part(b"", encode(Program(0, 60_000_000_000))))
     sources = [HERE / "vmm_run.c", HERE / "wide_ids.c", *sorted((C_DIR / "core").glob("*.c"))]
     flags = ["-std=c11", "-O2", "-D_GNU_SOURCE", "-pthread", "-Wl,--wrap=topology_apic_id"]
     includes = [f"-I{C_DIR / 'include'}", f"-I{C_DIR / 'core'}"]
@@ -246,10 +256,32 @@ def test_sidecars_say_what_kvm_did(runs: Runs) -> None:
 
 @timeout
 def test_cells_that_differ_in_their_program_only_are_clones(runs: Runs) -> None:
-    cloned = {name: sidecar["kvm_run"]["cloned"] for name, sidecar in runs.sidecars.items()}
-    both = [cloned[name] for name in cloned if "/pair/" in name and name.endswith("/scx_ktstr")]
-    assert both == [True, True]
-    assert {cloned[name] for name in cloned if "/single/" in name} == {False}
+    demos = [name for name in runs.sidecars if name.startswith("demo_")]
+    for names, kind in (
+        ([name for name in runs.sidecars if machine_of(name) == SHARED], "attached"),
+        (demos, "booted"),
+    ):
+        origins = [runs.sidecars[name]["origin"] for name in names]
+        assert [origin["kind"] for origin in origins] == [kind] * 2, origins
+        assert len({origin["ram_digest"] for origin in origins}) == 1
+        assert [runs.sidecars[name]["kvm_run"]["cloned"] for name in names] == [True] * 2
+
+
+@timeout
+def test_a_scheduler_is_loaded_once_for_all_its_clones(runs: Runs) -> None:
+    both = [guest["sched_events"] for name, guest in runs.guests.items() if machine_of(name) == SHARED]
+    first, second = ([event for event in events if event["kind"] in ("started", "attached")] for events in both)
+    assert [event["kind"] for event in first] == ["started", "attached"]
+    assert first == second  # at the same times: one machine's
+
+
+@timeout
+def test_a_cell_that_shares_its_machine_with_none_boots(runs: Runs) -> None:
+    alone = [name for name in runs.sidecars if name.startswith(("alone/", "shown/"))]
+    assert len(alone) == 1 + len(presets())
+    for sidecar in (runs.sidecars[name] for name in alone):
+        assert sidecar["origin"] == {"kind": "cold", "ram_digest": None, "why_cold": None}
+        assert not sidecar["kvm_run"]["cloned"]
 
 
 @timeout

@@ -11,9 +11,12 @@ import ktstr
 from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
+from ktstr.host.identity import host_identity
 from ktstr.vm.kvm import KvmMachine
 from ktstr.vm.kvm_run import dilation
-from ktstr.vm.machine import GuestSpec
+from ktstr.vm.machine import GuestSpec, Place
+from ktstr.vm.performance import Performance
+from ktstr.vm.snapshot import Snapshot, SnapshotFacts
 from ktstr.vm.vmm_build import Extension
 from tests.checks.reports import kvm_run
 
@@ -44,8 +47,19 @@ def test_everything_that_changes_a_run_changes_the_command_line(tmp_path: Path) 
         replace(SPEC, performance=True),
     )
     assert len({kvm.command_line(spec) for spec in specs}) == len(specs)
-    same = replace(SPEC, kernel=Path("/other"), program=b"x", alike="a", many=True)
+    same = replace(SPEC, kernel=Path("/other"), setup=b"s", program=b"x", parks=True)
     assert kvm.command_line(same) == kvm.command_line(SPEC)
+    assert kvm.parking_line(same) == kvm.parking_line(SPEC)
+    assert len({kvm.parking_line(spec) for spec in specs}) == len(specs)
+
+
+def test_a_machine_that_is_parked_waits_for_its_program_and_is_this_hosts(tmp_path: Path) -> None:
+    kvm = machine(tmp_path)
+    line, parked = kvm.command_line(SPEC), kvm.parking_line(SPEC)
+    assert parked[:6] == line[:6]
+    assert set(parked[6].split()) - set(line[6].split()) == {"ktstr.wait"}
+    assert parked[7:] == ("host", *host_identity())
+    assert not any("/k/" in word or "/i/" in word for word in parked[:7])
 
 
 def test_it_says_who_it_is(tmp_path: Path) -> None:
@@ -75,3 +89,14 @@ def test_dilation_is_what_the_host_made_the_vcpus_wait(
 def test_performance_mode_needs_a_plan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a place with a plan"):
         machine(tmp_path).start(replace(SPEC, performance=True), tmp_path, 10, Cancel())
+
+
+def test_performance_mode_boots(tmp_path: Path) -> None:
+    alone = replace(SPEC, performance=True)
+    place = Place((0,), Performance((0,), (), 0, 0, (), 0))
+    kept = Snapshot(SnapshotFacts("booted", "0" * 64, (0,), 0), (0,), 0, channel=b"", console=b"")
+    with pytest.raises(ValueError, match="performance mode boots"):
+        machine(tmp_path).start(alone, tmp_path, 10, Cancel(), place, kept)
+    with pytest.raises(ValueError, match="performance mode boots"):
+        machine(tmp_path).park(alone, tmp_path, 10, Cancel(), place)
+    assert list(tmp_path.iterdir()) == []

@@ -78,23 +78,16 @@ static bool is_clone(const struct vmm_config *config)
 	return config->snapshot_memory_fd >= 0;
 }
 
-/* Is the memory file to be mapped, rather than read into memory of the machine's own? */
-static bool shares_memory(const struct vmm_config *config)
-{
-	return is_clone(config) && !(config->flags & SNAPSHOT_MEMORY_OPTIONS) && !config->node_masks;
-}
-
-/* Binding comes before the first use of a page. */
+/*
+ * Binding comes before the first use of a page. A clone's memory is its own too, filled from the file: were that mapped,
+ * the guest would meet a fault for each small page in what it measures, where one that booted has large pages.
+ */
 static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
 {
 	struct vmm_error refused;
-	int rc;
+	bool huge = config->flags & VMM_HUGE_PAGES;
+	int rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, huge, err);
 
-	if (shares_memory(config)) {
-		rc = memory_clone(&vm->memory, config->snapshot_memory_fd, config->memory_bytes, vm->topology.nodes, err);
-		return rc ? rc : kvm_add_memory(&vm->kvm, &vm->memory, err);
-	}
-	rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, config->flags & VMM_HUGE_PAGES, err);
 	for (uint32_t i = 0; i < vm->memory.count && rc == 0; i++) {
 		const struct memory_range *range = &vm->memory.ranges[i];
 		uint64_t mask = config->node_masks ? config->node_masks[range->node] : 0;
@@ -206,6 +199,7 @@ static int build(struct vmm *vm, const struct vmm_config *config, struct vmm_err
 	rc = rc ?: irq_init(&vm->irqs, vm->kvm.vm, err);
 	rc = rc ?: devices_init(&vm->devices, &vm->wires, &vm->memory, config, err);
 	rc = rc ?: vm_watch_output(vm, err);
+	rc = rc ?: snapshot_note_origin(vm, err);
 	rc = rc ?: add_cpus(vm, config, err);
 	if (rc)
 		return rc;

@@ -5,7 +5,6 @@
 #include <linux/mempolicy.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,11 +53,11 @@ static uint8_t *reserve(uint64_t bytes)
 }
 
 /* One mapping, so that ranges without a gap between them have none on the host either. A child gets none of it. */
-static int map_ranges(struct memory *memory, int fd, int flags, struct vmm_error *err)
+static int map_ranges(struct memory *memory, int flags, struct vmm_error *err)
 {
 	uint8_t *room = reserve(memory->bytes);
 	uint8_t *host = mmap(room, memory->bytes, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | flags | (room ? MAP_FIXED : 0), fd, 0);
+			     MAP_PRIVATE | MAP_ANONYMOUS | flags | (room ? MAP_FIXED : 0), -1, 0);
 
 	if (host == MAP_FAILED) {
 		error_set(err, errno, "mmap of %llu MiB of guest memory%s: %s",
@@ -69,8 +68,7 @@ static int map_ranges(struct memory *memory, int fd, int flags, struct vmm_error
 		return -err->code;
 	}
 	madvise(host, memory->bytes, MADV_DONTFORK);
-	if (fd < 0)
-		madvise(host, memory->bytes, MADV_HUGEPAGE); /* refused where the kernel has none */
+	madvise(host, memory->bytes, MADV_HUGEPAGE); /* refused where the kernel has none */
 	for (uint32_t i = 0; i < memory->count; i++) {
 		memory->ranges[i].host = host;
 		host += memory->ranges[i].bytes;
@@ -99,21 +97,7 @@ int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool hu
 		return rc;
 	deal(memory, nodes);
 	/* A pool that is too small is known now, not by SIGBUS. */
-	return map_ranges(memory, -1, MAP_ANONYMOUS | (huge ? MAP_HUGETLB | 21 << MAP_HUGE_SHIFT : MAP_NORESERVE), err);
-}
-
-int memory_clone(struct memory *memory, int fd, uint64_t bytes, uint32_t nodes, struct vmm_error *err)
-{
-	int rc = begin(memory, bytes, nodes, err);
-	struct stat status;
-
-	if (rc == 0 && (fstat(fd, &status) || (uint64_t)status.st_size != bytes))
-		rc = error_set(err, EINVAL, "a snapshot's memory: expected a file of %llu bytes", (unsigned long long)bytes);
-	if (rc)
-		return rc;
-	deal(memory, nodes);
-	memory->cloned = true;
-	return map_ranges(memory, fd, MAP_NORESERVE, err);
+	return map_ranges(memory, huge ? MAP_HUGETLB | 21 << MAP_HUGE_SHIFT : MAP_NORESERVE, err);
 }
 
 void memory_destroy(struct memory *memory)

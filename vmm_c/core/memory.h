@@ -29,7 +29,6 @@ struct memory_range {
 };
 
 struct memory {
-	bool cloned; /* pages that were never written to are those of a snapshot's file */
 	uint64_t bytes;
 	uint32_t count;
 	struct memory_range ranges[MEMORY_MAX_RANGES];
@@ -37,8 +36,6 @@ struct memory {
 
 /* bytes are dealt evenly to the nodes; huge takes pages of 2 MiB from the host's pool, else they are asked for. */
 int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err);
-/* The ranges of a saved machine, each page its own once it is written to. */
-int memory_clone(struct memory *memory, int fd, uint64_t bytes, uint32_t nodes, struct vmm_error *err);
 /* Safe after a memory_create that failed. */
 void memory_destroy(struct memory *memory);
 /* Host address of len bytes at gpa, or NULL unless all of them are one piece of RAM. Accepts any input. */

@@ -51,7 +51,7 @@ static int write_pages(uint8_t *host, off_t from, off_t to, int fd, struct vmm_e
 /* Pages that were never touched are not even looked at. */
 int memory_file_write(const struct memory *memory, int fd, struct vmm_error *err)
 {
-	int pagemap = memory->cloned ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	off_t size = (off_t)memory->bytes, step = (off_t)MEMORY_STEP;
 	uint8_t *host = memory->ranges[0].host;
 	int rc = ftruncate(fd, size) ? error_set(err, errno, "ftruncate of a snapshot: %s", strerror(errno)) : 0;

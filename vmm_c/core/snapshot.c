@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
+#include <sys/stat.h>
 #include <x86intrin.h>
 
 #include "hash.h"
@@ -14,7 +14,7 @@
 #include "vcpu_state.h"
 
 #define MAGIC 0x50414e53525453ULL /* "STRSNAP" */
-#define VERSION 2
+#define VERSION 3
 #define CHIPS 3 /* the two PICs and the IO-APIC */
 
 /* What a clone has to have in common with the machine it is made from. */
@@ -33,8 +33,7 @@ struct saved_machine {
 	struct identity identity;
 	struct kvm_irqchip chips[CHIPS];
 	struct kvm_pit_state2 pit;
-	struct kvm_clock_data clock;
-	uint64_t host_tsc; /* when the clock was read */
+	struct clocks clocks;
 	struct serial_state serial;
 	struct power_state power;
 	uint32_t pci_address;
@@ -76,12 +75,61 @@ static int transfer_chips(const struct vmm *vm, struct saved_machine *machine, b
 				   save ? "KVM_GET_PIT2" : "KVM_SET_PIT2", err);
 }
 
-static int save_clock(const struct vmm *vm, struct saved_machine *ret, struct vmm_error *err)
+static int read_clock(const struct vmm *vm, struct kvm_clock_data *ret, struct vmm_error *err)
 {
-	int rc = kvm_ioctl(vm->kvm.vm, KVM_GET_CLOCK, &ret->clock, "KVM_GET_CLOCK", err);
+	return kvm_ioctl(vm->kvm.vm, KVM_GET_CLOCK, ret, "KVM_GET_CLOCK", err);
+}
 
-	ret->host_tsc = __rdtsc();
-	ret->clock.flags = 0; /* to be set as it stood, whatever the host's clock says then */
+/* A vCPU's TSC is 0 as it is made (kvm_arch_vcpu_postcreate). */
+int snapshot_note_origin(struct vmm *vm, struct vmm_error *err)
+{
+	struct kvm_clock_data clock = { 0 };
+	int rc = read_clock(vm, &clock, err);
+
+	vm->origin = (struct clocks){ .nanoseconds = clock.clock };
+	return rc;
+}
+
+/* What the TSC has to be by the kvmclock. */
+static int tsc_by_clock(const struct vmm *vm, uint64_t nanoseconds, uint64_t *ret, struct vmm_error *err)
+{
+	int khz = kvm_ioctl(vm->vcpus[0].vcpu.fd, KVM_GET_TSC_KHZ, NULL, "KVM_GET_TSC_KHZ", err);
+	uint64_t passed = nanoseconds - vm->origin.nanoseconds;
+
+	*ret = vm->origin.tsc + (uint64_t)((unsigned __int128)passed * (uint64_t)khz / 1000000);
+	return khz < 0 ? khz : 0;
+}
+
+static void move_forward(uint64_t *tsc, uint64_t to)
+{
+	if ((int64_t)(to - *tsc) > 0)
+		*tsc = to;
+}
+
+/*
+ * All vCPUs' TSCs are in step, so one is saved: of that which is furthest. They only differ where the host's TSC is no
+ * clock: KVM then has a vCPU's stand still from its last exit until it runs again, and catch up with the kvmclock as it
+ * does (kvm_arch_vcpu_load, kvm_guest_time_update). All may be asleep, so there the kvmclock says where they would be:
+ * else the deadlines of a clone, which are TSCs, were late by as long as the saved machine had slept, by its own clock.
+ */
+static int save_clocks(const struct vmm *vm, struct clocks *ret, struct vmm_error *err)
+{
+	struct kvm_clock_data clock = { 0 };
+	int rc = read_clock(vm, &clock, err);
+	uint64_t now = __rdtsc(), tsc = 0;
+
+	for (uint32_t i = 0; i < vm->cpus && rc == 0; i++) {
+		rc = vcpu_tsc_offset(&vm->vcpus[i].vcpu, &tsc, err);
+		tsc += now;
+		if (i == 0)
+			ret->tsc = tsc;
+		move_forward(&ret->tsc, tsc);
+	}
+	if (rc == 0 && !(clock.flags & KVM_CLOCK_TSC_STABLE)) {
+		rc = tsc_by_clock(vm, clock.clock, &tsc, err);
+		move_forward(&ret->tsc, tsc);
+	}
+	ret->nanoseconds = clock.clock;
 	return rc;
 }
 
@@ -124,7 +172,7 @@ static int save(struct vmm *vm, struct saved_machine *machine, struct vmm_error 
 
 	for (uint32_t i = 0; i < vm->cpus && rc == 0; i++)
 		rc = vcpu_state_save(&vm->vcpus[i].vcpu, &machine->cpus[i], err);
-	rc = rc ?: save_clock(vm, machine, err);
+	rc = rc ?: save_clocks(vm, &machine->clocks, err);
 	rc = rc ?: transfer_chips(vm, machine, true, err);
 	if (rc == 0)
 		save_devices(&vm->devices, machine);
@@ -132,7 +180,10 @@ static int save(struct vmm *vm, struct saved_machine *machine, struct vmm_error 
 	return rc;
 }
 
-/* Memory last: KVM writes to it as it is asked, and nobody else does without the devices' lock. */
+/*
+ * What the guest has sent is output before anything is saved: then it is the saved machine's, and no clone says it
+ * again. Memory last: KVM writes to it as it is asked, and nobody else does without the devices' lock.
+ */
 int vmm_snapshot(struct vmm *vm, int memory_fd, int state_fd, struct vmm_error *err)
 {
 	struct saved_machine *machine = calloc(1, state_bytes(vm));
@@ -140,6 +191,7 @@ int vmm_snapshot(struct vmm *vm, int memory_fd, int state_fd, struct vmm_error *
 
 	if (rc == 0) {
 		pthread_mutex_lock(&vm->device_lock);
+		virtio_pci_serve(&vm->devices.console.virtio); /* a turn takes more than a queue holds */
 		rc = save(vm, machine, err);
 		rc = rc ?: snapshot_file_write(state_fd, machine, state_bytes(vm), 0, err);
 		rc = rc ?: memory_file_write(&vm->memory, memory_fd, err);
@@ -155,12 +207,14 @@ int vmm_snapshot(struct vmm *vm, int memory_fd, int state_fd, struct vmm_error *
 static int check_state(const struct vmm *vm, int fd, struct saved_machine *machine, struct vmm_error *err)
 {
 	struct identity expected;
+	struct stat status;
 	int rc = snapshot_file_read(fd, machine, state_bytes(vm), 0, err);
 
 	if (rc)
 		return rc;
 	expected = identify(vm, machine);
-	if (lseek(fd, 0, SEEK_END) != (off_t)state_bytes(vm) || memcmp(&machine->identity, &expected, sizeof(expected)))
+	if (fstat(fd, &status) || status.st_size != (off_t)state_bytes(vm) ||
+	    memcmp(&machine->identity, &expected, sizeof(expected)))
 		return error_set(err, EINVAL, "a snapshot's state: not of such a machine by this build, or damaged");
 	for (uint32_t i = 0; i < vm->cpus; i++)
 		if (machine->cpus[i].msrs.count > VCPU_MAX_MSRS)
@@ -168,22 +222,14 @@ static int check_state(const struct vmm *vm, int fd, struct saved_machine *machi
 	return 0;
 }
 
-/*
- * kvmclock and TSC go on together, as Linux compares them. All TSCs are in step, from where the one stood that is
- * furthest: they only differ where the host's TSC is no clock, as KVM then lets a vCPU's fall behind while it
- * does not run.
- */
-static int restore_clock(const struct vmm *vm, struct saved_machine *machine, uint64_t *tsc_offset,
-			 struct vmm_error *err)
+/* kvmclock and TSC go on together from where they stood, whatever the host's clock says now. */
+static int restore_clocks(struct vmm *vm, const struct clocks *saved, uint64_t *tsc_offset, struct vmm_error *err)
 {
-	uint64_t furthest = machine->cpus[0].tsc_offset;
-	int rc = kvm_ioctl(vm->kvm.vm, KVM_SET_CLOCK, &machine->clock, "KVM_SET_CLOCK", err);
+	struct kvm_clock_data clock = { .clock = saved->nanoseconds };
+	int rc = kvm_ioctl(vm->kvm.vm, KVM_SET_CLOCK, &clock, "KVM_SET_CLOCK", err);
 
-	*tsc_offset = machine->host_tsc - __rdtsc();
-	for (uint32_t i = 1; i < vm->cpus; i++)
-		if ((int64_t)(machine->cpus[i].tsc_offset - furthest) > 0)
-			furthest = machine->cpus[i].tsc_offset;
-	*tsc_offset += furthest;
+	*tsc_offset = saved->tsc - __rdtsc();
+	vm->origin = *saved;
 	return rc;
 }
 
@@ -194,7 +240,7 @@ int snapshot_restore(struct vmm *vm, int state_fd, struct vmm_error *err)
 			   error_set(err, ENOMEM, "no memory for a snapshot's state");
 	uint64_t tsc_offset;
 
-	rc = rc ?: restore_clock(vm, machine, &tsc_offset, err);
+	rc = rc ?: restore_clocks(vm, &machine->clocks, &tsc_offset, err);
 	for (uint32_t i = 0; i < vm->cpus && rc == 0; i++)
 		rc = vcpu_state_restore(&vm->vcpus[i].vcpu, &machine->cpus[i], tsc_offset, err);
 	rc = rc ?: transfer_chips(vm, machine, false, err);

@@ -9,5 +9,7 @@
 
 #define SNAPSHOT_MEMORY_OPTIONS (VMM_HUGE_PAGES | VMM_POPULATE) /* nothing that the guest sees */
 
+/* Note when the TSC begins: before the first vCPU is made. */
+int snapshot_note_origin(struct vmm *vm, struct vmm_error *err);
 /* Have a machine that was made from the same configuration go on where the saved one stood; memory is there. */
 int snapshot_restore(struct vmm *vm, int state_fd, struct vmm_error *err);

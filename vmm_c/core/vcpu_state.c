@@ -134,8 +134,12 @@ int vcpu_state_save(const struct vcpu *vcpu, struct vcpu_state *ret, struct vmm_
 		rc = request == KVM_GET_MSRS ? get_msrs(vcpu, &ret->msrs, err) :
 					       kvm_ioctl(vcpu->fd, request, (uint8_t *)ret + part->offset, part->get_name, err);
 	}
-	return rc ? rc : move_tsc(vcpu, KVM_GET_DEVICE_ATTR, "KVM_GET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)",
-				  &ret->tsc_offset, err);
+	return rc;
+}
+
+int vcpu_tsc_offset(const struct vcpu *vcpu, uint64_t *ret, struct vmm_error *err)
+{
+	return move_tsc(vcpu, KVM_GET_DEVICE_ATTR, "KVM_GET_DEVICE_ATTR(KVM_VCPU_TSC_OFFSET)", ret, err);
 }
 
 int vcpu_state_restore(const struct vcpu *vcpu, struct vcpu_state *state, uint64_t tsc_offset, struct vmm_error *err)

@@ -24,9 +24,10 @@ struct vcpu_state {
 	struct vcpu_msrs msrs; /* all but the TSC */
 	struct kvm_vcpu_events events;
 	struct kvm_mp_state mp_state;
-	uint64_t tsc_offset; /* from the host's */
 };
 
 int vcpu_state_save(const struct vcpu *vcpu, struct vcpu_state *ret, struct vmm_error *err);
-/* On a vCPU with the same CPUID that never ran; tsc_offset in place of its own. */
+/* Of its TSC from the host's. */
+int vcpu_tsc_offset(const struct vcpu *vcpu, uint64_t *ret, struct vmm_error *err);
+/* On a vCPU with the same CPUID that never ran. */
 int vcpu_state_restore(const struct vcpu *vcpu, struct vcpu_state *state, uint64_t tsc_offset, struct vmm_error *err);

@@ -36,8 +36,15 @@ struct vcpu_thread {
 	struct vmm_times times; /* at the thread's end */
 };
 
+/* One moment in a guest's kvmclock and in its TSC. */
+struct clocks {
+	uint64_t nanoseconds;
+	uint64_t tsc;
+};
+
 struct vmm {
 	struct kvm kvm;
+	struct clocks origin; /* from where they go on together */
 	struct topology topology;
 	struct memory memory;
 	struct irq_routes irqs;

@@ -55,8 +55,7 @@ struct vmm_config {
 	/*
 	 * Go on from a snapshot rather than boot: both fds, which may be 0, or -1 for none. Topology, memory, vendor and
 	 * flags have to be as the saved machine's; kernel, initrd and command_line are not read, and the guest's clocks
-	 * go on from the moment it was saved. It maps the memory file, which nobody may change then, and keeps what it
-	 * writes to itself; with huge pages, VMM_POPULATE or node_masks it reads the file into memory of its own.
+	 * go on from the moment it was saved. What the memory file holds is read into memory of its own.
 	 */
 	int snapshot_memory_fd;
 	int snapshot_state_fd;
@@ -138,8 +137,9 @@ void vmm_resume(struct vmm *vmm);
 void vmm_kick(struct vmm *vmm);
 /*
  * Write a machine that was started to two empty files: its memory, where what is zero is a hole, and all else.
- * It is paused meanwhile and goes on. A clone's vmm_create says -EINVAL for the state of another machine or
- * build, of another CPU model, or one that was damaged.
+ * It is paused meanwhile and goes on. Of one that was paused before, regular files then hold all that it has sent, and
+ * what a clone writes follows that. A clone's vmm_create says -EINVAL for the state of another machine or build, of
+ * another CPU model, or one that was damaged.
  */
 int vmm_snapshot(struct vmm *vmm, int memory_fd, int state_fd, struct vmm_error *err);
 

@@ -25,7 +25,6 @@ from ktstr.vm.guest_topology import differences
 from ktstr.vm.kvm import KvmMachine
 from ktstr.vm.machine import GuestEnded, GuestSpec, MachineResult, Place
 from ktstr.vm.messages import decode_channel
-from ktstr.vm.snapshots import Snapshots
 from ktstr.vm.vmm_build import planned
 from tests.nested.guests import prepared
 
@@ -34,9 +33,8 @@ WAITING = encode(Program(0, 400_000_000_000, ops=(Hold(300_000_000_000),)))
 PAIR = Topology(1, 1, 2, 1)
 
 
-def machine(snapshots: Snapshots | None = None) -> KvmMachine:
-    extension = planned(Cache(cache_root(os.environ)), os.environ)
-    return KvmMachine(extension, snapshots)
+def machine() -> KvmMachine:
+    return KvmMachine(planned(Cache(cache_root(os.environ)), os.environ))
 
 
 def boot(
@@ -47,13 +45,12 @@ def boot(
     topology: Topology = PAIR,
     timeout_s: float = 240,
     cancel: Cancel | None = None,
-    snapshots: Snapshots | None = None,
 ) -> MachineResult:
     guests = prepared()
     image = guests.hostile if hostile else guests.image
-    spec = GuestSpec(guests.kernel, (image,), topology, 512, (), program, alike="pinned", many=True)
+    spec = GuestSpec(guests.kernel, (image,), topology, 512, program=program)
     folder.mkdir(exist_ok=True)
-    with machine(snapshots).start(spec, folder, timeout_s, cancel or Cancel()) as running:
+    with machine().start(spec, folder, timeout_s, cancel or Cancel()) as running:
         return running.wait()
 
 
@@ -116,32 +113,6 @@ def test_cancel_ends_a_guest_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - pressed[0] < 5
 
 
-def test_clones_go_on_from_one_boot(tmp_path: Path) -> None:
-    """Each has its own program, the right time and randomness of its own; the first word is the template's."""
-    snapshots = Snapshots(Cache(tmp_path / "cache"))
-    results = [boot(tmp_path / f"clone{i}", snapshots=snapshots) for i in range(2)]
-    assert [result.end.reason for result in results] == ["clean", "clean"]
-    assert [result.end.kvm.cloned for result in results if result.end.kvm] == [True, True]
-    assert len(list((tmp_path / "cache/snapshots").iterdir())) == 1
-    for result in results:
-        found = guest(result)
-        assert found.ended
-        assert found.errors == ()
-        assert differences(found, PAIR) == []
-
-
-@pytest.mark.slow
-def test_a_spoiled_snapshot_is_replaced_by_a_boot(tmp_path: Path) -> None:
-    snapshots = Snapshots(Cache(tmp_path / "cache"))
-    boot(tmp_path / "first", snapshots=snapshots)
-    (kept,) = (tmp_path / "cache/snapshots").iterdir()
-    state = kept / "state"
-    state.write_bytes(state.read_bytes()[:-8])
-    result = boot(tmp_path / "second", snapshots=snapshots)
-    assert (result.end.reason, result.end.kvm and result.end.kvm.cloned) == ("clean", False)
-    assert not kept.exists()
-
-
 def test_what_is_gone_is_named(tmp_path: Path) -> None:
     spec = GuestSpec(tmp_path / "gone", (), PAIR, 512)
     with pytest.raises(HostError, match="gone"):
@@ -149,7 +120,7 @@ def test_what_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_a_guest_that_runs_is_read_paused_and_killed(tmp_path: Path) -> None:
-    spec = GuestSpec(prepared().kernel, (prepared().image,), PAIR, 512, (), WAITING)
+    spec = GuestSpec(prepared().kernel, (prepared().image,), PAIR, 512, program=WAITING)
     with machine().start(spec, tmp_path, 240, Cancel()) as running:
         assert next(running.frames()).payload  # its agent has begun
         assert b"Linux version " in running.memory.read(16 << 20, 64 << 20)
@@ -176,7 +147,7 @@ def test_a_guest_that_runs_is_read_paused_and_killed(tmp_path: Path) -> None:
 
 def test_a_guest_runs_on_the_cpus_it_was_given(tmp_path: Path) -> None:
     before, others = os.sched_getaffinity(0), set(threads())
-    spec = GuestSpec(prepared().kernel, (prepared().image,), PAIR, 512, (), NO_OPS)
+    spec = GuestSpec(prepared().kernel, (prepared().image,), PAIR, 512, program=NO_OPS)
     with machine().start(spec, tmp_path, 240, Cancel(), Place((max(before),))) as running:
         mine = [tid for tid in threads() if tid not in others]
         assert len(mine) >= 4  # two vCPUs, a supervisor, and who watches
@@ -191,7 +162,7 @@ def test_a_guest_runs_on_the_cpus_it_was_given(tmp_path: Path) -> None:
 def test_its_time_begins_when_it_has_its_cpus(tmp_path: Path) -> None:
     """Those that waited for CPUs longer than a guest may take have all of their time left."""
     host = HostCpus({"KTSTR_LOCK_DIR": str(tmp_path)})
-    spec = GuestSpec(prepared().kernel, (prepared().hostile,), PAIR, 512, (), b"hang")
+    spec = GuestSpec(prepared().kernel, (prepared().hostile,), PAIR, 512, program=b"hang")
     alone = [exclude(1, 1, tmp_path, topology=one_of(llc), allowed=[0, 1, 2]) for llc in read_topology().llcs]
     for reservation in alone:
         threading.Timer(4, reservation.release).start()

@@ -1,4 +1,4 @@
-"""Snapshots and clones of whole machines on a real KVM: clocks, registers, memory and files of each."""
+"""Snapshots and clones of whole machines on a real KVM: clocks, registers, memory and files of each, idle and busy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.c.test_c import run
-from tests.c.vmm_objects import LANGUAGE, build_core, link, names
+from tests.c.vmm_objects import LANGUAGE, SNAPSHOTS, build_snapshots, names
 
-PROGRAM = "test_vmm_snapshot"
+CASES = [(program, name) for program in SNAPSHOTS for name in names(program)]
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("snapshot")
-    return link("gcc", PROGRAM, build_core("gcc", folder, *LANGUAGE), folder, *LANGUAGE)
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return build_snapshots(tmp_path_factory.mktemp("snapshot"), *LANGUAGE)
 
 
-@pytest.mark.parametrize("name", names(PROGRAM))
-def test_snapshot(program: Path, name: str) -> None:
-    run([str(program), name], timeout=120)
+@pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])
+def test_snapshot(programs: dict[str, Path], program: str, name: str) -> None:
+    run([str(programs[program]), name], timeout=120)
