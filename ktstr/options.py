@@ -180,7 +180,9 @@ class Running:
     jobs: int | None = variable(COUNT, "cells run at once; default: this host's CPUs", None)
     timeout: float = variable(DURATION, "wall-clock limit of one cell's machine", 900.0)
     no_perf_mode: bool = variable(FLAG, "skip the tests that ask for performance mode", False)
-    no_clone: bool = variable(FLAG, "boot every cell's machine on KVM, rather than clone one that has booted", False)
+    no_clone: bool = variable(
+        FLAG, "boot each cell's machine, rather than clone one that has booted and attached", False
+    )
     rerun: bool = variable(FLAG, "run again even when a result is stored", False)
 
 

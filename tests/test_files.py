@@ -277,7 +277,6 @@ FOLDER_RENAMES = {
     "results/store.py": {"_put"},  # a cell's folder
     "tools/bundle.py": {"_merge"},  # unpacked trees become one
     "vm/snapshot_store.py": {"_remove"},
-    "vm/snapshots.py": {"_make"},  # a snapshot's folder
 }
 RENAMES = {"rename", "renames", "renameat2", "link", "hardlink_to", "move"}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktstr.cells.remembered import Remembered
 from ktstr.planning.plan import Plan
-from ktstr.planning.points import CellPlan
+from ktstr.planning.points import CellPlan, ParkedPlan
 from ktstr.results.ledger import CellOutcome, Ledger
 
 if TYPE_CHECKING:
@@ -24,12 +25,18 @@ class Cells:
 
     def __init__(self, plan: Plan, ledger: Ledger, remembered: Remembered, maxfail: int | None = None) -> None:
         self._plan, self._ledger, self._remembered, self._maxfail = plan, ledger, remembered, maxfail
+        self._stands: dict[str, bool] = {}
 
     def stands(self, cell: CellPlan) -> bool:
         """Whether an earlier run left nothing to do for this cell; its outcome goes to the ledger if so.
 
         Nothing that the cell would run on has to be there: no kernel, no image.
         """
+        if cell.name not in self._stands:
+            self._stands[cell.name] = self._look(cell)
+        return self._stands[cell.name]
+
+    def _look(self, cell: CellPlan) -> bool:
         if self._plan.request.options.running.rerun or self._is_over():
             return False
         outcome = self._remembered.find(cell, partial(self._sidecar, cell)) or self._bench.rejudged(cell)
@@ -50,6 +57,19 @@ class Cells:
         """Measure, judge, write the sidecar, and tell the ledger; errors come to it the same way."""
         if not self._is_over() and (outcome := self._bench.run(cell)) is not None:
             self._tell(outcome)
+
+    def park(self, cell: CellPlan) -> None:
+        """Make the machine that this cell and others are clones of. Raises HostError where the host cannot."""
+        if not self._is_over():
+            self._bench.park(cell)
+
+    def is_parked(self, parked: ParkedPlan | None) -> bool:
+        """Whether that machine was made; not so for none."""
+        return parked is not None and self._bench.is_parked(parked)
+
+    def snapshot_of(self, parked: ParkedPlan) -> Path:
+        """The file that proves it made."""
+        return self._bench.snapshot_of(parked)
 
     @cached_property
     def _bench(self) -> Bench:

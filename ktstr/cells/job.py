@@ -44,9 +44,18 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class ParkedRef:
+    """The machine that a cell is a clone of: the key of its snapshot, and what people call it."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True)
 class CellJob:
     """What to run. ``machine``: the digest of the one that ``accel`` names; ``images``: the parts of the initramfs, in
-    order; ``memory_mib`` is the guest's; ``many``: other cells want the same machine.
+    order; ``memory_mib`` is the guest's. ``setup``: what the agent does before ``program``. ``parked``: the machine
+    that it is a clone of, None for one that boots.
 
     ``commit`` is the project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
     """
@@ -57,12 +66,13 @@ class CellJob:
     machine: str
     kernel: ArtifactRef
     images: tuple[ArtifactRef, ...]
+    setup: bytes
     program: bytes
     topology: Topology
     memory_mib: int
     kernel_args: tuple[str, ...]
     performance: bool
-    many: bool
+    parked: ParkedRef | None
     limits: Limits
     commit: str | None = None
     accel_reason: str | None = None
@@ -134,8 +144,8 @@ class ArtifactStore:
             job.topology,
             job.memory_mib,
             job.kernel_args,
+            setup=job.setup,
             program=job.program,
-            alike=" ".join(ref.identity for ref in (job.kernel, *job.images)),
-            many=job.many,
+            parks=job.parked is not None,
             performance=job.performance,
         )

@@ -6,11 +6,14 @@ again without a boot.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ktstr.cells.host_cpus import HostCpus
-from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits
+from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits, ParkedRef
 from ktstr.cells.judge import identity, judged
 from ktstr.cells.run import Runner
 from ktstr.checks import quote
@@ -18,8 +21,9 @@ from ktstr.checks.judge import Judgement
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import refused, staging_name, write_atomic
 from ktstr.host.cache import Cache
+from ktstr.host.limits import usable
 from ktstr.planning.plan import Plan
-from ktstr.planning.points import CellPlan
+from ktstr.planning.points import CellPlan, ParkedPlan
 from ktstr.record.cell import CellRecord
 from ktstr.record.machine import VERDICT_EXITS
 from ktstr.record.outcome import Outcome
@@ -27,7 +31,8 @@ from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome, failure
 from ktstr.results.store import RECORD, SETTING, CellStore, reusable
-from ktstr.vm.memory import HOST_OVERHEAD_MIB
+from ktstr.vm.memory import HOST_OVERHEAD_MIB, clone_mib
+from ktstr.vm.snapshot_store import SnapshotStore, limit_bytes
 
 CONSOLE, SCHED_LOG, COMMAND, SIDECAR = "console.log", "sched.log", "command.txt", "sidecar.json"
 _SHOWN = (CONSOLE, SCHED_LOG, COMMAND)
@@ -48,6 +53,10 @@ class Bench:
         self._plan, self._store = plan, CellStore(plan.request.project.cells)
         unstored = Cache(plan.request.project.unstored, plan.request.cancel)
         self._artifacts = ArtifactStore(plan.archive.cache, unstored)
+        request = plan.request
+        self._snapshots = SnapshotStore(
+            plan.archive.cache, limit_bytes(request.environ), machines_open(), request.progress.step
+        )
 
     def run(self, cell: CellPlan) -> CellOutcome | None:
         """What came of the cell; None when the run was cancelled before or while it ran."""
@@ -103,23 +112,49 @@ class Bench:
 
     def _measure(self, cell: CellPlan) -> CellOutcome | None:
         """Run the guest. None when the run was cancelled before or while it ran."""
-        request, point = self._plan.request, cell.point
-        with request.tokens.hold(point.host_cpus, point.memory_mib + HOST_OVERHEAD_MIB, request.cancel) as held:
+        request, job = self._plan.request, job_of(self._plan, cell)
+        with request.tokens.hold(job.limits.host_cpus, job.limits.memory_mib, request.cancel) as held:
             if not held:
                 return None
             request.progress.cell_started(cell.name)
-            with self._store.working(cell.input_digest) as workdir:
-                try:
-                    return self._keep(cell, workdir, self._run(cell, workdir))
-                except OSError as err:
-                    raise refused(err, workdir, SETTING) from err
+            with self._working(cell.input_digest) as workdir:
+                return self._keep(cell, workdir, self._runner.run(job, workdir, request.cancel))
 
-    def _run(self, cell: CellPlan, workdir: Path) -> CellResult:
-        assert self._plan.machine is not None
+    def park(self, cell: CellPlan) -> None:
+        """Make the machine that a cell and others are clones of, unless there is one. How it ended before it could be
+        parked is told by each of them. Raises HostError."""
+        request, job = self._plan.request, job_of(self._plan, cell)
+        assert job.parked is not None
+        with request.tokens.hold(job.limits.host_cpus, job.memory_mib + HOST_OVERHEAD_MIB, request.cancel) as taken:
+            if not taken:
+                return
+            request.progress.step(f"machine {job.parked.name}: starts")
+            with self._working(job.parked.key) as workdir, self._runner.holding(job, workdir, request.cancel):
+                pass
+
+    def is_parked(self, parked: ParkedPlan) -> bool:
+        """Whether a machine was made. Nothing is read."""
+        return self._snapshots.is_made(parked.key)
+
+    def snapshot_of(self, parked: ParkedPlan) -> Path:
+        """The file that proves it."""
+        return self._snapshots.metadata(parked.key)
+
+    @cached_property
+    def _runner(self) -> Runner:
+        assert self._plan.machine is not None, "a plan with cells has a machine"
         request = self._plan.request
         host_cpus = HostCpus(request.environ, request.options.building.cpu_cap, request.progress.step)
-        runner = Runner(self._artifacts, self._plan.machine, host_cpus)
-        return runner.run(job_of(self._plan, cell), workdir, request.cancel)
+        return Runner(self._artifacts, self._plan.machine, host_cpus, self._snapshots)
+
+    @contextmanager
+    def _working(self, digest: str) -> Iterator[Path]:
+        """A folder to run in. What the system refuses about it is said of it."""
+        with self._store.working(digest) as workdir:
+            try:
+                yield workdir
+            except OSError as err:
+                raise refused(err, workdir, SETTING) from err
 
     def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
         """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
@@ -137,8 +172,22 @@ class Bench:
             return CellOutcome(
                 cell.name, Outcome.ERROR, judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
             )
+        self._tell_if_another(cell, record)
         self._store.commit(cell.input_digest, workdir, record)
         return self._outcome(cell, Stored(record, judgement), ran=True)
+
+    def _tell_if_another(self, cell: CellPlan, record: CellRecord) -> None:
+        """Where counted instructions are to give the same again, they do so from the same RAM only."""
+        try:
+            before = self._store.read(cell.input_digest)
+        except KtstrError:
+            return  # damaged, and replaced now
+        was, now = (None if one is None else _ram(one) for one in (before, record))
+        if cell.point.accel == "icount" and was and now and was != now:
+            self._plan.request.progress.step(
+                f"{cell.name}: its machine's RAM is {now[:12]}, and was {was[:12]} when it was measured before:"
+                " the result need not be the same"
+            )
 
     def _outcome(self, cell: CellPlan, stored: Stored, *, ran: bool) -> CellOutcome:
         record, judgement = stored.record, stored.judgement
@@ -158,7 +207,9 @@ def job_of(plan: Plan, cell: CellPlan) -> CellJob:
     """The job of a planned cell. Raises InputError for a scenario that the agent would refuse."""
     assert plan.machine is not None, "a plan with cells has a machine"
     point = cell.point
-    place = point.kernel.place
+    place, planned = point.kernel.place, plan.parked(cell)
+    parked = None if planned is None else ParkedRef(planned.key, planned.name)
+    memory = point.memory_mib if parked is None else clone_mib(point.memory_mib)
     return CellJob(
         name=cell.name,
         input_digest=cell.input_digest,
@@ -169,16 +220,26 @@ def job_of(plan: Plan, cell: CellPlan) -> CellJob:
             ArtifactRef("image", path.parent.name, digest)
             for path, digest in zip(point.image.paths, point.image.digests, strict=True)
         ),
+        setup=point.setup,
         program=cell.program,
         topology=point.topology,
         memory_mib=point.memory_mib,
         kernel_args=point.kernel_args,
         performance=point.test.performance_mode,
-        many=plan.machines[point.machine_key] > 1,
-        limits=Limits(plan.request.options.running.timeout, point.host_cpus, point.memory_mib),
+        parked=parked,
+        limits=Limits(plan.request.options.running.timeout, point.host_cpus, memory + HOST_OVERHEAD_MIB),
         commit=plan.commit,
         accel_reason=plan.accel_reason,
     )
+
+
+def _ram(record: CellRecord) -> str | None:
+    return None if record.end.origin is None else record.end.origin.ram_digest
+
+
+def machines_open() -> int:
+    """How many machines stay unpacked that nobody holds: an eighth of this host's memory, at 256 MiB each."""
+    return max(2, min(16, usable().memory_mib // 8 // 256))
 
 
 def _files_in(folder: Path) -> tuple[str, ...]:

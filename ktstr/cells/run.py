@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -21,22 +23,28 @@ from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.record.cell import CellRecord
 from ktstr.record.guest import GuestRecord
 from ktstr.record.host import Host
-from ktstr.record.machine import MachineEnd
+from ktstr.record.machine import MachineEnd, Origin
 from ktstr.results.names import run_id
+from ktstr.results.store import REAL_TIME
+from ktstr.vm.guest_files import prepare
 from ktstr.vm.guest_topology import differences
 from ktstr.vm.machine import ANYWHERE, GuestSpec, Machine, Place
 from ktstr.vm.messages import decode_channel
+from ktstr.vm.snapshot import Parked, Snapshot, Unparked
+from ktstr.vm.snapshot_store import SnapshotStore
 
 _COUNTER = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """What runs jobs on this host: where artifacts are, the machine that ``job.accel`` names, and the host's CPUs."""
+    """What runs jobs on this host: where artifacts are, the machine that ``job.accel`` names, the host's CPUs, and the
+    machines that are parked."""
 
     artifacts: ArtifactStore
     machine: Machine
     host_cpus: HostCpus
+    snapshots: SnapshotStore
 
     def run(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellResult:
         """Run a job to its end, files in ``workdir``. Blocks the calling thread; raises nothing of the environment's:
@@ -49,6 +57,25 @@ class Runner:
             denied = refused(err, workdir, "KTSTR_RUNS_ROOT")
             return CellResult(job.name, job.input_digest, error=JobError(denied.message, denied.fix, denied.exit_code))
 
+    @contextmanager
+    def holding(self, job: CellJob, workdir: Path, cancel: Cancel) -> Iterator[Snapshot | Unparked | None]:
+        """The snapshot that a job's machine is a clone of, made in ``workdir`` if there is none yet: or how its machine
+        ended before it could be parked. None for a machine that boots. Raises KtstrError, OSError."""
+        if job.parked is None:
+            yield None
+            return
+        parked = job.parked
+        with self.snapshots.holding(parked.key, lambda: self._park(job, workdir, cancel), parked.name) as held:
+            yield held
+
+    def _park(self, job: CellJob, workdir: Path, cancel: Cancel) -> Parked | Unparked:
+        spec, limit_s = self.artifacts.guest(job), job.limits.host_seconds
+        with self._place(job, spec, cancel) as place, self._kernel(job):
+            parked = self.machine.park(spec, workdir, limit_s, cancel, place)
+        if isinstance(parked, Unparked) and job.accel in REAL_TIME:
+            return dataclasses.replace(parked, real_time=True)
+        return parked
+
     def _measure(self, job: CellJob, workdir: Path, cancel: Cancel) -> CellRecord:
         here = (self.machine.accel, self.machine.digest)
         if here != (job.accel, job.machine):
@@ -56,23 +83,46 @@ class Runner:
                 f"{job.name}: planned for machine {job.accel} {job.machine[:12]}, found {here[0]} {here[1][:12]}",
                 fix="plan and run it with the same ktstr and tools",
             )
-        caches = self.artifacts
-        kernels = caches.cache if job.kernel.stored else caches.unstored
-        spec, limit_s = caches.guest(job), job.limits.host_seconds
+        with self.holding(job, workdir, cancel) as held:
+            if isinstance(held, Unparked) and held.end is not None:
+                prepare(workdir, held.console, held.channel)
+                return _recorded(job, held.channel, held.end)
+            return self._run(job, held, workdir, cancel)
+
+    def _run(self, job: CellJob, held: Snapshot | Unparked | None, workdir: Path, cancel: Cancel) -> CellRecord:
+        spec, limit_s = self.artifacts.guest(job), job.limits.host_seconds
+        snapshot = held if isinstance(held, Snapshot) else None
+        origin = _origin(held)
         with (
             self._place(job, spec, cancel) as place,
-            kernels.reading(KERNELS, job.kernel.key),  # nobody replaces or removes it while a machine boots from it
-            self.machine.start(spec, workdir, limit_s, cancel, place) as running,
+            self._kernel(job),
+            self.machine.start(spec, workdir, limit_s, cancel, place, snapshot) as running,
         ):
             ended = running.wait()
-        guest, _broken = decode_channel(ended.channel.read_bytes() if ended.channel.exists() else b"")
-        return _record(job, guest, _judged_end(job, guest, ended.end))
+        channel = ended.channel.read_bytes() if ended.channel.exists() else b""
+        return _recorded(job, channel, replace(ended.end, origin=origin))
+
+    def _kernel(self, job: CellJob) -> AbstractContextManager[None]:
+        """Nobody replaces or removes it while a machine boots from it."""
+        kernels = self.artifacts.cache if job.kernel.stored else self.artifacts.unstored
+        return kernels.reading(KERNELS, job.kernel.key)
 
     def _place(self, job: CellJob, spec: GuestSpec, cancel: Cancel) -> AbstractContextManager[Place]:
         """Host CPUs for a guest whose time is real, held before its own time begins; an emulated one runs anywhere."""
         if job.accel != "kvm":
             return nullcontext(ANYWHERE)
         return self.host_cpus.hold(spec, job.limits.host_seconds, cancel)
+
+
+def _origin(held: Snapshot | Unparked | None) -> Origin:
+    if isinstance(held, Unparked):
+        return Origin(why_cold=held.cold)
+    return Origin() if held is None else Origin(kind=held.facts.kind, ram_digest=held.facts.ram_digest)
+
+
+def _recorded(job: CellJob, channel: bytes, end: MachineEnd) -> CellRecord:
+    guest, _broken = decode_channel(channel)
+    return _record(job, guest, _judged_end(job, guest, end))
 
 
 def _judged_end(job: CellJob, guest: GuestRecord, end: MachineEnd) -> MachineEnd:

@@ -28,14 +28,13 @@ class Contents:
     limit_bytes: int
 
 
-def look(root: Path) -> Contents:
-    """What is there now."""
+def look(root: Path, limit: int) -> Contents:
+    """What is there now; ``limit``: bytes of disk for all machines."""
     from ktstr.host.cache import Cache
     from ktstr.host.cache_classes import read_classes
     from ktstr.vm.snapshot_listing import read_machines
-    from ktstr.vm.snapshot_store import LIMIT_BYTES
 
-    return Contents(root, read_classes(root), read_machines(Cache(root)), LIMIT_BYTES)
+    return Contents(root, read_classes(root), read_machines(Cache(root)), limit)
 
 
 def to_json(contents: Contents) -> str:
@@ -114,8 +113,9 @@ def _time(seconds: float) -> str:
 def run(invocation: Invocation, options: Json) -> Report:
     """Look, and change nothing."""
     from ktstr.host.cache import cache_root
+    from ktstr.vm.snapshot_store import limit_bytes
 
-    contents = look(cache_root(invocation.environ))
+    contents = look(cache_root(invocation.environ), limit_bytes(invocation.environ))
     return Report(to_json(contents) if options.json else to_text(contents))
 
 

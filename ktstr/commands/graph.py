@@ -33,7 +33,7 @@ class _Family:
     doc: str
 
 
-_OF_SCHEDULERS = frozenset({"scheduler", "image"})
+_OF_SCHEDULERS = frozenset({"scheduler", "image", "machine"})
 _BUILD = (
     _Family("kernel", "kernels in the cache, ready to boot"),
     _Family("source", "kernel sources, fetched and unpacked"),
@@ -54,6 +54,15 @@ COMMANDS = (
         finish=_finish_cells,
         parts="cells",
         judges=True,
+    ),
+    Command(
+        "machine",
+        "Build",
+        "machines that have booted and attached, for cells to be clones of",
+        GraphOptions,
+        plan=_plan,
+        finish=_finish_build,
+        parts="machines",
     ),
     *(
         Command(

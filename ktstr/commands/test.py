@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ktstr.cancel import Cancelled
@@ -45,7 +46,9 @@ def reproduce(cell: CellPlan, options: TestOptions) -> str:
 
 def _missing(invocation: Invocation, options: TestOptions, planned: Planned, cell: CellPlan) -> CellOutcome:
     """The outcome of a cell that never got to run."""
-    cause = invocation.ledger.cause((*planned.plan.closure(cell.point.needs), f"cell:{cell.name}"))
+    parked = planned.plan.parked(cell)
+    machine = () if parked is None else (parked.task,)
+    cause = invocation.ledger.cause((*planned.plan.closure(cell.point.needs), *machine, f"cell:{cell.name}"))
     if cause is not None:
         return CellOutcome(cell.name, Outcome.ERROR, (cause.message,), error=cause)
     if invocation.cancel.signal or options.testing.maxfail is not None:
@@ -139,16 +142,32 @@ def _all_skipped(invocation: Invocation) -> str:
 
 
 def _preview(invocation: Invocation, options: TestOptions, planned: Planned) -> str | None:
-    """Each cell and why it would run, or that it is up to date; one JSON object with ``json=1``."""
+    """Each cell, why it would run or that it is up to date, and the machine that it shares; one JSON object with
+    ``json=1``."""
     if not options.testing.dry_run:
         return None
     plan = planned.plan
-    rows = [(cell.name, planned.cells.why(cell)) for cell in plan.cells]
-    rows += [(cell.name, f"error: {cell.error}") for cell in plan.broken]
-    rows += [(skip.name, f"skip: {skip.reason}") for skip in plan.skips]
+    rows = [_row(planned, cell) for cell in plan.cells]
+    rows += [_Row(cell.name, f"error: {cell.error}") for cell in plan.broken]
+    rows += [_Row(skip.name, f"skip: {skip.reason}") for skip in plan.skips]
     if options.testing.json:
-        return json.dumps({"cells": [{"name": n, "why": w} for n, w in rows]}, indent=2, ensure_ascii=False) + "\n"
-    return "".join(f"{name}  {reason}\n" for name, reason in rows)
+        return json.dumps({"cells": [asdict(row) for row in rows]}, indent=2, ensure_ascii=False) + "\n"
+    return "".join(f"{row.name}  {row.why}{f'  [{row.machine}]' if row.machine else ''}\n" for row in rows)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A cell of a preview; ``machine``: the task of the one that it would be a clone of."""
+
+    name: str
+    why: str
+    machine: str | None = None
+
+
+def _row(planned: Planned, cell: CellPlan) -> _Row:
+    why = planned.cells.why(cell)
+    parked = planned.plan.parked(cell) if why.startswith("run") else None
+    return _Row(cell.name, why, None if parked is None else parked.task)
 
 
 def _rules(options: TestOptions) -> ExitRules:
@@ -165,7 +184,7 @@ COMMAND = Command(
     preview=_preview,
     finish=finish_cells,
     rules=_rules,
-    needs=lambda plan: (f"cell:{cell.name}" for cell in plan.cells),
+    needs=lambda plan: (f"cell:{cell.name}" for cell in plan.by_machine),
     judges=True,
     first=True,
 )

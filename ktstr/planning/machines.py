@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ktstr import resources
 from ktstr.planning.kernel import Archive
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
-from ktstr.vm import probe_kvm, vmm_build
+from ktstr.vm import agent, probe_kvm, steady, vmm_build
 from ktstr.vm.machine import Machine
 from ktstr.vm.qemu import QemuMachine
 
 
 @dataclass(frozen=True)
 class ChosenMachine:
-    """``task`` makes it; ``reason``: why ``accel=auto`` chose it, None when the user did."""
+    """``tasks`` make it; ``reason``: why ``accel=auto`` chose it, None when the user did."""
 
     machine: Machine
-    task: str
+    tasks: tuple[str, ...]
     reason: str | None = None
 
 
@@ -36,12 +37,12 @@ def choose_machine(request: Request, archive: Archive, tools: ToolSteps, steps: 
         extension = vmm_build.planned(archive.cache, request.environ)
         task = steps.add(Step("vmm", "", extension.path, lambda: extension.make(request.cancel)))
     if accel == "kvm":
-        return ChosenMachine(_kvm(request, archive, extension), task, reason)
-    return ChosenMachine(QemuMachine(tools.qemu(), accel), "tools:qemu", reason)
+        from ktstr.vm.kvm import KvmMachine  # this takes a while, and most runs are emulated or have nothing to do
 
-
-def _kvm(request: Request, archive: Archive, extension: vmm_build.Extension) -> Machine:
-    from ktstr.vm.kvm import KvmMachine  # these take a while, and most runs are emulated or have nothing to do
-    from ktstr.vm.snapshots import Snapshots
-
-    return KvmMachine(extension, None if request.options.running.no_clone else Snapshots(archive.cache))
+        return ChosenMachine(KvmMachine(extension), (task,), reason)
+    qemu = tools.qemu()
+    if accel == "tcg":
+        return ChosenMachine(QemuMachine(qemu, accel), ("tools:qemu",), reason)
+    made = steady.planned(resources.c_dir(), agent.compiler(request.environ), archive.cache)
+    task = steps.add(Step("tools", "steady", made.path, lambda: made.build(request.cancel)))
+    return ChosenMachine(QemuMachine(qemu, accel, made), ("tools:qemu", task), reason)

@@ -19,7 +19,7 @@ from ktstr.planning.kernel import Archive
 from ktstr.planning.kernels import Kernels
 from ktstr.planning.machines import choose_machine
 from ktstr.planning.pins import Pins, project_pins
-from ktstr.planning.points import Broken, CellMaker, CellPlan, Judged, SkipPlan, cell_name
+from ktstr.planning.points import Broken, CellMaker, CellPlan, Judged, ParkedPlan, SkipPlan, Supplies, cell_name
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Steps, closure
 from ktstr.planning.tools import ToolSteps
@@ -55,9 +55,25 @@ class Plan:
     accel_reason: str | None = None
 
     @cached_property
-    def machines(self) -> Counter[tuple[object, ...]]:
-        """How many cells have each machine."""
-        return Counter(cell.point.machine_key for cell in self.cells)
+    def _sharing(self) -> Counter[str]:
+        """How many cells could be clones of each machine that can be parked."""
+        return Counter(cell.point.parked.key for cell in self.cells if cell.point.parked is not None)
+
+    def parked(self, cell: CellPlan) -> ParkedPlan | None:
+        """The machine that a cell is a clone of, None for one that boots. In real time only what several share is
+        parked: there a clone is the same result, and nothing else."""
+        parked = cell.point.parked
+        if parked is None or (cell.point.accel == "kvm" and self._sharing[parked.key] < 2):
+            return None
+        return parked
+
+    @cached_property
+    def by_machine(self) -> tuple[CellPlan, ...]:
+        """The cells, those next to each other that may share a machine, else in their order."""
+        groups: dict[tuple[str, str, str], list[CellPlan]] = {}
+        for cell in self.cells:
+            groups.setdefault((cell.key.kernel, cell.key.preset, cell.key.scheduler), []).append(cell)
+        return tuple(cell for group in groups.values() for cell in group)
 
     def closure(self, names: Iterable[str]) -> list[str]:
         """The named tasks and everything they need, nearest first."""
@@ -118,7 +134,8 @@ def make_plan(request: Request) -> Plan:
     images = Images(request, ground.archive, tools, ground.steps)
     commit = project_commit(request.project.root, request.environ)
     judged = _judged(request, commit)
-    maker = CellMaker(config, kernels, images, chosen, judged)
+    supplies = Supplies(kernels, images, clones=not request.options.running.no_clone)
+    maker = CellMaker(config, supplies, chosen, judged)
     made = [maker.make(key) for key in _slice(request, expansion.cells)]
     cells = _narrowed(request, [cell for cell in made if isinstance(cell, CellPlan)])
     points = () if request.narrowing.failed else _slice(request, expansion.skips)

@@ -30,18 +30,38 @@ from ktstr.vm.memory import memory_mib
 
 if TYPE_CHECKING:
     from ktstr.scenarios.compile import Compiled
+    from ktstr.scenarios.program import Program
 
-CELL_FORMAT = 1  # raised when the meaning of a stored record changes
+CELL_FORMAT = 2  # raised when the meaning of a stored record changes
+PARKED_FORMAT = 1  # the same of a machine that is parked
+
+
+@dataclass(frozen=True)
+class ParkedPlan:
+    """A machine that is parked for cells to be cloned from: addressed by all that it is made from.
+
+    ``name``: ``KERNEL/PRESET/SCHEDULER/ACCEL``, which several may have.
+    """
+
+    name: str
+    key: str
+
+    @property
+    def task(self) -> str:
+        """What the graph calls it."""
+        return f"machine:{self.name}-{self.key[:8]}"
 
 
 @dataclass(frozen=True)
 class Point:
     """What the seeds of one test, topology, kernel and scheduler have in common.
 
-    ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed.
+    ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed. ``parking``: the arguments of
+    the machine that its cells may be clones of, None where each boots.
     """
 
     accel: str
+    preset: str
     test: TestDecl
     scheduler: SchedulerDecl
     topology: Topology
@@ -52,12 +72,32 @@ class Point:
     kernel_args: tuple[str, ...]
     needs: tuple[str, ...]
     command: tuple[str, ...]
+    parking: tuple[str, ...] | None
     basis: str
 
-    @property
-    def machine_key(self) -> tuple[object, ...]:
-        """What cells have in common whose machines differ in nothing but the program."""
-        return (self.kernel.identity, self.image.digests, self.topology, self.memory_mib, self.kernel_args)
+    @cached_property
+    def setup(self) -> bytes:
+        """What the agent reads before its program; empty where there is nothing to do."""
+        from ktstr.scenarios.compile import compile_setup  # not for cells that were planned on the same basis before
+
+        setup = compile_setup(self.test, self.scheduler, self.image.binary)
+        return b"" if setup is None else _encoded(setup)
+
+    @cached_property
+    def parked(self) -> ParkedPlan | None:
+        """The machine that its cells may be clones of."""
+        if self.parking is None:
+            return None
+        inputs = {
+            "format": PARKED_FORMAT,
+            "kernel": self.kernel.identity,
+            "image": list(self.image.digests),
+            "setup": hashlib.sha256(self.setup).hexdigest(),
+            "command": list(self.parking),
+            "host": list(_host(self.accel)),
+        }
+        name = f"{self.kernel.label}/{self.preset}/{self.scheduler.name}/{self.accel}"
+        return ParkedPlan(name, _digest(inputs))
 
 
 @dataclass(frozen=True)
@@ -77,7 +117,7 @@ class CellPlan:
     @cached_property
     def program(self) -> bytes:
         """What the agent reads."""
-        return _encoded(self.compiled)
+        return _encoded(self.compiled.program)
 
 
 @dataclass(frozen=True)
@@ -116,6 +156,7 @@ def input_digest(point: Point, program: bytes, machine: Machine) -> str:
         "format": CELL_FORMAT,
         "kernel": point.kernel.identity,
         "image": list(point.image.digests),
+        "setup": hashlib.sha256(point.setup).hexdigest(),
         "program": hashlib.sha256(program).hexdigest(),
         "machine": [machine.accel, machine.digest],
         "command": list(point.command),
@@ -123,6 +164,10 @@ def input_digest(point: Point, program: bytes, machine: Machine) -> str:
     host = _host(machine.accel)
     if host:
         parts["host"] = host
+    return _digest(parts)
+
+
+def _digest(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -131,10 +176,10 @@ def _host(accel: str) -> tuple[str, ...]:
     return host_class() if accel in REAL_TIME else ()
 
 
-def _encoded(compiled: Compiled) -> bytes:
+def _encoded(program: Program) -> bytes:
     from ktstr.scenarios.encode import encode  # parses the C header, which a run with nothing to do does not need
 
-    return encode(compiled.program)
+    return encode(program)
 
 
 def compile_point(point: Point, seed: int) -> Compiled:
@@ -157,12 +202,21 @@ class Judged:
         return row.digest if row is not None and row.basis == basis else None
 
 
+@dataclass(frozen=True)
+class Supplies:
+    """What cells stand on. ``clones``: whether their machines may be clones."""
+
+    kernels: Kernels
+    images: Images
+    clones: bool
+
+
 class CellMaker:
     """Turns cell keys into plans, sharing what the seeds of one point have in common."""
 
-    def __init__(self, config: Config, kernels: Kernels, images: Images, chosen: ChosenMachine, judged: Judged) -> None:
-        self._config, self._kernels, self._images = config, kernels, images
-        self._chosen, self._judged = chosen, judged
+    def __init__(self, config: Config, supplies: Supplies, chosen: ChosenMachine, judged: Judged) -> None:
+        self._config, self._kernels, self._images = config, supplies.kernels, supplies.images
+        self._clones, self._chosen, self._judged = supplies.clones, chosen, judged
         self._points: dict[tuple[str, ...], Point] = {}
 
     def make(self, key: CellKey) -> CellPlan | Broken:
@@ -182,7 +236,7 @@ class CellMaker:
         if digest is not None:
             return CellPlan(name, key, digest, point)
         compiled = compile_point(point, key.seed)
-        plan = CellPlan(name, key, input_digest(point, _encoded(compiled), machine), point)
+        plan = CellPlan(name, key, input_digest(point, _encoded(compiled.program), machine), point)
         vars(plan)["compiled"] = compiled  # what the cached property would make again
         return plan
 
@@ -200,9 +254,11 @@ class CellMaker:
         memory = memory_mib(topology, test.memory_mib, image.unpacked)
         arguments = _kernel_args(kernel, scheduler, test)
         cpus = _host_cpus(machine.accel, topology)
-        command = machine.command_line(
-            GuestSpec(kernel.vmlinux, image.paths, topology, memory, arguments, performance=test.performance_mode)
+        parks = self._clones and not test.performance_mode
+        guest = GuestSpec(
+            kernel.vmlinux, image.paths, topology, memory, arguments, parks=parks, performance=test.performance_mode
         )
+        command = machine.command_line(guest)
         decided = (
             CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digests,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
@@ -210,6 +266,7 @@ class CellMaker:
         )  # fmt: skip
         return Point(
             accel=machine.accel,
+            preset=key.preset,
             test=test,
             scheduler=scheduler,
             topology=topology,
@@ -218,8 +275,9 @@ class CellMaker:
             memory_mib=memory,
             host_cpus=cpus,
             kernel_args=arguments,
-            needs=(self._chosen.task, kernel.task, *image.tasks),
+            needs=(*self._chosen.tasks, kernel.task, *image.tasks),
             command=command,
+            parking=(machine.digest, *machine.parking_line(guest)) if parks else None,
             basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
         )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.cancel import Cancel
-from ktstr.errors import HostError
+from ktstr.errors import HostError, InputError
 from ktstr.host.apt import KEYRINGS
 from ktstr.host.cache import cache_root
 from ktstr.host.cache_classes import CacheClass, read_classes
@@ -26,7 +26,7 @@ from ktstr.schedulers.cargo import find_cargo
 from ktstr.schedulers.toolchain import clang_version, find_clang
 from ktstr.vm import agent, probe_kvm
 from ktstr.vm.snapshot_store import KIND as MACHINES
-from ktstr.vm.snapshot_store import LIMIT_BYTES
+from ktstr.vm.snapshot_store import limit_bytes
 
 GIB = 1 << 30
 # A fetched kernel with its extracted vmlinux and the tools take about 0.3 GiB; results little.
@@ -171,7 +171,7 @@ def cached(environ: Mapping[str, str]) -> tuple[Finding, ...]:
         tool("pahole", root, "usr/bin/pahole", f"the first kernel from {IMPLICIT_ARGS_SINCE}.0 on", None),
         folder("cache", root, CACHE_FREE_MIN, CACHE_FIX),
         cache_size(classes),
-        machines(classes),
+        machines(classes, environ),
     )
 
 
@@ -210,10 +210,14 @@ def cache_size(classes: Sequence[CacheClass]) -> Finding:
     return Finding("cache size", None, ", ".join(sizes) or "empty")
 
 
-def machines(classes: Sequence[CacheClass]) -> Finding:
+def machines(classes: Sequence[CacheClass], environ: Mapping[str, str]) -> Finding:
     """The parked machines: what they take of what they may."""
     found = next((one for one in classes if one.name == MACHINES), CacheClass(MACHINES, 0, 0))
-    return Finding("machines", None, f"{found.entries} parked, {_mib(found.disk_bytes)} of at most {_mib(LIMIT_BYTES)}")
+    try:
+        limit = limit_bytes(environ)
+    except InputError as err:
+        return Finding("machines", False, err.message, err.fix)
+    return Finding("machines", None, f"{found.entries} parked, {_mib(found.disk_bytes)} of at most {_mib(limit)}")
 
 
 def _mib(size: int) -> str:

@@ -69,8 +69,24 @@ class KvmRun(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
+class Origin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a run began from."""
+
+    kind: Annotated[
+        Literal["cold", "booted", "attached"],
+        Meta(description="a boot of its own, or a clone of a machine that had booted, or whose scheduler had attached"),
+    ] = "cold"
+    ram_digest: Annotated[
+        str | None, Meta(description="SHA-256 over the RAM that a clone began with; null for a boot of its own")
+    ] = None
+    why_cold: Annotated[
+        str | None, Meta(description="why a machine that was to be cloned could not be; null otherwise")
+    ] = None
+
+
 class MachineEnd(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the machine ended and what it cost the host. ``kvm`` is None unless KVM ran it."""
+    """How the machine ended, what it began from and what it cost the host. ``kvm`` is None unless KVM ran it;
+    ``origin`` is None in records of before machines were parked."""
 
     reason: ExitReason
     detail: str
@@ -80,3 +96,4 @@ class MachineEnd(Struct, frozen=True, forbid_unknown_fields=True):
     cleanup_ms: int | None = None
     host_dilation: float | None = None
     kvm: KvmRun | None = None
+    origin: Origin | None = None

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ktstr.record.guest import SchedEvent, VcpuReport, WorkerSummary
 from ktstr.record.host import Host
-from ktstr.record.machine import PerformanceMode
+from ktstr.record.machine import Origin, PerformanceMode
 from ktstr.record.numbers import Count, NotNegative, Number
 from ktstr.record.outcome import ReasonKind, ReasonVerdict
 from ktstr.record.statistics import ScenarioStats
@@ -239,6 +239,7 @@ class Sidecar(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     preset: Annotated[str, Meta(description="the topology's declared name")]
     accel: Annotated[Accel, Meta(description="icount: virtual time; kvm and tcg: real time. Never compare across")]
     emulator: str | None
+    origin: Annotated[Origin | None, Meta(description="what the run began from; null when nothing ran")]
     seed: Count
     perturbations: Annotated[
         dict[str, Perturbation] | None,

@@ -50,6 +50,8 @@ def _creator(graph: Graph, command: Command[Any]) -> Callable[[], Iterator[Task]
 def _tasks(graph: Graph, command: Command[Any]) -> Iterator[Task]:
     if command.parts == "steps":
         yield from _steps(graph, command)
+    elif command.parts == "machines":
+        yield from _machines(graph, command)
     elif command.parts == "cells":
         yield from _cells(graph, command)
     elif command.run is not None:
@@ -93,19 +95,48 @@ def _steps(graph: Graph, command: Command[Any]) -> Iterator[Task]:
         yield task | {"name": step.name} if step.name else task
 
 
+def _machines(graph: Graph, command: Command[Any]) -> Iterator[Task]:
+    """A task for each machine that cells are clones of: those of cells that run, or all where they are asked for."""
+    yield _group(command)
+    if graph.planned is None or not _parks(graph):
+        return
+    cells, plan = graph.planned.cells, graph.planned.plan
+    known: set[str] = set()
+    for cell in plan.by_machine:
+        parked = None if graph.judges and cells.stands(cell) else plan.parked(cell)
+        if parked is None or parked.key in known:
+            continue
+        known.add(parked.key)
+        yield {
+            "basename": command.name,
+            "name": parked.task.partition(":")[2],
+            "actions": [_guarded(graph, parked.task, partial(cells.park, cell))],
+            "targets": [str(cells.snapshot_of(parked))],
+            "task_dep": list(cell.point.needs),
+            "uptodate": [partial(cells.is_parked, parked)],
+            "io": {"capture": False},
+        }
+
+
+def _parks(graph: Graph) -> bool:
+    """Whether machines are wanted: by cells that are run, or by name."""
+    return graph.judges or any(word.partition(":")[0] == "machine" for word in graph.invocation.words)
+
+
 def _cells(graph: Graph, command: Command[Any]) -> Iterator[Task]:
     """A task for each cell; one that an earlier run left nothing to do for needs nothing built either."""
     yield _group(command)
     if graph.planned is None:
         return
-    cells = graph.planned.cells
-    for cell in graph.planned.plan.cells:
+    cells, plan = graph.planned.cells, graph.planned.plan
+    for cell in plan.by_machine:
         stands = graph.judges and cells.stands(cell)
+        parked = plan.parked(cell) if graph.judges and not stands else None
         yield {
             "basename": command.name,
             "name": cell.name,
             "actions": [_guarded(graph, f"cell:{cell.name}", partial(cells.run, cell))],
-            "task_dep": [] if stands else list(cell.point.needs),
+            "task_dep": [] if stands else [*cell.point.needs, *([parked.task] if parked else [])],
             "uptodate": [stands],
             "io": {"capture": False},
         }

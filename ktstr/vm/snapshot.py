@@ -1,7 +1,7 @@
 """A machine that was parked, to be cloned: its RAM and its devices' state in sealed memory files.
 
-Nobody can change a sealed file any more (memfd_create(2), fcntl(2): F_ADD_SEALS), so that a clone that maps it
-private starts from exactly what was digested.
+Nobody can change a sealed file any more (memfd_create(2), fcntl(2): F_ADD_SEALS), so that a clone starts from
+exactly what was digested.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SnapshotFacts:
 
 
 class Snapshot:
-    """One that this process has open. ``close`` gives its memory back; clones that mapped it keep theirs.
+    """One that this process has open. ``close`` gives its memory back; clones have copies of their own.
 
     ``memory``: descriptors of sealed memory files, one for each piece of RAM in order; ``state``: that of the
     devices' state, sealed too; ``channel`` and ``console``: what the guest had said when it was parked.
@@ -96,12 +96,14 @@ class Parked:
 @dataclass(frozen=True)
 class Unparked:
     """A machine that could not be parked: its guest ended first (``end``), or such a machine cannot be (``cold``
-    says why). One of the two is None. ``channel`` and ``console``: what it left."""
+    says why). One of the two is None. ``channel`` and ``console``: what it left. ``real_time``: another made of the
+    same inputs may do better."""
 
     end: MachineEnd | None
     cold: str | None
     channel: bytes
     console: bytes
+    real_time: bool = False
 
     def __post_init__(self) -> None:
         if (self.end is None) == (self.cold is None):
@@ -110,7 +112,7 @@ class Unparked:
     @property
     def lasting(self) -> bool:
         """Whether it would be so again: a fact about kernel, scheduler or machine, none about the host."""
-        return self.end is None or self.end.reason in VERDICT_EXITS
+        return not self.real_time and (self.end is None or self.end.reason in VERDICT_EXITS)
 
 
 def seal(fd: int) -> None:

@@ -12,13 +12,13 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from ktstr.errors import HostError
+from ktstr.errors import HostError, InputError
 from ktstr.files import disk_bytes, refused
 from ktstr.host.cache import Cache, check_key
 from ktstr.vm.snapshot import Parked, Snapshot, Unparked, seal, sealed_file
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ktstr.vm.snapshot_files import Identity
 
 KIND = "machines"  # its class in the cache
-LIMIT_BYTES = 8 << 30  # of disk, for all of them
+LIMIT_GIB = 8  # of disk, for all of them
 KEEP_OPEN = 2  # that nobody holds
 
 _IN_USE = "machines-in-use"
@@ -37,6 +37,15 @@ _UNFINISHED = re.compile(r"\.tmp-(.+)-\d+(-old)?")  # of a key, by a process: Ca
 
 Machine: TypeAlias = Snapshot | Unparked
 T = TypeVar("T")
+
+
+def limit_bytes(environ: Mapping[str, str]) -> int:
+    """How much of the cache's disk parked machines may take: KTSTR_MACHINES_GIB, else 8. Raises InputError for what
+    is no number of GiB."""
+    given = environ.get("KTSTR_MACHINES_GIB") or str(LIMIT_GIB)
+    if not re.fullmatch(r"[0-9]{1,6}", given):
+        raise InputError(f"KTSTR_MACHINES_GIB={given}: expected a whole number of GiB", fix="unset it: then 8")
+    return int(given) << 30
 
 
 class _TooLarge(Exception):
@@ -81,7 +90,7 @@ class SnapshotStore:
     def __init__(
         self,
         cache: Cache,
-        limit_bytes: int = LIMIT_BYTES,
+        limit_bytes: int = LIMIT_GIB << 30,
         keep_open: int = KEEP_OPEN,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -91,6 +100,7 @@ class SnapshotStore:
         self._on_note = on_note
         self._lock = threading.Lock()  # of all below
         self._held: dict[str, _Held] = {}  # the longest unused first
+        self._ended: dict[str, Unparked] = {}  # what became of machines that could not be parked, in this process
         self._noted: set[str] = set()
 
     def metadata(self, key: str) -> Path:
@@ -106,10 +116,12 @@ class SnapshotStore:
         """The machine of ``key``, which stays open for the length of the block; do not close it.
 
         It is the one this process has open, else read from the cache, else made: once for all threads and
-        processes. What cannot be stored is used all the same. An Unparked that is not ``lasting`` is this caller's
-        alone: the next one makes again. Raises what ``make`` raises; HostError when the host has no memory or
-        descriptors left, or a machine that was parked stays mapped; ValueError for RAM that is not whole pages or
-        cannot be sealed; Cancelled when the cache's cancel is set while it waits.
+        processes. What cannot be stored is used all the same. An Unparked that is not ``lasting`` is not stored: it
+        stands for this store alone, unless it was cancelled.
+
+        Raises what ``make`` raises; HostError when the host has no memory or descriptors left, or a machine that was
+        parked stays mapped; ValueError for RAM that is not whole pages or cannot be sealed; Cancelled when the
+        cache's cancel is set while it waits.
         """
         wanted = _Wanted(check_key(key), name, make)
         held = self._enter(key)
@@ -151,9 +163,11 @@ class SnapshotStore:
         while not held.turn.acquire(timeout=_POLL_S):
             self.cache.cancel.check()
         try:
-            machine = held.machine or self._read(wanted.key) or self._made(wanted)
-            if isinstance(machine, Snapshot) or machine.lasting:
+            machine = held.machine or self._ended.get(wanted.key) or self._read(wanted.key) or self._made(wanted)
+            if isinstance(machine, Snapshot):
                 held.machine = machine
+            elif machine.end is None or machine.end.reason != "killed":  # nobody waits for what was cancelled
+                self._ended[wanted.key] = machine
         finally:
             held.turn.release()
         with suppress(OSError):

@@ -56,6 +56,7 @@ def _files(folder: Path, pattern: str) -> set[str]:
         ("vmm_c/include", "_c/include", "*.h"),
         ("vmm_c/include", "_c/include", "*.def"),
         ("vmm_c/guest", "_c/guest", "**/*.[ch]"),
+        ("vmm_c/qemu", "_c/qemu", "*.c"),
         ("schemas", "_schemas", "*.json"),
         ("schedulers", "_schedulers", "**/*.[ch]"),
         ("ktstr", "", "**/*.py"),

@@ -37,10 +37,10 @@ def cell(folder: Path) -> CellPlan:
     test, scheduler, topology = config.tests["pair"], config.schedulers["eevdf"], Topology.parse("1n1l1c1t")
     spec, cache = DebSpec("forky", "cloud-amd64"), Cache(folder / "cache")
     point = Point(
-        accel="icount", test=test, scheduler=scheduler, topology=topology,
+        accel="icount", preset="one", test=test, scheduler=scheduler, topology=topology,
         kernel=Kernel("default", spec, Entry("key", "a" * 64, cache), (), "kernel:default"),
         image=Image("image:agent-only", "b" * 64, folder / "cache/images" / ("b" * 64) / "image.cpio", None),
-        memory_mib=64, host_cpus=1, kernel_args=(), needs=(), command=(), basis="d" * 64,
+        memory_mib=64, host_cpus=1, kernel_args=(), needs=(), command=(), parking=("machine",), basis="d" * 64,
     )  # fmt: skip
     return CellPlan(NAME, CellKey("pair", "one", "default", "eevdf", 7), "c" * 64, point)
 

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 from ktstr.cells.cells import Cells
+from ktstr.cells.job import ParkedRef
 from ktstr.cells.judge import identity
 from ktstr.cells.measure import job_of
 from ktstr.cells.remembered import Remembered
@@ -48,4 +49,6 @@ def test_the_job_of_a_cell_names_what_it_boots_by_kind_and_digest(tmp_path: Path
         True,
     )
     assert [(image.kind, image.key) for image in job.images] == [("image", "b" * 64)]
-    assert (job.program, job.many, job.limits.host_seconds) == (cell(tmp_path).program, False, 900.0)
+    assert (job.program, job.setup, job.limits.host_seconds) == (cell(tmp_path).program, b"", 900.0)
+    parked = cell(tmp_path).point.parked
+    assert parked is not None and job.parked == ParkedRef(parked.key, "default/one/eevdf/icount")

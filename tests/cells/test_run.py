@@ -23,6 +23,7 @@ from ktstr.host.cpu_topology import HostTopology, read_topology
 from ktstr.host.reserve import Reservation, exclude
 from ktstr.record.machine import MachineEnd
 from ktstr.vm.machine import Machine
+from ktstr.vm.snapshot_store import SnapshotStore
 from tests.cells.plans import cell, plan
 
 
@@ -35,7 +36,9 @@ class Clock:
     started: list[float] = field(default_factory=list)
 
     @contextmanager
-    def start(self, spec: object, workdir: Path, limit_s: float, cancel: Cancel, place: object) -> Iterator[Any]:
+    def start(
+        self, spec: object, workdir: Path, limit_s: float, cancel: Cancel, place: object, snapshot: object
+    ) -> Iterator[Any]:
         self.started.append(time.monotonic())
         end = MachineEnd("clean", "", 0.1, "clock", ())
         yield SimpleNamespace(wait=lambda: SimpleNamespace(end=end, channel=workdir / "none"))
@@ -43,13 +46,12 @@ class Clock:
 
 def runner(machine: Clock, folder: Path) -> Runner:
     cache = Cache(folder / "cache")
-    return Runner(
-        ArtifactStore(cache, cache), cast(Machine, machine), HostCpus({"KTSTR_LOCK_DIR": str(folder / "locks")})
-    )
+    host_cpus = HostCpus({"KTSTR_LOCK_DIR": str(folder / "locks")})
+    return Runner(ArtifactStore(cache, cache), cast(Machine, machine), host_cpus, SnapshotStore(cache))
 
 
 def job(folder: Path, accel: str = "kvm") -> CellJob:
-    return replace(job_of(plan(folder), cell(folder)), accel=accel)
+    return replace(job_of(plan(folder), cell(folder)), accel=accel, parked=None)
 
 
 def all_taken(folder: Path) -> list[Reservation]:

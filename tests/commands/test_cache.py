@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def parsed(root: Path) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads(to_json(look(root)))
+    whole: dict[str, Any] = json.loads(to_json(look(root, 8 << 30)))
     jsonschema.validate(whole, json.loads(resources.schema("cache").read_text()))
     return whole
 
@@ -74,7 +74,7 @@ def test_json_has_every_machine_the_last_used_first(root: Path) -> None:
 
 
 def test_text_says_the_same_within_80_columns(root: Path) -> None:
-    text = to_text(look(root))
+    text = to_text(look(root, 8 << 30))
     assert "  kernels          1 entry          3 MiB\n" in text
     assert "  machines         4 entries        1 MiB\n" in text
     assert (
@@ -90,5 +90,5 @@ def test_text_says_the_same_within_80_columns(root: Path) -> None:
 def test_an_empty_cache_is_no_error_and_stays_away(tmp_path: Path) -> None:
     root = tmp_path / "none"
     assert parsed(root)["classes"] == parsed(root)["machines"] == []
-    assert to_text(look(root)).startswith(f"{root}:\n  empty\n")
+    assert to_text(look(root, 8 << 30)).startswith(f"{root}:\n  empty\n")
     assert not root.exists()

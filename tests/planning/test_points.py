@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,27 +11,32 @@ import pytest
 
 from ktstr.config.load import parse
 from ktstr.planning import points
-from ktstr.planning.points import CellMaker, CellPlan, Judged
+from ktstr.planning.points import CellMaker, CellPlan, Judged, Supplies
 from ktstr.results.judged import Row
 from tests.cells.plans import TEXT, cell
 
 HOSTS = [("GenuineIntel", "6", "0x1"), ("GenuineIntel", "6", "0x2")]  # nothing but the microcode differs
 
 
-def planned(folder: Path, accel: str, earlier: CellPlan | None = None) -> CellPlan:
+def planned(folder: Path, accel: str, earlier: CellPlan | None = None, *, clones: bool = True) -> CellPlan:
     """The cell on a machine of this kind; ``earlier``: its plan in a run whose row is remembered."""
     known = cell(folder)
-    machine = SimpleNamespace(accel=accel, digest="e" * 64, label=accel, command_line=lambda spec: ("qemu",))
-    chosen = SimpleNamespace(machine=machine, task="tool:qemu")
+    machine = SimpleNamespace(
+        accel=accel,
+        digest="e" * 64,
+        label=accel,
+        command_line=lambda spec: ("qemu",),
+        parking_line=lambda spec: ("qemu",),
+    )
+    chosen = SimpleNamespace(machine=machine, tasks=("tools:qemu",))
     config = parse(TEXT[:-1] + b", presets: {one: 1n1l1c1t}}", Path("ktstr.yaml"), validated=True)
     rows: dict[str, Any] = {}
     if earlier is not None:
         rows[earlier.name] = SimpleNamespace(digest=earlier.input_digest, basis=earlier.point.basis)
     images = SimpleNamespace(image=lambda scheduler, kernel: known.point.image)
     kernels = {"default": known.point.kernel}
-    maker = CellMaker(
-        config, cast(Any, kernels), cast(Any, images), cast(Any, chosen), Judged(cast(dict[str, Row], rows), ())
-    )
+    supplies = Supplies(cast(Any, kernels), cast(Any, images), clones)
+    maker = CellMaker(config, supplies, cast(Any, chosen), Judged(cast(dict[str, Row], rows), ()))
     made = maker.make(known.key)
     assert isinstance(made, CellPlan)
     return made
@@ -54,3 +60,35 @@ def test_how_long_attaching_may_take_is_the_machines_unless_it_is_declared(
 ) -> None:
     declared = planned(tmp_path, accel).point.scheduler
     assert declared.attach_timeout_ns == seconds * 1_000_000_000
+
+
+def test_a_machine_is_addressed_by_all_that_it_is_made_from_and_by_no_seed(tmp_path: Path) -> None:
+    point = planned(tmp_path, "icount").point
+    parked = point.parked
+    assert parked is not None and parked.name == "default/one/eevdf/icount"
+    others = (
+        replace(point, parking=("qemu", "-m", "1G")),
+        replace(point, kernel=replace(point.kernel, place=replace(point.kernel.place, identity="f" * 64))),
+        replace(point, image=replace(point.image, digest="f" * 64)),
+    )
+    for other in others:
+        assert other.parked is not None and other.parked.key != parked.key
+    starts = replace(point)
+    vars(starts)["setup"] = b"starts a scheduler"
+    assert starts.parked is not None and starts.parked.key != parked.key
+    assert replace(point, command=("another", "cell")).parked == parked
+
+
+def test_without_clones_each_cell_boots_and_is_another(tmp_path: Path) -> None:
+    assert planned(tmp_path, "icount", clones=False).point.parked is None
+
+
+def test_a_machine_in_real_time_is_one_of_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for accel, same in (("icount", True), ("tcg", False)):
+        keys = set()
+        for host in HOSTS:
+            monkeypatch.setattr(points, "host_class", lambda host=host: host)
+            parked = planned(tmp_path, accel).point.parked
+            assert parked is not None
+            keys.add(parked.key)
+        assert (len(keys) == 1) is same

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -169,14 +170,28 @@ def test_a_machine_that_can_never_be_parked_is_tried_once(stores: Stores, machin
         assert found == machine
 
 
-def test_an_end_that_says_nothing_of_the_machine_is_its_callers_alone(stores: Stores) -> None:
+def test_an_end_that_says_nothing_of_the_machine_stands_for_its_store_alone(stores: Stores) -> None:
     store = stores()
-    with store.holding(KEY, lambda: ended("host_timeout"), NAME) as found:
-        assert found == ended("host_timeout")
-        with store.holding(KEY, lambda: ended("killed"), NAME) as other:
-            assert other == ended("killed")
+    for make in (lambda: ended("host_timeout"), never):
+        with store.holding(KEY, make, NAME) as found:
+            assert found == ended("host_timeout")
     assert not store.is_made(KEY)
+    with stores().holding(KEY, parked, NAME) as found:
+        assert ram(found) == RAM
+
+
+def test_what_was_cancelled_stands_for_nobody(stores: Stores) -> None:
+    store = stores()
+    with store.holding(KEY, lambda: ended("killed"), NAME) as found:
+        assert found == ended("killed")
     with store.holding(KEY, parked, NAME) as found:
+        assert ram(found) == RAM
+
+
+def test_what_real_time_made_of_a_machine_is_not_stored(stores: Stores) -> None:
+    with stores().holding(KEY, lambda: replace(ended("panic"), real_time=True), NAME) as found:
+        assert isinstance(found, Unparked)
+    with stores().holding(KEY, parked, NAME) as found:
         assert ram(found) == RAM
 
 

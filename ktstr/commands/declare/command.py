@@ -78,7 +78,7 @@ class Command(Generic[Opts]):
     preview: Callable[[Invocation, Opts, Planned], str | None] | None = None
     finish: Callable[[Invocation, Opts, Planned], Report] | None = None
     rules: Callable[[Opts], ExitRules] = _no_rules
-    parts: Literal["steps", "cells"] | None = None
+    parts: Literal["steps", "machines", "cells"] | None = None
     needs: Callable[[Plan], Iterable[str]] | None = None
     judges: bool = False
     alone: bool = False
