@@ -1,14 +1,14 @@
-"""``python -m benchmarks [graph] [boot] [setup] [vmm]``: figures against budgets; without names, graph and boot."""
+"""``python -m benchmarks [graph] [boot] [clones] [setup] [vmm]``: figures against budgets; else graph and boot."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from benchmarks import boot, graph, setup, vmm
+from benchmarks import boot, clones, graph, setup, vmm
 from benchmarks.table import render
 
-BENCHMARKS = {"graph": graph.rows, "boot": boot.rows, "setup": setup.rows, "vmm": vmm.rows}
+BENCHMARKS = {"graph": graph.rows, "boot": boot.rows, "clones": clones.rows, "setup": setup.rows, "vmm": vmm.rows}
 DEFAULT = ("graph", "boot")
 
 

@@ -39,9 +39,9 @@ from ktstr.scenarios.program import (
     Worker,
 )
 from ktstr.tools.pinned import Tool, ensure_qemu
-from ktstr.vm import agent
+from ktstr.vm import agent, steady
 from ktstr.vm.cpio import archive, regular
-from ktstr.vm.guest_image import base_part, cell_part
+from ktstr.vm.guest_image import base_part
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.messages import decode_channel
@@ -61,6 +61,7 @@ class Lab:
     """The pinned emulator and kernel, and both initramfs."""
 
     tool: Tool
+    steady: steady.Steady
     kernel: Path
     image: Path
     nothing: Path
@@ -68,10 +69,9 @@ class Lab:
 
     def run(self, accel: str, of: Program = NO_OPS) -> tuple[float, Path]:
         """Host seconds of one guest of ours, and what it sent."""
-        program = self.folder / "program.cpio"
-        program.write_bytes(cell_part(encode(of)))
-        spec = GuestSpec(self.kernel, (self.image, program), FOUR, memory_mib(FOUR), ())
-        with QemuMachine(self.tool, accel).start(spec, self.folder, 300, Cancel()) as guest:
+        library = self.steady if accel == "icount" else None
+        spec = GuestSpec(self.kernel, (self.image,), FOUR, memory_mib(FOUR), program=encode(of))
+        with QemuMachine(self.tool, accel, library).start(spec, self.folder, 300, Cancel()) as guest:
             result = guest.wait()
         if result.end.reason != "clean":
             raise RuntimeError(f"{accel}: {result.end.reason} {result.end.detail}")
@@ -104,7 +104,9 @@ def lab(folder: Path) -> Lab:
     subprocess.run([cc, "-O2", "-static", str(source), "-o", str(folder / "nothing")], check=True)
     (folder / "nothing.cpio").write_bytes(archive([regular("init", (folder / "nothing").read_bytes(), 0o755)]))
     tool = ensure_qemu(pins.tools["qemu"], cache, apt)
-    return Lab(tool, kernel.vmlinux, folder / "image.cpio", folder / "nothing.cpio", folder)
+    made = steady.planned(c_dir(), cc, cache)
+    made.build()
+    return Lab(tool, made, kernel.vmlinux, folder / "image.cpio", folder / "nothing.cpio", folder)
 
 
 def scenario() -> Program:

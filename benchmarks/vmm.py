@@ -42,7 +42,7 @@ from ktstr.scenarios.program import Program
 from ktstr.tools.pinned import ensure_qemu
 from ktstr.vm import agent
 from ktstr.vm.delivery import WAIT_ARGUMENT
-from ktstr.vm.guest_image import base_part, cell_part
+from ktstr.vm.guest_image import base_part, run_part
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
@@ -184,7 +184,7 @@ def minimal_kernel() -> Path:
 def initramfs(folder: Path) -> bytes:
     """The agent, and a program of no steps."""
     agent.build(c_dir(), agent.compiler(os.environ), folder / "agent")
-    return base_part(folder / "agent") + cell_part(encode(Program(0, DEADLINE_NS)))
+    return base_part(folder / "agent") + run_part(b"", encode(Program(0, DEADLINE_NS)))
 
 
 def compile_vmm(out: Path) -> Path:

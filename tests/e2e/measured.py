@@ -113,7 +113,7 @@ def boot(lab: Lab, folder: Path, topology: Topology, payloads: Iterable[str], pr
         subprocess.run(command, check=True)
         part.write_bytes(scheduler_part(binary))
         parts.append(part)
-    spec = GuestSpec(lab.kernel, tuple(parts), topology, memory_mib(topology), (), encode(program))
+    spec = GuestSpec(lab.kernel, tuple(parts), topology, memory_mib(topology), program=encode(program))
     with lab.start(folder, spec, "icount") as running:
         result = running.wait()
     assert result.end.reason == "clean", result.end

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from ktstr.host.cache import Cache, cache_root
 from ktstr.kernels.prebuilt import ensure
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
-from ktstr.pins.lock import read_lock
+from ktstr.pins.lock import Lock, read_lock
 from ktstr.record.guest import GuestRecord, WorkerReport
 from ktstr.record.machine import ExitReason
 from ktstr.resources import c_dir
@@ -32,6 +34,9 @@ from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.messages import decode_channel
 from ktstr.vm.qemu import QemuMachine
+from ktstr.vm.snapshot import Snapshot
+from ktstr.vm.snapshot_store import SnapshotStore
+from ktstr.vm.steady import Steady, planned
 
 MS, S = 1_000_000, 1_000_000_000
 ONE, TWO = Topology(1, 1, 1, 1), Topology(1, 1, 2, 1)
@@ -46,12 +51,15 @@ def payload(*words: str, cgroup: int = OWN_CGROUP, affinity: tuple[int, ...] | N
 
 @dataclass(frozen=True)
 class Guests:
-    """Kernel and emulator, and what guests have in their image: an agent, and the rest of it."""
+    """Kernel and emulator, what guests have in their image (an agent, and the rest of it), and the machines that
+    they are clones of."""
 
     tool: Tool
+    steady: Steady
     kernel: Path
     agent: Path
     rest: Path
+    snapshots: SnapshotStore
 
     def run(
         self,
@@ -64,14 +72,29 @@ class Guests:
         reason: ExitReason = "clean",
         encoded: Callable[[Program], bytes] = encode,
     ) -> GuestRecord:
-        """What a guest that runs the program reports; it ends for this reason. ``agent``: another one's part."""
-        parts = (agent or self.agent, self.rest)
-        spec = GuestSpec(self.kernel, parts, topology, memory_mib(topology), program=encoded(program))
-        with QemuMachine(self.tool, accel).start(spec, folder, 120, Cancel()) as guest:
+        """What a guest that runs the program reports; it ends for this reason. ``agent``: another one's part, which
+        boots."""
+        parts, own = (agent or self.agent, self.rest), agent is not None
+        spec = GuestSpec(self.kernel, parts, topology, memory_mib(topology), program=encoded(program), parks=not own)
+        machine = QemuMachine(self.tool, accel, self.steady if accel == "icount" else None)
+        with (
+            self._original(machine, spec, folder) as snapshot,
+            machine.start(spec, folder, 120, Cancel(), snapshot=snapshot) as guest,
+        ):
             result = guest.wait()
         record, error = decode_channel(result.channel.read_bytes())
         assert (error, result.end.reason) == (None, reason), f"{error} {result.end.detail} {record.errors}"
         return record
+
+    @contextmanager
+    def _original(self, machine: QemuMachine, spec: GuestSpec, folder: Path) -> Iterator[Snapshot | None]:
+        if not spec.parks:
+            yield None
+            return
+        key = hashlib.sha256(repr((machine.accel, machine.parking_line(spec))).encode()).hexdigest()
+        with self.snapshots.holding(key, lambda: machine.park(spec, folder, 120, Cancel()), "guests") as held:
+            assert isinstance(held, Snapshot), held
+            yield held
 
 
 def build_guests(folder: Path, lock: str) -> Guests:
@@ -80,13 +103,14 @@ def build_guests(folder: Path, lock: str) -> Guests:
     (folder / "ktstr.lock").write_text(lock, encoding="utf-8")
     pins, apt = read_lock(folder / "ktstr.lock"), Apt(cache.apt)
     kernel = ensure(resolve(DEFAULT, pins, cache, apt), cache, apt)
-    assert kernel.btf is not None
-    tools, identity = ensure_bpf(pins.tools["bpf"], cache, apt), file_sha256(kernel.btf)
-    scheduler = _scheduler(Build("lab", identity, "", kernel.btf, lambda: tools, cache, os.environ))
+    scheduler = scx_ktstr_part(kernel.btf, pins, cache)
     files = archive([regular("bin/payload", _payload(folder).read_bytes(), 0o755)])
     (folder / "rest.cpio").write_bytes(scheduler + files)
     tool = ensure_qemu(pins.tools["qemu"], cache, apt)
-    return Guests(tool, kernel.vmlinux, agent_part(c_dir(), folder), folder / "rest.cpio")
+    steady = planned(c_dir(), agent.compiler(os.environ), cache)
+    steady.build()
+    part, snapshots = agent_part(c_dir(), folder), SnapshotStore(Cache(folder / "cache"), keep_open=4)
+    return Guests(tool, steady, kernel.vmlinux, part, folder / "rest.cpio", snapshots)
 
 
 def agent_part(c_folder: Path, folder: Path) -> Path:
@@ -104,8 +128,11 @@ def _payload(folder: Path) -> Path:
     return out
 
 
-def _scheduler(request: Build) -> bytes:
-    """The image's part with scx_ktstr for the kernel."""
+def scx_ktstr_part(btf: Path | None, pins: Lock, cache: Cache) -> bytes:
+    """The image's part with scx_ktstr for the kernel with this BTF."""
+    assert btf is not None
+    tools = ensure_bpf(pins.tools["bpf"], cache, Apt(cache.apt))
+    request = Build("lab", file_sha256(btf), "", btf, lambda: tools, cache, os.environ)
     artifact = source_artifact(_HERE.parent.parent / "schedulers" / "scx_ktstr", request)
     if artifact.build is not None and artifact.fresh is not None and not artifact.fresh():
         artifact.build()

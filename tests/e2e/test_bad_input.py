@@ -242,8 +242,11 @@ def test_a_kernel_without_virtio_ports_is_an_error_that_says_so(project: UserPro
     assert not list((project.path / "target/ktstr/.cells").glob("*/record.json"))
 
 
-def test_a_machine_that_takes_too_long_is_an_error_and_no_result(project: UserProject) -> None:
-    project.write(tiny_yaml(1))
+@pytest.mark.parametrize("longer", ["duration: 60s", "memory_mib: 540, duration: 300ms"], ids=["a cell", "parking"])
+def test_a_machine_that_takes_too_long_is_an_error_and_no_result(project: UserProject, longer: str) -> None:
+    project.write(
+        tiny_yaml(1).replace("pair:\n    duration: 300ms", f"pair:\n    {longer.replace(', ', chr(10) + '    ')}")
+    )
     said = _run(project, "test", "timeout=1s")
     assert said.code == 3
     assert "did not finish within its limit of host time" in said.all
@@ -269,12 +272,12 @@ def done(one_done: UserProject, tmp_path: Path) -> UserProject:
     return UserProject(tmp_path)
 
 
-@pytest.mark.parametrize("size", ["4k", "512k"])
-def test_a_full_disk_is_an_error_that_names_it(project: UserProject, size: str) -> None:
+@pytest.mark.parametrize(("size", "boots"), [("4k", ()), ("512k", ("no_clone=1",))], ids=["a clone", "a boot"])
+def test_a_full_disk_is_an_error_that_names_it(project: UserProject, size: str, boots: tuple[str, ...]) -> None:
     project.write(tiny_yaml(1))
     (project.path / "target").mkdir()
     script = f'mount -t tmpfs -o size={size} none target && "$@"; code=$?; find target -name "*.tmp*" >&2; exit $code'
-    said = _run(project, "test", prefix=(*NAMESPACE, "sh", "-c", script, "sh"))
+    said = _run(project, "test", *boots, prefix=(*NAMESPACE, "sh", "-c", script, "sh"))
     assert said.code == 3
     assert "the disk is full" in said.all
     assert "set KTSTR_RUNS_ROOT to a larger disk" in said.all

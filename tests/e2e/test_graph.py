@@ -129,6 +129,9 @@ def test_editing_one_test_reruns_its_cells_only_and_going_back_reruns_none(proje
     project.write(LONGER_ALPHA)
     plan = project.doit("test", "dry_run=1").stdout.splitlines()
     assert [line.split()[0] for line in plan] == NAMES
+    assert [line.partition("[")[2].partition("-")[0] for line in plan] == [
+        "machine:default/one/eevdf/icount", "machine:default/pair/eevdf/icount", "", "",
+    ]  # fmt: skip
     assert [line.split(maxsplit=1)[1].split(":")[0].strip() for line in plan] == ["run", "run"] + ["up to date"] * 2
     code, report = project.test()
     assert code == 0
@@ -228,7 +231,8 @@ def test_dry_run_says_why_and_runs_nothing(project: UserProject) -> None:
     assert done.returncode == 0
     assert [line.split()[1:3] for line in done.stdout.splitlines()] == [["run:", "no"]] * 4
     done = project.doit("test", "dry_run=1", "rerun=1", "test=alpha", "preset=one")
-    assert done.stdout == f"{NAMES[0]}  run: rerun=1\n"
+    assert done.stdout.startswith(f"{NAMES[0]}  run: rerun=1  [machine:default/one/eevdf/icount-")
+    assert len(done.stdout.splitlines()) == 1
     assert len(list((project.path / "target/ktstr/.cells").glob("*/record.json"))) == 4
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 def _checkout(folder: Path, mode: str) -> Path:
     """A copy of ktstr whose agent does what ``mode`` says, whatever its program is."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("ktstr", "schemas", "vmm_c/include"):
+    for name in ("ktstr", "schemas", "vmm_c/include", "vmm_c/qemu"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     source = (ROOT / "tests/vm/hostile_guest.c").read_text(encoding="utf-8")
     for old, new in (

@@ -20,7 +20,7 @@ from tests.e2e.small import private_cache
 
 pytestmark = pytest.mark.e2e
 
-PARTS = ("ktstr", "schemas", "vmm_c/guest", "vmm_c/include")
+PARTS = ("ktstr", "schemas", "vmm_c/guest", "vmm_c/include", "vmm_c/qemu")
 TOY_C = """\
 // SPDX-License-Identifier: GPL-2.0-only
 /* params: units of a third. */

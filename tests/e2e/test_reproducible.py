@@ -30,7 +30,7 @@ from ktstr.record.codec import decode
 from ktstr.record.sidecar import Sidecar
 from ktstr.resources import c_dir
 from ktstr.results import sidecar as sidecars
-from ktstr.vm import agent
+from ktstr.vm import agent, steady
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
 pytestmark = pytest.mark.e2e
@@ -141,6 +141,7 @@ class Pinned:
             "tools": lock.tools["qemu"].digest,
             "kernel": lock.kernels["deb:forky/cloud-amd64"].digest,
             "agent_sources": agent.inputs_digest(c_dir(), "any compiler"),
+            "steady": steady.planned(c_dir(), cc, Cache(cache_root(os.environ))).identity,
             "declaration": hashlib.sha256(YAML.replace(str(ROOT), "").encode()).hexdigest(),
             "cell": list(CELL),
         }
