@@ -86,7 +86,7 @@ class Runner:
         with self.holding(job, workdir, cancel) as held:
             if isinstance(held, Unparked) and held.end is not None:
                 prepare(workdir, held.console, held.channel)
-                return _recorded(job, held.channel, held.end)
+                return _recorded(job, held.channel, replace(held.end, origin=Origin()))
             return self._run(job, held, workdir, cancel)
 
     def _run(self, job: CellJob, held: Snapshot | Unparked | None, workdir: Path, cancel: Cancel) -> CellRecord:

@@ -179,6 +179,8 @@ class TestWithoutOne:
 
 
 def test_cells_of_one_machine_are_shown(clones: UserProject) -> None:
-    done = clones.doit("test", "dry_run=1", "json=1", "test=mixed", "scheduler=eevdf,scx_ktstr", "seeds=0..2")
+    done = clones.doit(
+        "test", "dry_run=1", "json=1", "rerun=1", "test=mixed", "scheduler=eevdf,scx_ktstr", "seeds=0..2"
+    )
     shared = [cell["machine"] for cell in json.loads(done.stdout)["cells"]]
     assert {machine.split("/")[2]: shared.count(machine) for machine in shared} == {"eevdf": 3, "scx_ktstr": 3}

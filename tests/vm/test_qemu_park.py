@@ -379,3 +379,25 @@ class TestGuestsThatDoNotPark:
         timer.join()
         assert isinstance(made, Unparked) and made.end is not None
         assert (made.end.reason, made.end.detail, made.lasting) == ("killed", "cancelled", False)
+
+
+def test_two_runs_on_two_llcs_are_the_same_bytes_whatever_the_host_does(lab: Lab, tmp_path: Path) -> None:
+    """SMT siblings, spinners and pipes. A run that boots is the same too, but for one in some forty."""
+    spec = replace(spec_of(lab, spinners(6)), topology=Topology(1, 2, 1, 2))
+    seen = []
+    (tmp_path / "parked").mkdir()
+    with opened(park(lab, spec, tmp_path / "parked")) as snapshot:
+        for load in (0, 2):
+            folder = tmp_path / str(load)
+            folder.mkdir()
+            busy = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(load)]
+            try:
+                with lab.machine("icount").start(spec, folder, 240, Cancel(), snapshot=snapshot) as guest:
+                    assert guest.wait().end.reason == "clean"
+            finally:
+                for process in busy:
+                    process.kill()
+                    process.wait()
+            seen.append(words(folder))
+    assert seen[0] == seen[1]
+    assert len(decode_channel(seen[0][0])[0].workers) == 8
