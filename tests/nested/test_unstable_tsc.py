@@ -15,7 +15,7 @@ from ktstr.pins.lock import read_lock
 from tests.c.vmm_objects import LANGUAGE, build_snapshots
 from tests.e2e.conftest import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CASES = (
     ("test_vmm_sleeper", "a_clone_that_sleeps_wakes_at_its_deadline"),
