@@ -225,7 +225,6 @@ TEST(a_snapshot_may_be_sealed_and_its_descriptors_stand_anywhere)
 	CHECK(pread(snapshot.memory, &saved, sizeof(saved), COUNTER) == sizeof(saved) && saved);
 	a = start_clone(config, snapshot);
 	b = start_clone(config, snapshot);
-	CHECK(lseek(snapshot.memory, 0, SEEK_CUR) == 12345);
 	forget(snapshot); /* what they need of it they have read */
 	until_counter_passes(a, saved);
 	until_counter_passes(b, saved);

@@ -102,11 +102,11 @@ def test_the_memory_of_many_workers_takes_no_time_before_they_are_spawned(record
 
 
 def test_a_second_release_waits_for_those_that_it_releases(record: GuestRecord) -> None:
-    """Eight workers take some milliseconds to be ready; then each has its burst, of microseconds, at once."""
+    """Eight workers take more than 2 ms to be ready; then each has its burst, of microseconds, before as long again."""
     found = reports(record, LATER)
     assert len(found) == 8 and whole(found)
     assert at_ns(record, PROGRAM, SECOND_HOLD)[0] - at_ns(record, PROGRAM, SECOND_RELEASE)[0] > 2 * MS
-    assert max(report.max_gap_ns for report in found) < 1 * MS
+    assert max(report.max_gap_ns for report in found) < 2 * MS
     assert all(30 * MS < report.wall_time_ns < 45 * MS and report.work_units for report in found)
 
 

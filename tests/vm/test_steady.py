@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.cancel import Cancel, Cancelled
-from ktstr.errors import Changed, HostError, InputError
+from ktstr.errors import Changed, HostError, InputError, KtstrError
 from ktstr.host.cache import Cache
 from ktstr.resources import c_dir
 from ktstr.vm import agent
@@ -68,8 +68,7 @@ class TestBuild:
         other.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo other 1.0 || exec {CC} "$@"\n')
         other.chmod(0o755)
         here, there = (planned(c_dir(), cc, Cache(tmp_path)) for cc in (CC, str(other)))
-        assert here.identity == there.identity
-        assert here.path != there.path
+        assert (here.identity, here.path) == (there.identity, there.path)
 
     def test_another_source_is_another_machine(self, tmp_path: Path) -> None:
         before = planned(copied(tmp_path / "c"), CC, Cache(tmp_path))
@@ -119,8 +118,10 @@ class TestBuild:
         assert not list(steady.path.parent.glob("*"))
 
     def test_a_compiler_that_does_not_run_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(HostError, match="no-such-cc --version failed"):
-            planned(c_dir(), "no-such-cc", Cache(tmp_path))
+        steady = planned(c_dir(), "/no/such-cc", Cache(tmp_path))
+        with pytest.raises(KtstrError, match="/no/such-cc"):
+            steady.build()
+        assert not steady.path.exists()
 
 
 CLOCK = r"""
