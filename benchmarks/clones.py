@@ -47,7 +47,8 @@ def _cell(folder: Path, scheduler: str) -> Row:
 def _matrix(folder: Path) -> list[Row]:
     chosen = ("test=*", "preset=tiny-2llc,smt-2llc", "scheduler=eevdf,scx_ktstr", "seeds=1..5")
     shared = [
-        cell["machine"] for cell in json.loads(front_end(folder, "test", "dry_run=1", "json=1", *chosen))["cells"]
+        cell["machine"]
+        for cell in json.loads(front_end(folder, "test", "dry_run=1", "rerun=1", "json=1", *chosen))["cells"]
     ]
     assert sorted(shared.count(machine) for machine in set(shared)) == [10] * 4
     cold = _seconds(folder, *chosen, "no_clone=1")
@@ -60,5 +61,9 @@ def _matrix(folder: Path) -> list[Row]:
 
 def _seconds(folder: Path, *words: str) -> float:
     began = time.monotonic()
-    front_end(folder, "test", "accel=icount", "offline=1", "rerun=1", *words)
+    try:
+        front_end(folder, "test", "accel=icount", "offline=1", "rerun=1", *words)
+    except RuntimeError as err:
+        if ": exit 1: " not in str(err):  # what the verdicts are is no matter here
+            raise
     return time.monotonic() - began
