@@ -41,9 +41,8 @@ from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Program
 from ktstr.tools.pinned import ensure_qemu
 from ktstr.vm import agent
-from ktstr.vm.delivery import WAIT_ARGUMENT
 from ktstr.vm.guest_image import base_part, run_part
-from ktstr.vm.kernel_args import kernel_command_line
+from ktstr.vm.kernel_args import WAIT_ARGUMENT, kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.qemu_args import PORT

@@ -63,9 +63,9 @@ class Cells:
         if not self._is_over():
             self._bench.park(cell)
 
-    def is_parked(self, parked: ParkedPlan | None) -> bool:
-        """Whether that machine was made; not so for none."""
-        return parked is not None and self._bench.is_parked(parked)
+    def is_parked(self, parked: ParkedPlan) -> bool:
+        """Whether that machine was made."""
+        return self._bench.is_parked(parked)
 
     def snapshot_of(self, parked: ParkedPlan) -> Path:
         """The file that proves it made."""

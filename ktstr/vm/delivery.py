@@ -1,6 +1,6 @@
 """Giving its program to a guest that has booted already and waits for it: a clone of a snapshot.
 
-A kernel whose command line holds ``WAIT_ARGUMENT`` makes the agent wait; the agent says so with a
+A kernel whose command line holds ``kernel_args.WAIT_ARGUMENT`` makes the agent wait; the agent says so with a
 Ready message, and reads the delivery from the port that it writes to.
 """
 
@@ -12,7 +12,6 @@ from ktstr.vm import parts
 from ktstr.vm.channel import FrameParser
 from ktstr.vm.protocol import ffi, lib
 
-WAIT_ARGUMENT = "ktstr.wait"
 RANDOMNESS_BYTES: int = lib.KTSTR_RANDOMNESS_BYTES
 
 _WORDS = 300  # bytes of what a guest says that are shown

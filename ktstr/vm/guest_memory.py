@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Protocol
 
 from ktstr.config.topology import Topology
-from ktstr.vm.descriptors import above_standard
+from ktstr.vm.descriptors import data_extents, memory_file
 from ktstr.vm.memory import node_mib
 
 _MIB = 1 << 20
@@ -135,7 +135,7 @@ class MemfdMemory:
             sizes[piece.node] += piece.size
         try:
             for node, size in sorted(sizes.items()):
-                self._fds.append(_memfd(f"ktstr-node{node}", size))
+                self._fds.append(memory_file(f"ktstr-node{node}", size))
         except BaseException:
             self.close()
             raise
@@ -168,7 +168,7 @@ class MemfdMemory:
         if theirs != ours:
             raise ValueError(f"nodes of {theirs} bytes of RAM, expected {ours}")
         for source, target in zip(sources, self._fds, strict=True):
-            copy_data(source, target)
+            _copy_data(source, target)
 
     def release(self) -> tuple[int, ...]:
         """Hand the file of each node over: what is read of this memory from now on is an error."""
@@ -183,31 +183,13 @@ class MemfdMemory:
                 os.close(self._fds.pop())
 
 
-def copy_data(source: int, target: int) -> None:
+def _copy_data(source: int, target: int) -> None:
     """Copy what ``source`` holds to the same places of ``target``, leaving out its holes. Raises OSError."""
-    at, end = 0, os.fstat(source).st_size
-    while at < end:
-        try:
-            at = os.lseek(source, at, os.SEEK_DATA)
-        except OSError as err:
-            if err.errno == errno.ENXIO:  # nothing but hole
-                return
-            raise
-        hole = os.lseek(source, at, os.SEEK_HOLE)
-        os.lseek(target, at, os.SEEK_SET)
-        while at < hole:
-            copied = os.sendfile(target, source, at, hole - at)
+    for start, end in data_extents(source, os.fstat(source).st_size):
+        os.lseek(target, start, os.SEEK_SET)
+        at = start
+        while at < end:
+            copied = os.sendfile(target, source, at, end - at)
             if not copied:
                 raise OSError(errno.EIO, "the file became shorter")
             at += copied
-
-
-def _memfd(name: str, size: int) -> int:
-    """An empty file in memory, ``size`` bytes of hole; sized here, as an emulator may write no file of that size."""
-    fd = above_standard(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
-    try:
-        os.ftruncate(fd, size)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd

@@ -26,7 +26,8 @@ _MORE = {
     "kvm": ("pty.legacy_count=0", "8250.nr_uarts=1", "pci=noearly"),
 }
 # What tells the agent that its program comes later, and how: vmm_c/guest/pid1/intake.c.
-_PARKS = {"icount": "ktstr.park", "tcg": "ktstr.park", "kvm": "ktstr.wait"}
+PARK_ARGUMENT, WAIT_ARGUMENT = "ktstr.park", "ktstr.wait"
+_PARKS = {"icount": PARK_ARGUMENT, "tcg": PARK_ARGUMENT, "kvm": WAIT_ARGUMENT}
 _MAX_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86, less its NUL
 
 

@@ -58,8 +58,7 @@ class Launch:
 
     def clone(self, snapshot: Snapshot) -> KvmGuest:
         """A machine that goes on where another was parked, and gets its program, the time, and randomness that no other
-        clone has. The snapshot's descriptors may be closed when it has started; only its memory file has to stay as
-        it is."""
+        clone has. The snapshot's descriptors may be closed when it has started."""
         prepare(self.workdir, snapshot.console, snapshot.channel)
         (memory,) = snapshot.memory  # of all nodes
         config = replace(self._config(), snapshot=(memory, snapshot.state))

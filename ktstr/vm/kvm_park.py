@@ -10,7 +10,7 @@ import os
 from contextlib import ExitStack
 
 from ktstr.vm.delivery import is_ready
-from ktstr.vm.descriptors import above_standard
+from ktstr.vm.descriptors import memory_file
 from ktstr.vm.guest_files import CHANNEL, CONSOLE
 from ktstr.vm.kvm_guest import KvmGuest
 from ktstr.vm.kvm_launch import Launch
@@ -44,7 +44,10 @@ def _comes_to_wait(launch: Launch, guest: KvmGuest) -> bool:
 def _save(launch: Launch, guest: KvmGuest) -> Parked | Unparked:
     """Of a machine that stands still. What it wrote is in the files by then: ``vmm_snapshot`` sees to that."""
     with ExitStack() as unless_saved:
-        files = [_memory_file(name, unless_saved) for name in ("ktstr-memory", "ktstr-state")]
+        files: list[int] = []
+        for name in ("ktstr-memory", "ktstr-state"):
+            files.append(memory_file(name, 0))
+            unless_saved.callback(os.close, files[-1])
         try:
             guest.vmm.snapshot(*files)
         except VmmError as err:
@@ -63,13 +66,6 @@ def _save(launch: Launch, guest: KvmGuest) -> Parked | Unparked:
         os.close(state)
         unless_saved.pop_all()
         return parked
-
-
-def _memory_file(name: str, unless_saved: ExitStack) -> int:
-    """An empty one, that can be sealed. Raises OSError."""
-    fd = above_standard(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
-    unless_saved.callback(os.close, fd)
-    return fd
 
 
 def _said(launch: Launch, name: str) -> bytes:

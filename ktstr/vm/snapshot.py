@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from ktstr.errors import HostError
 from ktstr.record.machine import VERDICT_EXITS, MachineEnd
-from ktstr.vm.descriptors import above_standard
+from ktstr.vm.descriptors import memory_file
 
 Kind: TypeAlias = Literal["booted", "attached"]
 Sha256: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -137,17 +137,6 @@ def seal(fd: int) -> None:
                 message = f"a parked machine's memory is still mapped for writing {_UNMAP_S:g} s after it was parked"
                 raise HostError(message, fix="run the command again") from None
         time.sleep(_UNMAP_POLL_S)
-
-
-def memory_file(name: str, size: int) -> int:
-    """A new memory file of ``size`` bytes, all holes, to be sealed later. Raises OSError."""
-    fd = above_standard(os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
-    try:
-        os.ftruncate(fd, size)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
 
 
 def sealed_file(name: str, data: bytes) -> int:

@@ -7,7 +7,6 @@ one ``bytes``: a chunk of it is, and the hash is updated by chunks, since each u
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import struct
@@ -18,7 +17,8 @@ from typing import BinaryIO
 
 import zstandard
 
-from ktstr.vm.snapshot import memory_file, seal, write_at
+from ktstr.vm.descriptors import data_extents, memory_file
+from ktstr.vm.snapshot import seal, write_at
 
 PAGE = 4096
 CHUNK = 256 << 10  # of RAM at a time: measured, larger ones are slower to allocate
@@ -71,7 +71,7 @@ def piece_size(fd: int) -> int:
 
 def runs(fd: int) -> Iterator[Run]:
     """Where a piece of RAM is not zero, in order, at most ``CHUNK`` bytes at a time. Raises OSError."""
-    for start, end in _extents(fd, piece_size(fd)):
+    for start, end in data_extents(fd, piece_size(fd)):
         for offset in range(start, end, CHUNK):
             yield from _with_data(offset, os.pread(fd, min(CHUNK, end - offset), offset))
 
@@ -112,20 +112,6 @@ def unpack(file: BinaryIO, piece: int, size: int, digest: RamDigest, limit: int)
         os.close(fd)
         raise
     return fd
-
-
-def _extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and end of what is no hole."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as err:
-            if err.errno == errno.ENXIO:  # only a hole follows
-                return
-            raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, end
 
 
 def _with_data(offset: int, chunk: bytes) -> Iterator[Run]:

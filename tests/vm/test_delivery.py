@@ -36,8 +36,9 @@ from ktstr.scenarios.program import (
     Work,
     Worker,
 )
-from ktstr.vm.delivery import WAIT_ARGUMENT, is_ready, pack, unparked
+from ktstr.vm.delivery import is_ready, pack, unparked
 from ktstr.vm.guest_image import scheduler_part
+from ktstr.vm.kernel_args import WAIT_ARGUMENT
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.messages import decode_channel

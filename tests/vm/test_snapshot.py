@@ -12,7 +12,8 @@ import pytest
 
 from ktstr.errors import HostError
 from ktstr.vm import snapshot as module
-from ktstr.vm.snapshot import Snapshot, SnapshotFacts, Unparked, memory_file, seal, sealed_file
+from ktstr.vm.descriptors import memory_file
+from ktstr.vm.snapshot import Snapshot, SnapshotFacts, Unparked, seal, sealed_file
 from tests.vm.parked import PAGE, ended
 
 
