@@ -23,8 +23,18 @@ def beside(head: str, text: str, column: int) -> list[str]:
     return _fold(text, initial_indent=head.ljust(column), subsequent_indent=" " * column) or [head]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Lines of a table without rules; ``right``: the columns that are aligned to the right."""
+def printable(text: str) -> str:
+    """One line of a terminal's own: what a file brought, with ``?`` in place of what would not be shown as it is."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), width: int = WIDTH
+) -> list[str]:
+    """Lines of a table without rules; ``right``: the columns that are aligned to the right.
+
+    ``width``: more than 80 columns for a table of names that are copied.
+    """
     from io import StringIO
 
     from rich.console import Console  # slow to import
@@ -37,5 +47,5 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset
     for row in rows:
         made.add_row(*map(Text, row))
     out = StringIO()
-    Console(file=out, width=WIDTH, color_system=None).print(made)
+    Console(file=out, width=width, color_system=None).print(made)
     return [line.rstrip() for line in out.getvalue().splitlines()]

@@ -9,9 +9,9 @@ from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS
 from ktstr.checks.model import Group
 from ktstr.record.guest import Stimulus, WorkerReport
+from ktstr.record.metrics import TAIL_RATIO_MIN_ITERATIONS
 from ktstr.record.statistics import CgroupStats, Phase, PhaseCgroup, ScenarioStats
 
-TAIL_RATIO_MIN_ITERATIONS = 100
 PHASE_SAMPLES_CAP = 1000  # the record keeps them all; a phase keeps their distribution
 US = 1000
 

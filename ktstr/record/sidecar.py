@@ -15,9 +15,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from ktstr.record.guest import SchedEvent, VcpuReport, WorkerSummary
 from ktstr.record.host import Host
 from ktstr.record.machine import Origin, PerformanceMode
+from ktstr.record.metric import Polarity
 from ktstr.record.numbers import Count, NotNegative, Number
 from ktstr.record.outcome import ReasonKind, ReasonVerdict
-from ktstr.record.statistics import ScenarioStats
+from ktstr.record.statistics import PhaseIndex, ScenarioStats
 
 Commit: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
@@ -43,7 +44,7 @@ class PayloadMetric(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     value: Number
-    polarity: Literal["LowerBetter", "HigherBetter", "Unknown", "Informational"] | TargetValue
+    polarity: Polarity | TargetValue
     unit: str
     source: Literal["Json", "LlmExtract"]
     stream: Literal["Stdout", "Stderr", "Synthesized"]
@@ -165,14 +166,16 @@ class KvmCost(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     warnings: Annotated[tuple[str, ...], Meta(description="what was asked for and not had")]
 
 
-class PerfDeltaAssertion(Struct, frozen=True, forbid_unknown_fields=True):
-    """A limit that a test declares for its own change against a baseline."""
+class PerfDeltaAssertion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A limit that a test declares for its own change against a baseline; inert in a run without one. Null is the
+    metric registry's own. ``min_abs`` is in the metric's unit.
+    """
 
-    metric: str
-    direction: str | UnsetType = UNSET
-    max_regression_pct: Number | UnsetType = UNSET
-    min_abs: Number | UnsetType = UNSET
-    phase: str | UnsetType = UNSET
+    metric: Name
+    direction: Annotated[Literal["HigherBetter", "LowerBetter"] | None, Meta(description="which one is better")]
+    max_regression_pct: Annotated[NotNegative | None, Meta(description="a regression beyond it counts")]
+    min_abs: Annotated[NotNegative | None, Meta(description="a smaller change does not count")]
+    phase: Annotated[PhaseIndex | None, Meta(description="0: BASELINE, 1 and up: a step; null: the whole run")]
 
 
 class Reason(Struct, frozen=True, forbid_unknown_fields=True):

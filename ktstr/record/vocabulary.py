@@ -1,7 +1,7 @@
-"""The words that ktstr.yaml, the guest agent and sidecars share: work types, policies, ops and metrics.
+"""The words that ktstr.yaml, the guest agent and sidecars share: work types, policies and ops.
 
 Work types and ops are those of the agent's own tables, made into Python (``record.definitions``). Numbers of policies
-are in ``ktstr_program.h``, whose enumerators have these names; a test compares the two.
+are in ``ktstr_program.h``, whose enumerators have these names; a test compares the two. Metrics: ``record.metrics``.
 """
 
 from __future__ import annotations
@@ -41,23 +41,3 @@ POLICIES: dict[str, PolicyFacts] = {
     "rr": PolicyFacts(has_priority=True),
 }
 MAX_PRIORITY = 98  # of a worker; 99 is the agent's own
-
-# Metrics by name, with their units: those of a run's ``ext_metrics``, then those of its phases, which are there too.
-RUN_METRICS: dict[str, str] = {
-    "iterations_per_cpu_sec": "iterations/CPU s",
-    "total_cpu_time_sec": "CPU s",
-    "total_iterations_pooled": "iterations",
-    "worst_iterations_per_cpu_sec": "iterations/CPU s",
-    "worst_iterations_per_worker": "iterations",
-    "worst_mean_run_delay_us": "us",
-    "worst_median_wake_latency_us": "us",
-    "worst_p99_wake_latency_us": "us",
-    "worst_run_delay_us": "us",
-    "worst_wake_latency_cv": "",
-    "worst_wake_latency_tail_ratio": "",
-}
-PHASE_METRICS: dict[str, str] = {
-    "iteration_rate": "iterations/s",
-    "total_phase_duration_sec": "s",
-    "total_phase_iterations": "iterations",
-}

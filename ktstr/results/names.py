@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING
 from ktstr.results.siphash import siphash
 
 if TYPE_CHECKING:
-    from ktstr.record.sidecar import ResolveSource, RunSource
+    from ktstr.record.sidecar import PerfDeltaAssertion, ResolveSource, RunSource
+
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class CellIdentity:
     ``cpu_budget``: host CPUs the guest could use at once, unless its run says it; 1 under icount.
     ``resolve_source``: how the scheduler's binary was found.
     ``kernel_label``: what the run calls the kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its
-    preemption model, as ``config_facts`` says it.
+    preemption model, as ``config_facts`` says it. ``perf_delta``: what the test declares for a comparison of commits.
     """
 
     test: str
@@ -46,6 +50,12 @@ class CellIdentity:
     payload: str | None = None
     run_source: RunSource = "local"
     perturbations: Mapping[str, object] = field(default_factory=dict)
+    perf_delta: tuple[PerfDeltaAssertion, ...] = ()
+
+
+def leaf_name(kernel: str | None, commit: str | None) -> str:
+    """``{kernel}-{commit}``, ``unknown`` for what is not known; safe as one name in a path."""
+    return "-".join(_UNSAFE.sub("-", part or "unknown").lstrip(".") or "unknown" for part in (kernel, commit))
 
 
 def run_id(when: datetime, counter: int) -> str:
@@ -78,5 +88,10 @@ def file_name(identity: CellIdentity) -> str:
 
 
 def is_sidecar(path: Path) -> bool:
-    """Whether a file's name is a sidecar's: it ends in ``.json`` and contains ``.ktstr.``."""
-    return path.suffix == ".json" and ".ktstr." in path.name
+    """Whether a file's name is a sidecar's."""
+    return is_sidecar_name(path.name)
+
+
+def is_sidecar_name(name: str) -> bool:
+    """Whether it ends in ``.json`` and contains ``.ktstr.``."""
+    return name.endswith(".json") and ".ktstr." in name

@@ -43,7 +43,9 @@ def full() -> dict[str, Any]:
         for polarity in ("LowerBetter", {"TargetValue": 2.5})
     ]}]  # fmt: skip
     whole["verifier_stats"] = [{"name": "p", "verified_insns": 9}]
-    whole["perf_delta_assertions"] = [{"metric": "m", "direction": "up", "max_regression_pct": 5, "phase": "p"}]
+    whole["perf_delta_assertions"] = [
+        {"metric": "m", "direction": "LowerBetter", "max_regression_pct": 5, "min_abs": 0.5, "phase": 1}
+    ]
     definitions = SCHEMA["$defs"]
     numbers = {name: dict.fromkeys(definitions[name]["required"], 1) for name in ("EventDeltas", "SchedstatDeltas")}
     whole["monitor"] = {

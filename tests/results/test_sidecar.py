@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from msgspec.structs import replace
 from ktstr.checks.judge import Expected, judge
 from ktstr.checks.thresholds import merge
 from ktstr.errors import InputError
+from ktstr.files import parse_json
 from ktstr.record import sidecar_schema
 from ktstr.record.codec import DecodeError, decode, encode
 from ktstr.record.guest import WorkerReport
-from ktstr.record.machine import PerformanceMode
+from ktstr.record.machine import Origin, PerformanceMode
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import names
 from ktstr.results import sidecar as sc
@@ -307,6 +309,50 @@ def test_a_hostile_file_is_refused_with_path_and_field(tmp_path: Path, data: byt
         sc.read_sidecar(path)
     assert str(path) in error.value.message and said in error.value.message
     assert len(error.value.message) < 1000
+
+
+def test_what_is_written_as_we_write_it_is_read_the_quick_way_and_means_the_same() -> None:
+    for whole in (sidecar(), sidecar(kargs=('a\\"b": 1', "\u00e9\x1b"), work_type="1e5 -7")):
+        data = sc.dump(whole)
+        assert sc._parse_quickly(data) == whole == decode(Sidecar, json.loads(data))
+    longest = sidecar(seed=2**64 - 1)
+    assert sc.parse_sidecar(sc.dump(longest), "x") == longest
+
+
+@pytest.mark.parametrize(
+    ("key", "twice"),
+    [
+        ("vcpus", b'"vcpus": 4, "vcpus": 4, '),
+        ("vcpus", b'"vcpus": 4, "v\\u0063pus": 5, '),
+        ("total_cpus", b'"total_cpus": 1, "total_cpus": 4, '),
+        ("kind", b'"kind": "cold", "kind": "cold", '),  # of the origin, which another key may be absent from
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_at_any_depth(key: str, twice: bytes) -> None:
+    data = sc.dump(sidecar(origin=Origin()))
+    spoilt, changes = re.subn(rb'"%s": ("cold"|[0-9]+),' % key.encode(), lambda _: twice, data, count=1)
+    if key == "kind":
+        spoilt = re.sub(rb',\s*"why_cold": null', b"", spoilt)
+    assert changes == 1
+    with pytest.raises(InputError, match="twice in one object"):
+        sc.parse_sidecar(spoilt, "x")
+
+
+def test_other_spellings_of_the_same_document_are_taken() -> None:
+    whole = sidecar(kargs=("\u00e9",))
+    plain = document(whole)
+    spellings = [json.dumps(plain), json.dumps(plain, indent=7), json.dumps(dict(reversed(plain.items())))]
+    assert [sc.parse_sidecar(text.encode(), "x") for text in spellings] == [whole] * 3
+
+
+def test_the_quick_way_takes_nothing_that_the_slow_one_refuses() -> None:
+    data = sc.dump(sidecar())
+    for place in re.finditer(rb"[0-9.]+|null|true|false", data):
+        for other in (b"NaN", b"1e999", b"9" * 25, b"-1", b"[]", b'"x"', b"null", b"1.5"):
+            spoilt = data[: place.start()] + other + data[place.end() :]
+            quick = sc._parse_quickly(spoilt)
+            if quick is not None:
+                assert decode(Sidecar, parse_json(spoilt, "x", 1 << 20)) == quick
 
 
 def test_a_missing_file_and_a_too_large_one_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
