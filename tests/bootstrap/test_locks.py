@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.bootstrap.checkout import ROOT
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-reports.lock", "requirements-dev.lock")
 _ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)((?:.*\\\n)(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M)
 
 
@@ -39,16 +40,18 @@ def _declared(*extras: str) -> list[Requirement]:
     return [Requirement(line) for line in (*project["dependencies"], *(x for e in extras for x in optional[e]))]
 
 
-@pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], ()), (LOCKS[1], ("dev",))])
+@pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], ()), (LOCKS[1], ("reports",)), (LOCKS[2], ("reports", "dev"))])
 def test_every_declared_package_is_locked_at_a_version_it_allows(lock: str, extras: tuple[str, ...]) -> None:
     pins = _pins(lock)
     for wanted in _declared(*extras):
         assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)].version), wanted
 
 
-def test_checking_adds_to_what_runs_and_changes_nothing_of_it() -> None:
-    run, dev = (_pins(name) for name in LOCKS)
-    assert run == {name: dev[name] for name in run}
+@pytest.mark.parametrize(("less", "more"), [*itertools.pairwise(LOCKS)])
+def test_each_lock_adds_to_the_one_before_and_changes_nothing_of_it(less: str, more: str) -> None:
+    before, after = _pins(less), _pins(more)
+    assert before == {name: after[name] for name in before}
+    assert set(before) < set(after)
 
 
 @pytest.mark.parametrize("lock", LOCKS)

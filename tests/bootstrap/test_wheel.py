@@ -61,6 +61,7 @@ def _files(folder: Path, pattern: str) -> set[str]:
         ("schedulers", "_schedulers", "**/*.[ch]"),
         ("ktstr", "", "**/*.py"),
         ("ktstr/template", "template", "*"),
+        ("ktstr/stats/report/templates", "stats/report/templates", "*"),
     ],
 )
 def test_every_file_is_in_the_wheel(installed: Path, here: str, there: str, pattern: str) -> None:

@@ -16,10 +16,20 @@ from tests.bootstrap.checkout import copy_wrapper
 
 # Stands where Python would: prints what it was started with.
 ECHO = '#!/bin/sh\nprintf "%s\\n" "$PWD" "$@"\n'
+# A Python that makes environments in which nothing can be installed; what pip is told to, it prints.
+MAKES_VENVS = """#!/bin/sh
+case "$*" in
+"-I -") printf 'version\\nvenv\\n' ;;
+*"-m venv"*) for folder; do :; done; mkdir -p "$folder/bin" && cp "$0" "$folder/bin/python" ;;
+*"-m pip"*) printf '%s\\n' "$*"; exit 1 ;;
+*) printf '%s\\n' "$0" ;;
+esac
+"""
 STAMPS = {
     "packages": ("bootstrap/packages.txt",),
     "project": ("pyproject.toml", "setup.py"),
     "run": ("bootstrap/requirements.lock",),
+    "reports": ("bootstrap/requirements-reports.lock",),
     "dev": ("bootstrap/requirements-dev.lock",),
 }
 
@@ -109,11 +119,77 @@ def test_the_user_stands_where_he_stood(wrapper: Wrapper, tmp_path: Path) -> Non
         assert wrapper.run(command=command, cwd=tmp_path).stdout.splitlines()[0] == str(tmp_path)
 
 
+def test_check_alone_wants_a_browser(elsewhere: Wrapper, tmp_path: Path) -> None:
+    elsewhere.environ["PATH"] = _without(tmp_path / "bin", "chromium", "gcc", "sudo")
+    done = elsewhere.run("check")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "opens reports as their readers do" in done.stderr
+    assert "gcc libc6-dev chromium;" in done.stderr
+    assert "chromium" not in elsewhere.run("test").stderr
+
+
+def test_the_list_of_what_checks_need_makes_only_their_set_up_stale(elsewhere: Wrapper) -> None:
+    elsewhere.set_up("packages", "project", "run")
+    elsewhere.environ["KTSTR_PYTHON"] = "/nonexistent/python"
+    with (elsewhere.root / "bootstrap/packages-dev.txt").open("a") as file:
+        file.write("\n# edited\n")
+    assert elsewhere.run("list").returncode == 0
+
+
 def test_check_alone_wants_the_development_lock(elsewhere: Wrapper) -> None:
     elsewhere.environ["KTSTR_PYTHON"] = "/nonexistent/python"
     elsewhere.set_up("packages", "project", "run")
     assert elsewhere.run("test", "check").returncode == 0
     assert elsewhere.run("slow=1", "check").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("stats", 3),
+        ("stats_compare a_kernel=6.12 b_kernel=7.2", 3),
+        ("json=1 stats_list_values", 3),
+        ("test report", 3),
+        ("test test=stats perf_delta", 3),
+        ("stats_list", 0),
+        ("stats_list_metrics json=1", 0),
+        ("help stats", 0),
+        ("test test=report", 0),
+        ("list", 0),
+        ("", 0),
+    ],
+)
+def test_what_compares_or_reports_wants_the_lock_of_reports(elsewhere: Wrapper, words: str, code: int) -> None:
+    elsewhere.environ["KTSTR_PYTHON"] = "/nonexistent/python"
+    elsewhere.set_up("packages", "project", "run")
+    assert elsewhere.run(*words.split()).returncode == code
+    (elsewhere.root / ".venv/stamp.reports").write_text(_sums(elsewhere.root, STAMPS["reports"]))
+    assert elsewhere.run(*words.split()).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("made", "first", "wanted"),
+    [
+        ((), "list", "requirements.lock"),
+        ((), "stats", "requirements-reports.lock"),
+        ((), "check", "requirements-dev.lock"),
+        (("reports",), "list", "requirements-reports.lock"),
+        (("reports",), "check", "requirements-dev.lock"),
+        (("reports", "dev"), "stats", "requirements-dev.lock"),
+    ],
+)
+def test_what_was_once_set_up_for_more_stays_so(
+    wrapper: Wrapper, tmp_path: Path, made: tuple[str, ...], first: str, wanted: str
+) -> None:
+    wrapper.set_up("packages", "project", "run", *made)
+    for lock in (wrapper.root / "bootstrap").glob("*.lock"):
+        lock.write_text("# another version of everything\n")
+    python = tmp_path / "python"
+    python.write_text(MAKES_VENVS)
+    python.chmod(0o755)
+    wrapper.environ["KTSTR_PYTHON"] = str(python)
+    assert wrapper.run(first).returncode == 3
+    assert (wrapper.root / ".venv.log").read_text().endswith(f"/bootstrap/{wanted}\n")
 
 
 @pytest.mark.parametrize("name", ["bootstrap/packages.txt", "bootstrap/requirements.lock", "pyproject.toml"])
