@@ -1,14 +1,22 @@
-"""``python -m benchmarks [graph] [boot] [clones] [setup] [vmm]``: figures against budgets; else graph and boot."""
+"""``python -m benchmarks NAME...``: figures against budgets, of ``BENCHMARKS``; without names, graph and boot."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from benchmarks import boot, clones, graph, setup, vmm
+from benchmarks import boot, clones, false_alarms, graph, setup, stats, vmm
 from benchmarks.table import render
 
-BENCHMARKS = {"graph": graph.rows, "boot": boot.rows, "clones": clones.rows, "setup": setup.rows, "vmm": vmm.rows}
+BENCHMARKS = {
+    "graph": graph.rows,
+    "boot": boot.rows,
+    "clones": clones.rows,
+    "setup": setup.rows,
+    "vmm": vmm.rows,
+    "stats": stats.rows,
+    "false_alarms": false_alarms.rows,
+}
 DEFAULT = ("graph", "boot")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ktstr.columns import table
+from ktstr.columns import printable, table
 from ktstr.errors import HostError, InputError
 from ktstr.files import SIDECAR_CAP, read_json
 from ktstr.results.names import is_sidecar
@@ -85,19 +85,15 @@ def to_text(rows: list[RunRow]) -> str:
     """The table RUN, TESTS, DATE, ARCH; a sentence when there is no run."""
     if not rows:
         return "no runs found: doit test makes the first one\n"
-    cells = [(_printable(r.run), str(r.tests), _date(r.date), _printable(r.arch or "-")) for r in rows]
+    cells = [(printable(r.run), str(r.tests), _date(r.date), printable(r.arch or "-")) for r in rows]
     lines = table(("RUN", "TESTS", "DATE", "ARCH"), cells, right=frozenset({1}))
     bad = [f"{r.run}: {r.unreadable} file(s) named as sidecars cannot be read" for r in rows if r.unreadable]
-    return "\n".join([*lines, *([""] if bad else []), *map(_printable, bad)]) + "\n"
+    return "\n".join([*lines, *([""] if bad else []), *map(printable, bad)]) + "\n"
 
 
 def _date(timestamp: str | None) -> str:
     """To the second, which is what a person reads."""
-    return re.sub(r"\.\d+", "", _printable(timestamp or "-")).replace("+00:00", "Z")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return re.sub(r"\.\d+", "", printable(timestamp or "-")).replace("+00:00", "Z")
 
 
 def to_json(rows: list[RunRow]) -> str:
