@@ -1,4 +1,5 @@
-"""SipHash-c-d (Aumasson and Bernstein, 2012): the 64-bit hash that names sidecars (SipHash-1-3, zero key)."""
+"""SipHash-c-d (Aumasson and Bernstein, 2012): the 64-bit hash that names sidecars (SipHash-1-3, zero key), and the
+128-bit one that puts names in the place of others (SipHash-2-4)."""
 
 from __future__ import annotations
 
@@ -31,11 +32,11 @@ def _rounds(state: State, count: int) -> State:
     return state
 
 
-def siphash(data: bytes, key: bytes = bytes(16), c: int = 1, d: int = 3) -> int:
-    """Hash ``data`` under a 16-byte ``key`` with ``c`` rounds per word and ``d`` at the end."""
+def _absorbed(data: bytes, key: bytes, c: int, tweak: int) -> State:
+    """The state after all words of ``data`` and the last one, which has its length."""
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
     state: State = (
-        k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573,
+        k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D ^ tweak, k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573,
     )  # fmt: skip
     whole = len(data) - len(data) % 8
     last = data[whole:] + bytes(7 - len(data) % 8) + bytes([len(data) & 0xFF])
@@ -44,6 +45,22 @@ def siphash(data: bytes, key: bytes = bytes(16), c: int = 1, d: int = 3) -> int:
         v0, v1, v2, v3 = state
         v0, v1, v2, v3 = _rounds((v0, v1, v2, v3 ^ word), c)
         state = (v0 ^ word, v1, v2, v3)
+    return state
+
+
+def _folded(state: State) -> int:
     v0, v1, v2, v3 = state
-    v0, v1, v2, v3 = _rounds((v0, v1, v2 ^ 0xFF, v3), d)
     return v0 ^ v1 ^ v2 ^ v3
+
+
+def siphash(data: bytes, key: bytes = bytes(16), c: int = 1, d: int = 3) -> int:
+    """Hash ``data`` under a 16-byte ``key`` with ``c`` rounds per word and ``d`` at the end."""
+    v0, v1, v2, v3 = _absorbed(data, key, c, 0)
+    return _folded(_rounds((v0, v1, v2 ^ 0xFF, v3), d))
+
+
+def siphash128(data: bytes, key: bytes, c: int = 2, d: int = 4) -> int:
+    """The 128-bit form, which its authors added in 2013; the first eight bytes of their output are the low half."""
+    v0, v1, v2, v3 = _absorbed(data, key, c, 0xEE)
+    v0, v1, v2, v3 = first = _rounds((v0, v1, v2 ^ 0xEE, v3), d)
+    return _folded(first) | _folded(_rounds((v0, v1 ^ 0xDD, v2, v3), d)) << 64

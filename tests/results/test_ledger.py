@@ -94,6 +94,13 @@ def test_of_a_bisection_only_a_verdict_is_good_or_bad(made: Ledger, code: int) -
     assert made.exit_code(ExitRules(bisect=True)) == code
 
 
+@pytest.mark.parametrize(("note", "code"), [(0, GOOD), (1, BAD), (125, UNTESTABLE)])
+def test_of_a_bisection_a_comparison_counts_too(note: int, code: int) -> None:
+    made = ledger("pass")
+    made.note(note)
+    assert made.exit_code(ExitRules(bisect=True)) == code
+
+
 def test_the_first_failure_among_what_a_cell_needs_is_its_cause() -> None:
     made = ledger(failed="kernel:here")
     assert str(made.cause(("image:x", "kernel:here"))) == "no"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ktstr.results.siphash import siphash
+from ktstr.results.siphash import siphash, siphash128
 
 
 def test_siphash_2_4_gives_the_vector_of_its_paper() -> None:
@@ -21,3 +21,10 @@ def test_siphash_1_3_gives_the_published_variant_hashes() -> None:
 
 def test_messages_of_every_length_around_a_word_differ() -> None:
     assert len({siphash(bytes(n)) for n in range(25)}) == 25
+
+
+def test_siphash_128_gives_the_first_vectors_of_its_reference_implementation() -> None:
+    vectors = ("a3817f04ba25a8e66df67214c7550293", "da87c1d86b99af44347659119b22fc45")
+    for length, vector in enumerate(vectors):
+        expected = int.from_bytes(bytes.fromhex(vector), "little")
+        assert siphash128(bytes(range(length)), bytes(range(16))) == expected

@@ -4,13 +4,14 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from ktstr.columns import WIDTH
-from ktstr.results.junit import junit
-from ktstr.results.summary import CellSummary, counts, counts_line, table, to_json
+from ktstr.results.junit import Case, junit
+from ktstr.results.summary import CellSummary, Findings, counts, counts_line, table, to_json
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/test_output.schema.json").read_text())
 CELLS = [
@@ -84,6 +85,28 @@ def test_json_is_one_valid_object_with_the_promised_keys() -> None:
     )  # fmt: skip
     assert row["reasons"] == list(CELLS[2].reasons)
     assert found["cells"][1]["seconds"] is None and found["cells"][1]["ran"] is False
+    assert (found["goals"], found["comparisons"]) == ([], [])
+
+
+def test_json_has_goals_and_refuses_what_is_no_number() -> None:
+    goal = {
+        "goal": "t/m", "scenario": "p/k/s/icount", "phase": None, "verdict": "pass", "value": 1.5, "noise": None,
+        "n": 1, "unit": "", "better": "lower", "reward": -1.5,
+    }  # fmt: skip
+    found = json.loads(to_json(CELLS, Findings(goals=[goal])))
+    Draft202012Validator(SCHEMA).validate(found)
+    assert found["goals"] == [goal]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(CELLS, Findings(goals=[{**goal, "value": float("nan")}]))
+
+
+def test_junit_has_what_else_was_judged() -> None:
+    more = (Case("a", "b", "fail", ("worse", "by far")), Case("a", "c", "skip", ("undecided",)), Case("a", "d", "pass"))
+    suite = ET.fromstring(junit(CELLS[:1], more).split("\n", 1)[1])[0]
+    assert [suite.get(k) for k in ("tests", "failures", "errors", "skipped", "time")] == ["4", "1", "0", "1", "4.250"]
+    assert [[(child.tag, child.get("message")) for child in case] for case in suite] == [
+        [], [("failure", "worse")], [("skipped", "undecided")], [],
+    ]  # fmt: skip
 
 
 def test_junit_counts_and_names_what_failed() -> None:

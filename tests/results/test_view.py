@@ -13,8 +13,9 @@ from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import view
+from ktstr.results.names import leaf_name
 from ktstr.results.sidecar import read_sidecar
-from ktstr.results.view import EPOCH, Epoch, epoch, leaf_name, publish, publish_verbatim
+from ktstr.results.view import EPOCH, Epoch, epoch, publish, publish_verbatim
 from tests.host.waits import cancelled_soon, held_elsewhere
 from tests.results.cells import IDENTITY, sidecar
 
