@@ -17,6 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNIT = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+RULES = ("ranks", "welch")
 ACCELS = ("auto", "kvm", "icount", "tcg")
 METADATA = "variable"
 
@@ -35,17 +36,18 @@ class Kind(Generic[T_co]):
 @dataclass(frozen=True)
 class Variable:
     """One field's variable. ``rivals``: variables that say the same thing; one that is given on the command line
-    silences the others' environment."""
+    silences the others' environment. ``environment``: whether it has an environment variable for its default."""
 
     kind: Kind[Any]
     help: str
     default: object
     rivals: tuple[str, ...] = ()
+    environment: bool = True
 
 
-def variable(kind: Kind[T], help: str, default: T, rivals: tuple[str, ...] = ()) -> T:
+def variable(kind: Kind[T], help: str, default: T, rivals: tuple[str, ...] = (), *, environment: bool = True) -> T:
     """A dataclass field that is a variable."""
-    made: T = field(default=default, metadata={METADATA: Variable(kind, help, default, rivals)})
+    made: T = field(default=default, metadata={METADATA: Variable(kind, help, default, rivals, environment)})
     return made
 
 
@@ -68,6 +70,14 @@ def count_or_none(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise ValueError("expected a whole number")
     return int(text)
+
+
+def percent(text: str) -> float:
+    """A percentage of at least 0, with or without its sign."""
+    m = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)%?", text, re.ASCII)
+    if m is None:
+        raise ValueError("expected a percentage of at least 0, such as 5 or 2.5")
+    return float(m[1])
 
 
 def seed(text: str) -> int:
@@ -111,6 +121,13 @@ def accel(text: str) -> str:
     return text
 
 
+def rule(text: str) -> str:
+    """How two sides' runs are judged."""
+    if text not in RULES:
+        raise ValueError("expected ranks or welch")
+    return text
+
+
 def word(text: str) -> str:
     """Any text but the empty one."""
     if not text:
@@ -121,10 +138,12 @@ def word(text: str) -> str:
 FLAG: Kind[bool] = Kind("flag", flag)
 COUNT: Kind[int] = Kind("number", count)
 COUNT_OR_NONE: Kind[int] = Kind("number", count_or_none)
+PERCENT: Kind[float] = Kind("percent", percent)
 SEED: Kind[int] = Kind("number", seed)
 DURATION: Kind[float] = Kind("duration", seconds)
 SHARD: Kind[Shard] = Kind("i/n", shard)
 ACCEL: Kind[str] = Kind("word", accel, choices=ACCELS)
+RULE: Kind[str] = Kind("word", rule, choices=RULES)
 WORD: Kind[str] = Kind("word", word)
 PATH: Kind[str] = Kind("path", word)
 TEXT: Kind[str] = Kind("text", word)

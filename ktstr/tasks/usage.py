@@ -30,7 +30,7 @@ def listing(namespace: Namespace) -> str:
             groups.setdefault("This project's own", {})[name] = doc
     lines: list[str] = []
     for group, docs in groups.items():
-        lines += [f"{group}:", *(line for name, doc in docs.items() for line in beside(f"  {name}", doc, 20))]
+        lines += [f"{group}:", *(line for name, doc in docs.items() for line in beside(f"  {name}", doc, 24))]
     return "\n".join(lines)
 
 
@@ -82,7 +82,8 @@ def task_help(name: str, commands: Mapping[str, Command[Any]]) -> str:
     lines = [f"doit {command.name}: {command.doc}", ""]
     variables = variables_of(command.options)
     for name, var in variables.items():
-        text = f"{var.kind.name}: {var.help}{_default(var)} ({environment_name(name)})"
+        origin = f" ({environment_name(name)})" if var.environment else ""
+        text = f"{var.kind.name}: {var.help}{_default(var)}{origin}"
         lines += beside(f"  {name}=", text, 22)
     return "\n".join(lines if variables else [*lines, "  takes no variables"])
 

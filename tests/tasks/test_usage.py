@@ -30,9 +30,9 @@ def test_list_fits_80_columns_and_describes_every_task() -> None:
 def test_help_of_each_task_names_its_variables_with_their_environment(task: str) -> None:
     text = task_help(task, TASKS)
     assert max(len(line) for line in text.splitlines()) <= 80
-    for name in variables_of(TASKS[task].options):
+    for name, var in variables_of(TASKS[task].options).items():
         assert f"{name}=" in text
-        assert environment_name(name) in text
+        assert (f"({environment_name(name)})" in text.split()) == var.environment
 
 
 def test_usage_fits_80_columns() -> None:

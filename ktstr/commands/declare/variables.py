@@ -67,7 +67,7 @@ def read_options(options: type[T], given: Mapping[str, Sequence[str]], environ: 
 def _value(name: str, var: Variable, given: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> object:
     if name in given:
         return _parse(name, var, given[name], f"{name}=")
-    text = environ.get(environment_name(name), "").strip()
+    text = environ.get(environment_name(name), "").strip() if var.environment else ""
     if text and not any(rival in given for rival in var.rivals):
         return _parse(name, var, [text], environment_name(name))
     return var.default
