@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 class Cells:
     """Runs the cells of ``plan``; what came of them goes to ``ledger``. Safe from any thread.
 
-    A cell never fails as a task: what the environment cannot do is an outcome too. ``maxfail``: start no more of
-    them after so many failed.
+    A cell never fails as a task: what the environment cannot do is an outcome too. ``is_over``: whether no more of
+    them are to be started.
     """
 
-    def __init__(self, plan: Plan, ledger: Ledger, remembered: Remembered, maxfail: int | None = None) -> None:
-        self._plan, self._ledger, self._remembered, self._maxfail = plan, ledger, remembered, maxfail
+    def __init__(
+        self, plan: Plan, ledger: Ledger, remembered: Remembered, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._plan, self._ledger, self._remembered, self._is_over = plan, ledger, remembered, is_over
         self._stands: dict[str, bool] = {}
 
     def stands(self, cell: CellPlan) -> bool:
@@ -79,9 +82,6 @@ class Cells:
 
     def _sidecar(self, cell: CellPlan) -> Sidecar:
         return self._bench.sidecar(cell)
-
-    def _is_over(self) -> bool:
-        return self._maxfail is not None and self._ledger.failed_cells() >= self._maxfail
 
     def _tell(self, outcome: CellOutcome) -> None:
         self._ledger.record(outcome)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from ktstr.cells.run import host_context, new_run_id
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
 from ktstr.checks.thresholds import merge
-from ktstr.config.model import Builtin
+from ktstr.config.model import Better, Builtin, PerfGate
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
 from ktstr.record.outcome import Outcome
+from ktstr.record.sidecar import PerfDeltaAssertion
 from ktstr.results import names
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome
@@ -44,6 +46,21 @@ def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
         resolve_source=resolve_source(point.scheduler),
         run_source=names.run_source(plan.request.environ),
         perturbations=cell.compiled.perturbations.as_json(),
+        perf_delta=tuple(map(assertion, point.test.perf_delta)),
+    )
+
+
+def assertion(gate: PerfGate) -> PerfDeltaAssertion:
+    """A declared limit as a sidecar carries it."""
+    polarity: dict[Better | None, Literal["HigherBetter", "LowerBetter"] | None] = {
+        "higher": "HigherBetter", "lower": "LowerBetter", None: None,
+    }  # fmt: skip
+    return PerfDeltaAssertion(
+        metric=gate.metric,
+        direction=polarity[gate.direction],
+        max_regression_pct=gate.max_regression_pct,
+        min_abs=gate.min_abs,
+        phase=gate.phase,
     )
 
 
@@ -79,6 +96,7 @@ def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
         kernel_label=skip.kernel.label,
         project_commit=plan.commit,
         run_source=names.run_source(plan.request.environ),
+        perf_delta=tuple(map(assertion, skip.test.perf_delta)),
     )
     stamp = now.isoformat(timespec="milliseconds")
     whole = sidecars.build_skip(named, skip.reason, timestamp=stamp, run=new_run_id(now), host=host_context())

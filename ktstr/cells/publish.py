@@ -30,7 +30,7 @@ def _publish_one(plan: Plan, epoch: view.Epoch, kernel: str | None, sidecars: li
     verbatim = plan.request.environ.get("KTSTR_SIDECAR_DIR")
     if verbatim:
         return view.publish_verbatim(project.stand / verbatim, sidecars)
-    return view.publish(project.runs_root, view.leaf_name(kernel, plan.commit), sidecars, epoch, plan.request.cancel)
+    return view.publish(project.runs_root, plan.leaf(kernel), sidecars, epoch, plan.request.cancel)
 
 
 def _by_kernel(outcomes: Iterable[CellOutcome]) -> dict[str | None, list[tuple[CellOutcome, view.Publishable]]]:

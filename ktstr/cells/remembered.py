@@ -21,7 +21,7 @@ class Remembered:
     """The rows of one project, as they were when the plan was made."""
 
     def __init__(self, plan: Plan) -> None:
-        self._project, self._commit, self._rows = plan.request.project, plan.commit, plan.judged.rows
+        self._project, self._leaf, self._rows = plan.request.project, plan.leaf, plan.judged.rows
         self._off = bool(plan.request.environ.get("KTSTR_SIDECAR_DIR"))
         self._cells = str(self._project.cells)
         self._runs: dict[str | None, tuple[str, int | None]] = {}
@@ -71,6 +71,6 @@ class Remembered:
     def _run(self, kernel: str | None) -> tuple[str, int | None]:
         """The run directory of a kernel, and when it was last published to before this run."""
         if kernel not in self._runs:
-            root = self._project.runs_root / view.leaf_name(kernel, self._commit)
+            root = self._project.runs_root / self._leaf(kernel)
             self._runs[kernel] = (str(root), view.stamp_ns(root))
         return self._runs[kernel]

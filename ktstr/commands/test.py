@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ktstr.cancel import Cancelled
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
-from ktstr.commands.declare.plans import plan_cells
+from ktstr.commands.declare.plans import cell_tasks, plan_cells
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import write_atomic
 from ktstr.options import TestOptions
@@ -18,6 +18,7 @@ from ktstr.record.outcome import Outcome
 from ktstr.results.ledger import CellOutcome, ExitRules, failure
 
 if TYPE_CHECKING:
+    from ktstr.cells.comparisons import Comparisons
     from ktstr.planning.plan import Plan
     from ktstr.planning.points import CellPlan
     from ktstr.results import summary
@@ -106,11 +107,41 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
     ]
 
 
-def _write_junit(invocation: Invocation, target: str, cells: Sequence[summary.CellSummary]) -> None:
-    from ktstr.results.junit import junit
+def _compared(invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome]) -> Comparisons | None:
+    """The comparisons of two schedulers; None without a test that compares, or without what statistics need."""
+    if not any(cell.point.test.compare for cell in planned.plan.cells):
+        return None
+    from ktstr.stats.needs import need_reports
 
     try:
-        write_atomic(invocation.project.stand / target, junit(cells).encode())
+        need_reports()
+    except HostError as err:
+        invocation.ledger.fail("compare", err)
+        return None
+    from ktstr.cells.comparisons import comparisons_of  # imports scipy
+
+    return comparisons_of(planned.plan, outcomes, interrupted=bool(invocation.cancel.signal))
+
+
+def _findings(planned: Planned, outcomes: Sequence[CellOutcome], compared: Comparisons | None) -> summary.Findings:
+    from ktstr.results.summary import Findings
+
+    documents = () if compared is None else compared.documents()
+    if not any(cell.point.test.perf_delta for cell in planned.plan.cells):
+        return Findings(comparisons=documents)
+    from ktstr.cells.goals import goals_of  # reads sidecars: only for what declares goals
+
+    return Findings([asdict(goal) for goal in goals_of(planned.plan, outcomes)], documents)
+
+
+def _write_junit(
+    invocation: Invocation, target: str, cells: Sequence[summary.CellSummary], compared: Comparisons | None
+) -> None:
+    from ktstr.results.junit import junit
+
+    cases = () if compared is None else compared.cases()
+    try:
+        write_atomic(invocation.project.stand / target, junit(cells, cases).encode())
     except HostError as err:
         invocation.ledger.fail(f"junit={target}", err)
 
@@ -126,13 +157,17 @@ def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned)
     for outcome in outcomes:
         invocation.ledger.record(outcome)
     cells = _summaries(options, planned, outcomes)
+    compared = _compared(invocation, planned, outcomes)
     if options.testing.junit is not None:
-        _write_junit(invocation, options.testing.junit, cells)
+        _write_junit(invocation, options.testing.junit, cells, compared)
+    code = 0 if compared is None else compared.code(_rules(options))
     interrupted = bool(invocation.cancel.signal)
     if options.testing.json:
-        return Report(summary.to_json(cells, interrupted=interrupted))
+        findings = _findings(planned, outcomes, compared)
+        return Report(summary.to_json(cells, findings, interrupted=interrupted), code)
     text = summary.table(cells, verbose=options.testing.verbose, interrupted=interrupted)
-    return Report(text + _all_skipped(invocation))
+    compared_text = "" if compared is None else compared.text(verbose=options.testing.verbose)
+    return Report(text + _all_skipped(invocation) + compared_text, code)
 
 
 def _all_skipped(invocation: Invocation) -> str:
@@ -172,7 +207,7 @@ def _row(planned: Planned, cell: CellPlan) -> _Row:
 
 def _rules(options: TestOptions) -> ExitRules:
     testing = options.testing
-    return ExitRules(testing.allow_inconclusive, testing.no_skip, testing.bisect)
+    return ExitRules(allow_inconclusive=testing.allow_inconclusive, no_skip=testing.no_skip, bisect=testing.bisect)
 
 
 COMMAND = Command(
@@ -184,7 +219,7 @@ COMMAND = Command(
     preview=_preview,
     finish=finish_cells,
     rules=_rules,
-    needs=lambda plan: (f"cell:{cell.name}" for cell in plan.by_machine),
+    needs=cell_tasks,
     judges=True,
     first=True,
 )

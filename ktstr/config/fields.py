@@ -10,7 +10,7 @@ from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIE
 
 Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
-    "texts", "kargs", "sysctls", "env", "paths", "crate", "features", "patterns", "seeds", "cpu_list", "node",
+    "texts", "kargs", "sysctls", "env", "paths", "crate", "features", "patterns", "seeds", "cpu_list", "metric", "node",
 ]  # fmt: skip
 
 
@@ -142,6 +142,16 @@ TEST: Table = {
     "constraints": Field("node", "which topologies the test can run on", shape="constraints"),
     "scheduler_args": Field("texts", "more arguments for the scheduler"),
     "demo": Field("bool", "runs only when it is named (false)"),
+    "perf_delta": Field("node", "limits against a baseline: metrics, or {metric, direction, ...}", shape="perf_delta"),
+    "compare": Field("node", "[mine, other]: run under both schedulers, judge the first", shape="compare"),
+}
+
+PERF_GATE: Table = {
+    "metric": Field("metric", "a metric of the registry; doit stats_list_metrics lists them", required=True),
+    "direction": Field("choice", "which one is better; without it, the registry's", choices=("higher", "lower")),
+    "max_regression_pct": Field("number", "a regression of more than this many percent counts"),
+    "min_abs": Field("number", "a change of less than this, in the metric's unit, does not count"),
+    "phase": Field("int", "0: BASELINE, 1 and up: a step; without it, the whole run", 0, 65535),
 }
 
 # A scheduler has exactly one of these; ``load`` makes its kind of it.

@@ -104,13 +104,15 @@ def _typed(root: Node, path: Path) -> Config:
     schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, _EEVDF))
     presets = {name: Topology.parse(label) for name, label in PRESETS.items()}
     presets.update(_each(r, top, "presets", lambda n, name, at: _preset(r, n, name, at)))
-    tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at))
     names: dict[str, Collection[str]] = {
         "tests": _declared(top, "tests"),
         "presets": (*presets, *_declared(top, "presets")),
         "kernels": _declared(top, "kernels"),
         "schedulers": (*schedulers, *_declared(top, "schedulers")),
     }
+    tests: dict[str, TestDecl] = _each(
+        r, top, "tests", lambda n, name, at: read_test(r, n, name, at, names["schedulers"])
+    )
     matrices = _each(r, top, "matrices", lambda n, name, at: _matrix(r, n, name, at, names))
     for key in ("kernels", "tests"):
         if key in top and top[key].value == {}:

@@ -11,6 +11,7 @@ from ktstr.record.vocabulary import DEFAULT_WORK_TYPE
 
 CpusetKind: TypeAlias = Literal["llc", "numa", "range", "disjoint", "overlap", "exact"]
 CheckValue: TypeAlias = bool | int | float
+Better: TypeAlias = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,27 @@ class SchedulerDecl:
 
 
 @dataclass(frozen=True)
+class PerfGate:
+    """A limit of ``perf_delta:``, for a comparison with a baseline. None is the metric registry's own.
+
+    ``direction``: which one is better. ``min_abs``: in the metric's unit. ``phase``: None for the whole run, 0 for
+    BASELINE, 1..N for a step.
+    """
+
+    metric: str
+    direction: Better | None = None
+    max_regression_pct: float | None = None
+    min_abs: float | None = None
+    phase: int | None = None
+
+
+@dataclass(frozen=True)
 class TestDecl:
-    """A declared test. ``demo`` tests run only when named. None limits do not constrain."""
+    """A declared test. ``demo`` tests run only when named. None limits do not constrain.
+
+    ``perf_delta``: its limits against a baseline. ``compare``: two schedulers, the first of which is judged against the
+    second; empty for none.
+    """
 
     name: str
     cgroups: tuple[Cgroup, ...]
@@ -143,6 +163,8 @@ class TestDecl:
     requires_smt: bool = False
     scheduler_args: tuple[str, ...] = ()
     demo: bool = False
+    perf_delta: tuple[PerfGate, ...] = ()
+    compare: tuple[str, ...] = ()
     where: str = field(default="", compare=False)
 
     __test__ = False  # for pytest: no test class, whatever its name

@@ -13,6 +13,7 @@ from typing import Any
 from ktstr.config import fields
 from ktstr.config.fields import Field, Table
 from ktstr.cpulist import CPU_LIST_PATTERN
+from ktstr.record.metrics import METRICS
 from ktstr.record.vocabulary import WORK_TYPES
 
 Schema = dict[str, Any]
@@ -65,6 +66,7 @@ _KINDS: dict[str, Callable[[Field], Schema]] = {
     "patterns": lambda f: _words(_WORD),
     "seeds": lambda f: _words(_SEEDS),
     "cpu_list": lambda f: _words(_CPU_LIST),
+    "metric": lambda f: _ref("metric"),
     "node": lambda f: _ref(f.shape),
 }
 
@@ -160,6 +162,9 @@ def _definitions() -> Schema:
         "cpuset": _cpuset(),
         "checks": _object(fields.CHECKS),
         "constraints": _object(fields.CONSTRAINTS),
+        "metric": {"enum": list(METRICS)},
+        "perf_delta": {"type": "array", "minItems": 1, "items": {"anyOf": [_ref("metric"), _object(fields.PERF_GATE)]}},
+        "compare": {"type": "array", "minItems": 2, "maxItems": 2, "uniqueItems": True, "items": _WORD},
         "matrices": _named(_object(fields.MATRIX)),
         "points": {"type": "array", "items": {**_object(fields.POINT), "minProperties": 1}},
     }

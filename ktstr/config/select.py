@@ -10,6 +10,9 @@ user names narrows the matrices; where no matrix has it, it is run all the same:
   schedulers, else ``tiny-1llc`` (or the smallest preset that fits), the first kernel declared, and eevdf.
 - ``seeds`` replace those of every point.
 
+A test with ``compare:`` runs under its two schedulers, whatever schedulers its matrix has, and with seeds 1 to 10
+where the matrix has no seeds but 0: one run of each would decide nothing.
+
 Demo tests are met only by their exact names, in matrices and from the user.
 """
 
@@ -19,6 +22,7 @@ import fnmatch
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from ktstr.config.model import CellKey, Config, Matrix, TestDecl
 from ktstr.config.suggest import nearest
@@ -28,6 +32,7 @@ from ktstr.errors import InputError
 DEFAULT_PRESET = "tiny-1llc"
 DEFAULT_SCHEDULER = "eevdf"
 MAX_SEEDS = 100_000
+COMPARED_SEEDS = tuple(range(1, 11))
 
 _SEEDS = re.compile(r"([0-9]{1,20})(?:\.\.([0-9]{1,20}))?")
 _GLOB = frozenset("*?[")
@@ -159,9 +164,19 @@ def _blocks(config: Config, matrix: Matrix) -> Iterator[_Block]:
         matrix.seeds,
         tuple(_rule(config, point) for point in matrix.exclude),
     )
-    yield base
+    yield from _compared(config, base)
     for point in matrix.include:
-        yield _included(config, base, point)
+        yield from _compared(config, _included(config, base, point))
+
+
+def _compared(config: Config, block: _Block) -> Iterator[_Block]:
+    """The block in parts: tests that compare two schedulers run under both, with seeds enough to decide something."""
+    if not any(config.tests[name].compare for name in block.tests):
+        yield block
+        return
+    for pair, names in groupby(block.tests, lambda name: config.tests[name].compare):
+        seeds = COMPARED_SEEDS if pair and block.seeds == (0,) else block.seeds
+        yield replace(block, tests=tuple(names), schedulers=pair or block.schedulers, seeds=seeds)
 
 
 def _rule(config: Config, point: dict[str, str | int]) -> dict[str, Collection[str | int]]:
@@ -225,12 +240,13 @@ def _own_block(
     schedulers: tuple[str, ...],
     seeds: tuple[int, ...] | None,
 ) -> _Block:
+    pair = config.tests[test].compare
     return _Block(
         (test,),
         presets or (_preset_for(config.tests[test], config.presets),),
         kernels or _default_kernels(config),
-        schedulers or (DEFAULT_SCHEDULER,),
-        seeds or (0,),
+        schedulers or pair or (DEFAULT_SCHEDULER,),
+        seeds or (COMPARED_SEEDS if pair else (0,)),
     )
 
 

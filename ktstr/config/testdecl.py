@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ktstr.config import fields
 from ktstr.config.fields import Field
+from ktstr.config.gates import read_gates, read_pair
 from ktstr.config.model import Cgroup, CheckValue, Cpuset, CpusetKind, TestDecl, Work
 from ktstr.config.problems import nearest_of
 from ktstr.config.typed import BAD, Reader, read
@@ -28,15 +29,20 @@ _SHAPE_RULE = {
 }
 
 
-def read_test(r: Reader, node: Node, name: str, path: str) -> TestDecl:
-    """One test. Problems are recorded in the reader; what could not be read takes its default."""
+def read_test(r: Reader, node: Node, name: str, path: str, schedulers: Collection[str]) -> TestDecl:
+    """One test; ``schedulers`` are the declared ones. Problems are recorded in the reader; what could not be read takes
+    its default."""
     values = r.table(node, path, fields.TEST)
     limits = _constraints(r, values.pop("constraints", None), f"{path}.constraints")
     cgroups = _cgroups(r, values.pop("cgroups", None), f"{path}.cgroups")
     checks = read_checks(r, values.pop("checks", None), f"{path}.checks")
+    gates = read_gates(r, values.pop("perf_delta", None), f"{path}.perf_delta")
+    pair = read_pair(r, values.pop("compare", None), f"{path}.compare", schedulers)
     if (duration := values.pop("duration", None)) is not None:
         values["duration_ns"] = duration
-    return TestDecl(name, cgroups, checks=checks, where=r.where(node), **values, **limits)
+    return TestDecl(
+        name, cgroups, checks=checks, perf_delta=gates, compare=pair, where=r.where(node), **values, **limits
+    )
 
 
 def read_checks(r: Reader, node: Node | None, path: str) -> dict[str, CheckValue]:

@@ -16,6 +16,7 @@ from ktstr.config.problems import Problem, nearest_of, quoted
 from ktstr.config.select import parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.config.yaml_lines import DOCUMENT, Node
+from ktstr.record.metrics import METRICS
 from ktstr.record.vocabulary import RENAMED_WORK_TYPES
 
 BAD: Any = object()  # what a reader gives for a value it has already complained about
@@ -194,6 +195,13 @@ def _choice(r: Reader, node: Node, path: str, field: Field) -> Any:
     return r.wrong(node, path, "one of " + ", ".join(field.choices), hint)
 
 
+def _metric(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if isinstance(node.value, str) and node.value in METRICS:
+        return node.value
+    expected = "a metric of the registry (doit stats_list_metrics)"
+    return r.wrong(node, path, expected, nearest_of(node.raw, METRICS))
+
+
 def _name(r: Reader, node: Node, path: str, field: Field) -> Any:
     ok = is_text(node) and _NAME.fullmatch(node.raw)
     return node.raw if ok else r.wrong(node, path, _NAME_RULE)
@@ -349,6 +357,7 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "patterns": _patterns,
     "seeds": _seeds,
     "cpu_list": _cpu_list,
+    "metric": _metric,
     "node": lambda r, node, path, field: node,
 }
 

@@ -59,8 +59,10 @@ def failure(name: str, error: KtstrError) -> CellOutcome:
 
 @dataclass(frozen=True)
 class ExitRules:
-    """What of a run the user lets pass, and in whose language the exit code is."""
+    """What of a run the user lets pass, and in whose language the exit code is. ``verdicts``: whether those of cells
+    are in it; where cells are only measured for a comparison, they are not."""
 
+    verdicts: bool = True
     allow_inconclusive: bool = False
     no_skip: bool = False
     bisect: bool = False
@@ -116,13 +118,14 @@ class Ledger:
         return bool(self.outcomes) and all(outcome.verdict == Outcome.SKIP for outcome in self.outcomes.values())
 
     def _bisect_code(self) -> int:
-        """0 when every cell passed, 1 when one failed, 125 when the kernel cannot be judged, else 128."""
+        """0 when all passed, 1 when a cell or a comparison failed, 125 when the kernel cannot be judged, else 128."""
         verdicts = _verdicts(self.outcomes)
-        if Outcome.FAIL in verdicts:
+        if Outcome.FAIL in verdicts or EXIT_VERDICT in self._notes:
             return BAD
         if any(task.partition(":")[0] not in _OF_THE_COMMIT for task in self.failures):
             return ABORT
-        passed = bool(verdicts) and all(verdict == Outcome.PASS for verdict in verdicts)
+        passed = bool(verdicts) and UNTESTABLE not in self._notes
+        passed = passed and all(verdict == Outcome.PASS for verdict in verdicts)
         return GOOD if passed and not self.failures else UNTESTABLE
 
 
@@ -135,7 +138,7 @@ def _cell_code(outcome: CellOutcome, rules: ExitRules) -> int:
     if outcome.error is not None:
         return outcome.error.exit_code
     if outcome.verdict == Outcome.INCONCLUSIVE:
-        return EXIT_OK if rules.allow_inconclusive else EXIT_VERDICT
+        return EXIT_OK if rules.allow_inconclusive or not rules.verdicts else EXIT_VERDICT
     if outcome.verdict == Outcome.FAIL:
-        return EXIT_VERDICT
+        return EXIT_VERDICT if rules.verdicts else EXIT_OK
     return EXIT_ENVIRONMENT if outcome.verdict == Outcome.ERROR else EXIT_OK

@@ -7,7 +7,7 @@ broken.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ktstr.columns import prose
@@ -90,7 +90,15 @@ def table(cells: Sequence[CellSummary], *, verbose: bool = False, interrupted: b
     return "\n".join(lines) + "\n"
 
 
-def to_json(cells: Sequence[CellSummary], *, interrupted: bool = False) -> str:
+@dataclass(frozen=True)
+class Findings:
+    """What a run says beyond its cells, as JSON values: its goals, and its comparisons of two schedulers."""
+
+    goals: Sequence[Mapping[str, object]] = ()
+    comparisons: Sequence[Mapping[str, object]] = ()
+
+
+def to_json(cells: Sequence[CellSummary], findings: Findings = Findings(), *, interrupted: bool = False) -> str:
     """The report as one JSON object (``schemas/test_output.schema.json``)."""
     rows = [
         {
@@ -105,5 +113,11 @@ def to_json(cells: Sequence[CellSummary], *, interrupted: bool = False) -> str:
         }
         for c in cells
     ]
-    whole = {"interrupted": interrupted, "counts": counts(cells), "cells": rows}
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    whole = {
+        "interrupted": interrupted,
+        "counts": counts(cells),
+        "cells": rows,
+        "goals": list(findings.goals),
+        "comparisons": list(findings.comparisons),
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

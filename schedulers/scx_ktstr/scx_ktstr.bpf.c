@@ -32,6 +32,9 @@ enum {
 /* Set by the loader before load; negative: never stall. */
 const volatile long long stall_after_ns = -1;
 
+/* Set by the loader before load: a turn of a task of nice 0. */
+const volatile unsigned long long slice_ns = SLICE_NS;
+
 /* On the kernel's clock, so that the stall comes whether or not the loader runs. */
 static u64 stall_at_ns;
 
@@ -44,7 +47,7 @@ static __always_inline bool stalled(void)
 
 static __always_inline u64 slice_of(const struct task_struct *p)
 {
-	u64 slice = SLICE_NS * p->scx.weight / NICE_0_WEIGHT;
+	u64 slice = slice_ns * p->scx.weight / NICE_0_WEIGHT;
 
 	if (slice < SLICE_MIN_NS)
 		return SLICE_MIN_NS;

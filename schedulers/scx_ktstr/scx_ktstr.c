@@ -27,24 +27,30 @@ enum {
 enum {
 	TIMEOUT_MS_DEFAULT = 2000,
 	TIMEOUT_MS_MAX = 30000,		/* SCX_WATCHDOG_MAX_TIMEOUT */
+	SLICE_US_MIN = 1000,
+	SLICE_US_MAX = 40000,
 	STALL_S_MAX = 1000000000,
 	POLL_NS = 100 * 1000 * 1000,
 };
 
 static const long long NSEC_PER_SEC = 1000000000LL;
+static const unsigned long long NSEC_PER_USEC = 1000ULL;
 static const char SCHED_EXT_SYSFS[] = "/sys/kernel/sched_ext";
 
 struct options {
 	long long stall_after_ns;	/* negative: never */
 	unsigned int timeout_ms;
+	unsigned int slice_us;		/* 0: the BPF half's own */
 };
 
 static const char USAGE[] =
-	"usage: scx_ktstr [--stall-after SECONDS] [--timeout-ms N]\n"
+	"usage: scx_ktstr [--stall-after SECONDS] [--timeout-ms N] [--slice-us N]\n"
 	"\n"
 	"  --stall-after SECONDS  dispatch nothing from then on; 0: from the start\n"
 	"  --timeout-ms N         a task that waits longer gets the scheduler evicted\n"
 	"                         (1 to 30000, default 2000)\n"
+	"  --slice-us N           how long a task of nice 0 runs in its turn\n"
+	"                         (1000 to 40000, default 10000, as the BPF half has it)\n"
 	"  --help                 print this\n"
 	"\n"
 	"Exit status: 0 detached by SIGINT or SIGTERM, 1 not loaded, 2 usage,\n"
@@ -69,6 +75,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	static const struct option longopts[] = {
 		{ "stall-after", required_argument, NULL, 's' },
 		{ "timeout-ms", required_argument, NULL, 't' },
+		{ "slice-us", required_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -86,6 +93,11 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			if (!parse_number("--timeout-ms", optarg, 1, TIMEOUT_MS_MAX, &number))
 				return EXIT_USAGE;
 			ret->timeout_ms = number;
+			break;
+		case 'l':
+			if (!parse_number("--slice-us", optarg, SLICE_US_MIN, SLICE_US_MAX, &number))
+				return EXIT_USAGE;
+			ret->slice_us = number;
 			break;
 		case 'h':
 			fputs(USAGE, stdout);
@@ -114,6 +126,8 @@ static struct scx_ktstr *load(const struct options *options)
 	if (!skel)
 		return NULL;
 	skel->rodata->stall_after_ns = options->stall_after_ns;
+	if (options->slice_us)
+		skel->rodata->slice_ns = options->slice_us * NSEC_PER_USEC;
 	skel->struct_ops.ktstr_ops->timeout_ms = options->timeout_ms;
 	if (!scx_ktstr__load(skel))
 		return skel;
@@ -177,7 +191,9 @@ static int attach_and_run(struct scx_ktstr *skel, const sigset_t *signals)
 
 int main(int argc, char **argv)
 {
-	struct options options = { .stall_after_ns = -1, .timeout_ms = TIMEOUT_MS_DEFAULT };
+	struct options options = {
+		.stall_after_ns = -1, .timeout_ms = TIMEOUT_MS_DEFAULT,
+	};
 	struct scx_ktstr *skel;
 	sigset_t signals;
 	int status = parse_options(argc, argv, &options);

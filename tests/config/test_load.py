@@ -181,7 +181,7 @@ def test_aliases_share_values() -> None:
             HEAD + "tests:\n  t:\n    duraton: 2s\n    cgroups: [{name: a}]\n",
             "ktstr.yaml:4:5 tests.t.duraton: found 'duraton', expected one of description, duration, cgroups,"
          " performance_mode, memory_mib,"
-            " kargs, sysctls, checks, constraints, scheduler_args, demo, nearest match 'duration'",
+            " kargs, sysctls, checks, constraints, scheduler_args, demo, perf_delta, compare, nearest match 'duration'",
         ),
         (
             HEAD + "tests:\n  t:\n    duration: 2\n    cgroups: [{name: a}]\n",

@@ -24,6 +24,7 @@ tests:
   lonely: {cgroups: [{name: a}]}
   numa: {cgroups: [{name: a}], constraints: {min_numa_nodes: 2}}
   demo_bad: {cgroups: [{name: a}], demo: true}
+  duel: {cgroups: [{name: a}], compare: [scx_b, eevdf]}
 """
 MATRIX = """
 matrices:
@@ -254,3 +255,35 @@ def test_the_repository_s_matrices_cover_what_a_first_run_must() -> None:
     assert max(t.cpus for t in topologies) <= 9
     assert sum(k.scheduler == "scx_ktstr" for k in expansion.cells) * 2 >= len(expansion.cells)
     assert not any(own.tests[k.test].demo or k.seed for k in expansion.cells)
+
+
+DUEL = """
+matrices:
+  m:
+    tests: [pipe, duel, lonely]
+    presets: [tiny-1llc]
+    schedulers: [scx_a]
+"""
+TEN = range(1, 11)
+
+
+def test_a_comparison_runs_under_both_schedulers_whatever_the_matrix_has() -> None:
+    assert cells(Selection(), DUEL) == [
+        ("pipe", "tiny-1llc", "default", "scx_a", 0),
+        *(("duel", "tiny-1llc", "default", scheduler, seed) for scheduler in ("scx_b", "eevdf") for seed in TEN),
+        ("lonely", "tiny-1llc", "default", "scx_a", 0),
+    ]
+
+
+def test_the_seeds_of_a_matrix_and_of_the_user_hold_for_a_comparison_too() -> None:
+    assert {c[4] for c in cells(Selection(test=("duel",)), DUEL + "    seeds: 3..5\n")} == {3, 4, 5}
+    assert {c[4] for c in cells(Selection(test=("duel",), seeds=(7, 8)), DUEL)} == {7, 8}
+
+
+def test_a_comparison_that_no_matrix_has_runs_under_both_too() -> None:
+    found = cells(Selection(test=("duel",)))
+    assert found == [("duel", "tiny-1llc", "default", s, seed) for s in ("scx_b", "eevdf") for seed in TEN]
+
+
+def test_a_scheduler_that_the_user_names_narrows_a_comparison() -> None:
+    assert {c[3] for c in cells(Selection(test=("duel",), scheduler=("eevdf",)), DUEL)} == {"eevdf"}

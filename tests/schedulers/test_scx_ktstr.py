@@ -23,7 +23,7 @@ def _run(path: Path, *args: str, user: int | None = None) -> subprocess.Complete
 def test_help_names_every_option_on_standard_output(scx_ktstr: SchedulerBinary) -> None:
     done = _run(scx_ktstr.path, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for option in ("--stall-after", "--timeout-ms", "--help"):
+    for option in ("--stall-after", "--timeout-ms", "--slice-us", "--help"):
         assert option in done.stdout
 
 
@@ -41,6 +41,8 @@ def test_help_names_every_option_on_standard_output(scx_ktstr: SchedulerBinary) 
         (["--stall-after", "99999999999999999999"], "found '99999999999999999999'"),
         (["--timeout-ms", "0"], "--timeout-ms: found '0', expected a whole number from 1 to 30000"),
         (["--timeout-ms", "30001"], "found '30001'"),
+        (["--slice-us", "999"], "--slice-us: found '999', expected a whole number from 1000 to 40000"),
+        (["--slice-us", "40001"], "found '40001'"),
     ],
 )
 def test_wrong_arguments_are_a_usage_error(scx_ktstr: SchedulerBinary, args: list[str], says: str) -> None:

@@ -1,0 +1,98 @@
+"""The comparisons of two schedulers in a plan that was run.
+
+Imports scipy: it is for a plan with a test that compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ktstr.cells.goals import cell_runs, gates
+from ktstr.config.model import TestDecl
+from ktstr.errors import EXIT_OK, EXIT_VERDICT
+from ktstr.planning.plan import Plan
+from ktstr.planning.request import Narrowing
+from ktstr.record.outcome import Outcome
+from ktstr.results.junit import Case
+from ktstr.results.ledger import UNTESTABLE, CellOutcome, ExitRules
+from ktstr.stats.perf.cases import gate_cases
+from ktstr.stats.perf.document import Document, document
+from ktstr.stats.perf.duel import Comparison, Duel, compare
+from ktstr.stats.perf.samples import CellRun
+from ktstr.stats.perf.text import render
+
+_OUTCOMES = {"pass": Outcome.PASS, "fail": Outcome.FAIL, "inconclusive": Outcome.INCONCLUSIVE}
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Every comparison of a plan. ``left_out``: why none was made, empty when they were."""
+
+    made: tuple[Comparison, ...] = ()
+    left_out: str = ""
+
+    def text(self, *, verbose: bool) -> str:
+        """What ``doit test`` prints below its table: every declared limit; of other metrics those that moved, unless
+        ``verbose``."""
+        if self.left_out:
+            return f"\ncompare: {self.left_out}\n"
+        return "".join(_text(one, verbose) for one in self.made)
+
+    def cases(self) -> tuple[Case, ...]:
+        """A JUnit case for each declared gate, and one for each comparison."""
+        return tuple(case for one in self.made for case in (*gate_cases(one.result), _whole(one)))
+
+    def documents(self) -> list[Document]:
+        """The comparisons for JSON."""
+        return [{"test": one.test, "verdict": one.verdict, **document(one.result)} for one in self.made]
+
+    def code(self, rules: ExitRules) -> int:
+        """1 when a declared gate regressed, or could not be evaluated and that is not allowed; for a bisection such a
+        commit is untestable."""
+        verdicts = {one.verdict for one in self.made}
+        if "fail" in verdicts:
+            return EXIT_VERDICT
+        if "inconclusive" not in verdicts:
+            return EXIT_OK
+        if rules.bisect:
+            return UNTESTABLE
+        return EXIT_OK if rules.allow_inconclusive else EXIT_VERDICT
+
+
+def _text(one: Comparison, verbose: bool) -> str:
+    declared = any(finding.gate is not None for finding in one.result.findings)
+    table = render(one.result, all_metrics=verbose or declared, hint="verbose=1")
+    return f"\n{table}comparison: {one.verdict.upper()}\n"
+
+
+def _whole(one: Comparison) -> Case:
+    result = one.result
+    lines = result.failures or tuple(f"{left.gate.metric}: {left.why}" for left in result.unevaluated) or result.notes
+    name = f"{result.head} against {result.baseline}"
+    return Case(result.title, name, _OUTCOMES.get(one.verdict, Outcome.SKIP), lines)
+
+
+def comparisons_of(plan: Plan, outcomes: Sequence[CellOutcome], *, interrupted: bool) -> Comparisons:
+    """Every test with ``compare:`` judged, all of them as one family. None is when some of their cells may be missing:
+    half of the seeds would say another thing than all."""
+    tests = {cell.key.test: cell.point.test for cell in plan.cells if cell.point.test.compare}
+    why = "interrupted" if interrupted else _why_partial(plan)
+    if why:
+        return Comparisons(left_out=f"{', '.join(tests)} not judged: {why}")
+    runs = list(cell_runs(plan, outcomes, lambda test: bool(test.compare)))
+    duels = [_duel(test, [run for run in runs if run.test == name]) for name, test in tests.items()]
+    return Comparisons(tuple(compare(duels)))
+
+
+def _duel(test: TestDecl, runs: Sequence[CellRun]) -> Duel:
+    mine, other = test.compare
+    return Duel(test.name, mine, other, gates(test), tuple(runs))
+
+
+def _why_partial(plan: Plan) -> str:
+    narrowing = plan.request.narrowing
+    if narrowing == Narrowing():
+        return ""
+    given = "failed=1" if narrowing.failed else f"shard={narrowing.shard}" if narrowing.shard else "a cell by name"
+    return f"{given} selects a part of their cells"

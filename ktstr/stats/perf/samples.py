@@ -1,0 +1,95 @@
+"""What single runs measured, by metric and phase, and the samples that a comparison of two sides is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ktstr.config.model import Better
+from ktstr.record.metric import Metric
+from ktstr.record.metrics import METRICS, higher_is_worse, polarity_of
+from ktstr.record.outcome import Outcome
+from ktstr.record.sidecar import PerfDeltaAssertion, Sidecar
+from ktstr.stats.frames import phase_values, run_metrics
+
+if TYPE_CHECKING:
+    from ktstr.stats.inference.samples import Gate, Sample
+
+UNREGISTERED = Metric("", "Unknown", "PerPhase", 0.0, Metric.floor_rel, "", "a number that a payload printed")
+Start: TypeAlias = Literal["cold", "clone"]
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """One cell and what came of it. ``kernel`` is a label, ``verdict`` an Outcome; ``sidecar``: None if nothing ran."""
+
+    test: str
+    preset: str
+    kernel: str
+    scheduler: str
+    accel: str
+    seed: int
+    verdict: str
+    sidecar: Sidecar | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether its numbers may be used: a run that failed says nothing of speed."""
+        return self.sidecar is not None and self.verdict == Outcome.PASS and not self.sidecar.expected_failure
+
+    @property
+    def start(self) -> Start:
+        """What it began as: a clone's numbers are no sample of what a machine measures that booted by itself."""
+        origin = None if self.sidecar is None else self.sidecar.origin
+        return "cold" if origin is None or origin.kind == "cold" else "clone"
+
+    def value(self, metric: str, phase: int | None = None) -> float | None:
+        """What it measured, in the metric's unit; None when it did not."""
+        return None if self.sidecar is None else measured(self.sidecar, phase).get(metric)
+
+
+def measured(sidecar: Sidecar, phase: int | None = None) -> Mapping[str, float]:
+    """The finite numbers of a sidecar by metric, of the whole run or of one phase (all its cgroups together)."""
+    if phase is None:
+        return run_metrics(sidecar)
+    return {v.metric: v.value for v in phase_values(sidecar) if v.step_index == phase and not v.cgroup}
+
+
+def better(metric: str, gate: PerfDeltaAssertion | None = None) -> Better | None:
+    """Which direction is better: as the gate declares, else as registry or name say; None for an informational one."""
+    if gate is not None and gate.direction is not None:
+        return "higher" if gate.direction == "HigherBetter" else "lower"
+    worse = higher_is_worse(polarity_of(metric))
+    return None if worse is None else "lower" if worse else "higher"
+
+
+def sample(
+    scenario: str, metric: str, a: Sequence[float], b: Sequence[float], gate: PerfDeltaAssertion | None = None
+) -> Sample:
+    """What a rule judges: the values of a metric, a run each, with the registry's limits and the gate's."""
+    import numpy as np
+
+    from ktstr.stats.inference.samples import Sample
+
+    row = METRICS.get(metric, UNREGISTERED)
+    worse = higher_is_worse(polarity_of(metric))
+    return Sample(
+        scenario=scenario,
+        metric=metric,
+        a=np.asarray(a, dtype=np.float64),
+        b=np.asarray(b, dtype=np.float64),
+        polarity=0 if worse is None else 1 if worse else -1,
+        floor_abs=row.floor_abs,
+        floor_rel=row.floor_rel,
+        gate_abs=row.default_abs,
+        gate_rel=row.default_rel,
+        declared=None if gate is None else _gate(gate),
+    )
+
+
+def _gate(gate: PerfDeltaAssertion) -> Gate:
+    from ktstr.stats.inference.samples import Gate
+
+    direction = None if gate.direction is None else -1 if gate.direction == "HigherBetter" else 1
+    return Gate(direction, gate.max_regression_pct, gate.min_abs)
