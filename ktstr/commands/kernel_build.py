@@ -93,6 +93,6 @@ COMMAND = Command(
     Options,
     plan=_plan,
     finish=_finish,
-    needs=lambda plan: (step.task for step in plan.steps["kernel"]),
+    needs=lambda planned: (step.task for step in planned.plan.steps["kernel"]),
     alone=True,
 )

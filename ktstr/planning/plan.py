@@ -27,11 +27,12 @@ from ktstr.record.outcome import UNSUCCESSFUL
 from ktstr.results.commit import project_commit
 from ktstr.results.judged import FILE, read_rows, sources_digest
 from ktstr.results.last import last_verdicts
-from ktstr.results.names import run_source
+from ktstr.results.names import leaf_name, run_source
 from ktstr.tools.pinned import RECIPES
 from ktstr.vm.machine import Machine
 
 T = TypeVar("T")
+PERF = "perf"  # what run directories of two commits that are compared begin with
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Plan:
             groups.setdefault((cell.key.kernel, cell.key.preset, cell.key.scheduler), []).append(cell)
         return tuple(cell for group in groups.values() for cell in group)
 
+    def leaf(self, kernel: str | None) -> str:
+        """The name of the run directory for what ran on a kernel."""
+        leaf = leaf_name(kernel, self.commit)
+        return leaf if self.request.side is None else f"{PERF}-{self.request.side}-{leaf}"
+
     def closure(self, names: Iterable[str]) -> list[str]:
         """The named tasks and everything they need, nearest first."""
         return closure(self.steps, names)
@@ -95,12 +101,12 @@ class _Ground:
     kernels: Kernels
 
 
-def _ground(request: Request) -> _Ground:
+def _ground(request: Request, steps: Steps) -> _Ground:
     config = load_config(request.project)
     fetching = request.options.fetching
     cache = Cache(cache_root(request.environ), request.cancel)
     archive = Archive(cache, Apt(cache.apt, fetching.offline, request.environ, request.cancel))
-    pins, steps = project_pins(request.project, fetching.lock_update, request.cancel), Steps()
+    pins = project_pins(request.project, fetching.lock_update, request.cancel)
     return _Ground(config, archive, pins, steps, Kernels(request, config, archive, pins, steps))
 
 
@@ -115,14 +121,14 @@ def _judged(request: Request, commit: str | None) -> Judged:
     return Judged(rows, (sources_digest(), commit, run_source(request.environ)))
 
 
-def make_plan(request: Request) -> Plan:
-    """Resolve kernels, choose the machine and plan every selected cell.
+def make_plan(request: Request, beside: Plan | None = None) -> Plan:
+    """Resolve kernels, choose the machine and plan every selected cell. The steps join those of the plan ``beside``.
 
     Raises InputError for a selection that matches nothing or a bad declaration, and HostError when
     a kernel or the machine cannot be resolved. Whatever is wrong with one scheduler makes its own cells errors,
     and no others, unless nothing but schedulers that are declared wrongly was selected.
     """
-    ground = _ground(request)
+    ground = _ground(request, Steps() if beside is None else beside.steps)
     config, kernels = ground.config, ground.kernels
     expansion = _without_performance(
         request, config, expand(config, _selection(request, _kernel_words(request, ground)))
@@ -134,12 +140,12 @@ def make_plan(request: Request) -> Plan:
     images = Images(request, ground.archive, tools, ground.steps)
     commit = project_commit(request.project.root, request.environ)
     judged = _judged(request, commit)
-    supplies = Supplies(kernels, images, clones=not request.options.running.no_clone)
+    supplies = Supplies(kernels, images, clones=not request.options.running.no_clone, side=request.side)
     maker = CellMaker(config, supplies, chosen, judged)
     made = [maker.make(key) for key in _slice(request, expansion.cells)]
     cells = _narrowed(request, [cell for cell in made if isinstance(cell, CellPlan)])
     points = () if request.narrowing.failed else _slice(request, expansion.skips)
-    skips = tuple(_skip(skip, ground, chosen.machine.accel) for skip in points)
+    skips = tuple(_skip(skip, ground, chosen.machine.accel, request.side) for skip in points)
     broken = tuple(cell for cell in made if isinstance(cell, Broken))
     if broken and len(broken) == len(made) and all(isinstance(cell.error, InputError) for cell in broken):
         raise broken[0].error  # nothing but what is declared wrongly was selected
@@ -153,7 +159,7 @@ def make_plan(request: Request) -> Plan:
 
 def plan_kernels(request: Request, words: Sequence[str]) -> Plan:
     """The plan of ``kernel_build``: no cells, no machine. Raises as ``make_plan``."""
-    ground = _ground(request)
+    ground = _ground(request, Steps())
     ground.kernels.resolve(ground.kernels.expand(words))
     _check_updates(ground)
     return Plan(request, ground.config, ground.archive, ground.steps, None, Judged({}, ()))
@@ -237,7 +243,7 @@ def _without_performance(request: Request, config: Config, expansion: Expansion)
     return Expansion(cells, (*expansion.skips, *skips))
 
 
-def _skip(skip: Skip, ground: _Ground, accel: str) -> SkipPlan:
+def _skip(skip: Skip, ground: _Ground, accel: str, side: str | None) -> SkipPlan:
     kernel = ground.kernels[skip.key.kernel]
     test, topology = ground.config.tests[skip.key.test], ground.config.presets[skip.key.preset]
-    return SkipPlan(cell_name(skip.key, kernel, accel), skip.key, accel, test, topology, kernel, skip.reason)
+    return SkipPlan(cell_name(skip.key, kernel, accel, side), skip.key, accel, test, topology, kernel, skip.reason)

@@ -142,9 +142,10 @@ class Broken:
     error: KtstrError
 
 
-def cell_name(key: CellKey, kernel: Kernel, accel: str) -> str:
-    """``test/preset/kernel/scheduler/accel-sSEED``."""
-    return f"{key.test}/{key.preset}/{kernel.label}/{key.scheduler}/{accel}-s{key.seed}"
+def cell_name(key: CellKey, kernel: Kernel, accel: str, side: str | None = None) -> str:
+    """``test/preset/kernel/scheduler/accel-sSEED``; of two sides that are compared, that after the side's name."""
+    name = f"{key.test}/{key.preset}/{kernel.label}/{key.scheduler}/{accel}-s{key.seed}"
+    return name if side is None else f"{side}/{name}"
 
 
 def input_digest(point: Point, program: bytes, machine: Machine) -> str:
@@ -204,11 +205,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Supplies:
-    """What cells stand on. ``clones``: whether their machines may be clones."""
+    """What cells stand on. ``clones``: whether their machines may be clones; ``side`` as in ``Request``."""
 
     kernels: Kernels
     images: Images
     clones: bool
+    side: str | None = None
 
 
 class CellMaker:
@@ -216,7 +218,7 @@ class CellMaker:
 
     def __init__(self, config: Config, supplies: Supplies, chosen: ChosenMachine, judged: Judged) -> None:
         self._config, self._kernels, self._images = config, supplies.kernels, supplies.images
-        self._clones, self._chosen, self._judged = supplies.clones, chosen, judged
+        self._clones, self._chosen, self._judged, self._side = supplies.clones, chosen, judged, supplies.side
         self._points: dict[tuple[str, ...], Point] = {}
 
     def make(self, key: CellKey) -> CellPlan | Broken:
@@ -228,10 +230,10 @@ class CellMaker:
         try:
             image = self._images.image(self._config.schedulers[key.scheduler], self._kernels[key.kernel])
         except KtstrError as err:
-            name = cell_name(key, self._kernels[key.kernel], machine.accel)
+            name = cell_name(key, self._kernels[key.kernel], machine.accel, self._side)
             return Broken(name, key.scheduler, err)
         point = self._point(key, image)
-        name = cell_name(key, point.kernel, point.accel)
+        name = cell_name(key, point.kernel, point.accel, self._side)
         digest = self._judged.digest(name, point.basis)
         if digest is not None:
             return CellPlan(name, key, digest, point)

@@ -33,7 +33,8 @@ class Rebuild:
 class Request:
     """One plan's inputs. ``tokens`` are the host CPUs and memory that builds and cells share.
 
-    ``vmm``: plan the VMM, whatever is to run the guests.
+    ``vmm``: plan the VMM, whatever is to run the guests. ``side``: which of two commits that are compared this one is;
+    names and run directories begin with it, so that they are nobody else's.
     """
 
     project: Project
@@ -45,3 +46,4 @@ class Request:
     narrowing: Narrowing = Narrowing()
     rebuild: Rebuild = Rebuild()
     vmm: bool = False
+    side: str | None = None

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ktstr.files import full_or_denied
+from ktstr.results.trees import TREES
 from ktstr.results.view import EPOCH
 
-OWN = (".cells", ".state", ".locks", ".unstored")
+OWN = (".cells", ".state", ".locks", ".unstored", TREES)
 
 
 def _ours(root: Path) -> Iterator[Path]:

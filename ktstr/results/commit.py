@@ -13,6 +13,7 @@ from ktstr.errors import InputError
 if TYPE_CHECKING:
     from pygit2 import Repository
 
+SHORT = 7  # hex digits of a commit's label
 _OVERRIDE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -45,13 +46,13 @@ def _probe(start: Path) -> str | None:
         if found is None:
             return None
         repository = pygit2.Repository(found)
-        head = str(repository.head.peel(pygit2.Commit).id)[:7]
+        head = str(repository.head.peel(pygit2.Commit).id)[:SHORT]
     except (pygit2.GitError, KeyError, ValueError):
         return None
-    return head + ("-dirty" if _dirty(repository) else "")
+    return head + ("-dirty" if is_dirty(repository) else "")
 
 
-def _dirty(repository: Repository) -> bool:
+def is_dirty(repository: Repository) -> bool:
     """Whether HEAD and index, or index and tracked files, differ or cannot be compared."""
     import pygit2
     from pygit2.enums import DiffOption

@@ -30,7 +30,6 @@ EPOCH = ".ktstr_run_epoch"
 LOCK_TIMEOUT_S = 30.0
 SETTING, VERBATIM = "KTSTR_RUNS_ROOT", "KTSTR_SIDECAR_DIR"  # what moves run directories elsewhere
 _SUBDIR = re.compile(r"(kvm|icount|tcg)-s[0-9]{1,20}(-[0-9a-f]{8})?")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,6 @@ def epoch(environ: Mapping[str, str], began_ns: int | None = None) -> Epoch:
     """The session's token: KTSTR_RUN_EPOCH, else one of this process's own."""
     began = time.time_ns() if began_ns is None else began_ns
     return Epoch(environ.get("KTSTR_RUN_EPOCH") or f"{os.getpid()}-{began}", began)
-
-
-def leaf_name(kernel: str | None, commit: str | None) -> str:
-    """``{kernel}-{commit}``, ``unknown`` for what is not known; safe as one name in a path."""
-    return "-".join(_UNSAFE.sub("-", part or "unknown").lstrip(".") or "unknown" for part in (kernel, commit))
 
 
 def place(sidecar: Sidecar) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ktstr.commands.declare.command import Command, Invocation, Planned
+from ktstr.commands.declare.command import Command, Invocation, Planned, Turn
 from ktstr.commands.declare.registry import builtin_commands
 from ktstr.errors import InputError
 
@@ -54,10 +54,10 @@ def _tasks(graph: Graph, command: Command[Any]) -> Iterator[Task]:
         yield from _machines(graph, command)
     elif command.parts == "cells":
         yield from _cells(graph, command)
-    elif command.run is not None:
+    elif command.run is not None and (command.plan is None or graph.planned is None):
         yield _report(graph, command)
     else:
-        needs = command.needs(graph.planned.plan) if graph.planned and command.needs else ()
+        needs = command.needs(graph.planned) if graph.planned and command.needs else ()
         yield {"basename": command.name, "actions": None, "task_dep": list(needs), "doc": command.doc}
 
 
@@ -100,10 +100,10 @@ def _machines(graph: Graph, command: Command[Any]) -> Iterator[Task]:
     yield _group(command)
     if graph.planned is None or not _parks(graph):
         return
-    cells, plan = graph.planned.cells, graph.planned.plan
     known: set[str] = set()
-    for cell in plan.by_machine:
-        parked = None if graph.judges and cells.stands(cell) else plan.parked(cell)
+    for turn in graph.planned.turns:
+        cell, cells = turn.cell, turn.planned.cells
+        parked = None if graph.judges and cells.stands(cell) else turn.planned.plan.parked(cell)
         if parked is None or parked.key in known:
             continue
         known.add(parked.key)
@@ -128,18 +128,27 @@ def _cells(graph: Graph, command: Command[Any]) -> Iterator[Task]:
     yield _group(command)
     if graph.planned is None:
         return
-    cells, plan = graph.planned.cells, graph.planned.plan
-    for cell in plan.by_machine:
+    for turn in graph.planned.turns:
+        cell, cells = turn.cell, turn.planned.cells
         stands = graph.judges and cells.stands(cell)
-        parked = plan.parked(cell) if graph.judges and not stands else None
         yield {
             "basename": command.name,
             "name": cell.name,
             "actions": [_guarded(graph, f"cell:{cell.name}", partial(cells.run, cell))],
-            "task_dep": [] if stands else [*cell.point.needs, *([parked.task] if parked else [])],
+            "task_dep": [] if stands else [*_needs(graph, turn), *(_needs(graph, turn.rival) if turn.rival else ())],
             "uptodate": [stands],
             "io": {"capture": False},
         }
+
+
+def _needs(graph: Graph, turn: Turn) -> Iterator[str]:
+    """The tasks that make what a cell runs on; none for one that has nothing to do."""
+    if graph.judges and turn.planned.cells.stands(turn.cell):
+        return
+    yield from turn.cell.point.needs
+    parked = turn.planned.plan.parked(turn.cell) if graph.judges else None
+    if parked is not None:
+        yield parked.task
 
 
 def _report(graph: Graph, command: Command[Any]) -> Task:

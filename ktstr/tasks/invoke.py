@@ -97,6 +97,11 @@ def invoke(project: Project, namespace: Namespace, asked: Asked, ledger: Ledger,
         project, environ, asked.reached, Progress(sys.stderr, environ), cancel, ledger, epoch(environ)
     )
     Interrupts(cancel)
+    with invocation.held:
+        return _invoke(namespace, asked, invocation)
+
+
+def _invoke(namespace: Namespace, asked: Asked, invocation: Invocation) -> ExitRules:
     planned = _plan(invocation, asked)
     lead = asked.lead
     if planned is not None and lead is not None and lead.preview is not None:
@@ -122,6 +127,8 @@ def _plan(invocation: Invocation, asked: Asked) -> Planned | None:
         return None
     refuse_remote(invocation.project.runs_root)
     planned = lead.plan(invocation, asked.options[lead.name])
+    if planned is None:
+        return None
     known = planned.plan.tasks()
     for word in asked.reached:
         if ":" in word and word.partition(":")[0] in builtin_commands() and word not in known:
@@ -150,8 +157,7 @@ def _run_doit(namespace: Namespace, asked: Asked, graph: Graph) -> None:
     from ktstr.tasks.reporter import Reporter
 
     invocation = graph.invocation
-    cells = graph.planned.plan.cells if graph.planned else ()
-    invocation.progress.expect(len(cells))
+    invocation.progress.expect(len(graph.planned.turns) if graph.planned else 0)
     reporter = Reporter(invocation.ledger, invocation.progress)
     _make_folder(invocation.project.state)
     CellStore(invocation.project.cells).sweep()
@@ -177,7 +183,7 @@ def _run_doit(namespace: Namespace, asked: Asked, graph: Graph) -> None:
 
 def _jobs(planned: Planned | None) -> int:
     """How many threads run tasks; 0 for this one alone."""
-    if planned is None or len(planned.plan.cells) < 2:
+    if planned is None or len(planned.turns) < 2:
         return 0
     return planned.plan.request.options.running.jobs or usable().cpus
 

@@ -134,7 +134,7 @@ def test_a_task_of_the_projects_own_stands_in_the_project_and_knows_where_the_us
 def test_a_command_of_the_projects_own_is_listed_helped_and_run_with_its_variables(project: UserProject) -> None:
     project.write(YAML)
     (project.path / "dodo.py").write_text(DODO + OWN_COMMAND, encoding="utf-8")
-    assert "  greet             says hello" in project.doit("list").stdout
+    assert "  greet                 says hello" in project.doit("list").stdout
     assert "loud=               flag: in capitals [default 0] (KTSTR_LOUD)" in project.doit("help", "greet").stdout
     done = project.doit("greet", "loud=1")
     assert (done.returncode, done.stdout, done.stderr) == (1, "HELLO\n", "")

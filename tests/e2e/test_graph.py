@@ -376,7 +376,7 @@ def test_help_shows_each_variable_with_its_environment_name(project: UserProject
     done = project.doit("help", task)
     assert done.returncode == 0
     words = done.stdout.split()
-    for name in variables_of(builtin_commands()[task].options):
+    for name, var in variables_of(builtin_commands()[task].options).items():
         assert f"{name}=" in words
-        assert f"({environment_name(name)})" in words
+        assert (f"({environment_name(name)})" in words) == var.environment
     assert max(len(line) for line in done.stdout.splitlines()) <= 80

@@ -7,7 +7,9 @@ A module of ``ktstr.commands`` binds ``COMMAND``, or ``COMMANDS`` where one idea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from ktstr.cancel import Cancel
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ktstr.cells.cells import Cells
     from ktstr.cells.remembered import Remembered
     from ktstr.planning.plan import Plan
+    from ktstr.planning.points import CellPlan
     from ktstr.results.view import Epoch
 
 Opts = TypeVar("Opts")
@@ -26,7 +29,10 @@ Opts = TypeVar("Opts")
 
 @dataclass(frozen=True)
 class Invocation:
-    """One command line, as its commands see it. ``words`` are its tasks, those that its own tasks need included."""
+    """One command line, as its commands see it. ``words`` are its tasks, those that its own tasks need included.
+
+    ``held``: what is closed when everything has run and was reported.
+    """
 
     project: Project
     environ: Mapping[str, str]
@@ -35,6 +41,7 @@ class Invocation:
     cancel: Cancel
     ledger: Ledger
     epoch: Epoch
+    held: ExitStack = field(default_factory=ExitStack)
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,32 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A cell that may run, and the plan that it is of. ``rival``: the one that it takes turns with: what that one needs
+    is made first too, so that both run under the same conditions."""
+
+    planned: Planned
+    cell: CellPlan
+    rival: Turn | None = None
+
+
+@dataclass(frozen=True)
 class Planned:
-    """A plan, its cells, and what earlier runs left of them."""
+    """A plan, its cells, and what earlier runs left of them.
+
+    ``order``: the cells of this plan and of others whose steps are in it, as they are to run; None for its own, those
+    of one machine together.
+    """
 
     plan: Plan
     cells: Cells
     remembered: Remembered
+    order: tuple[Turn, ...] | None = None
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        """Every cell, in the order in which they are to run."""
+        return tuple(Turn(self, cell) for cell in self.plan.by_machine) if self.order is None else self.order
 
 
 def _no_rules(options: Any) -> ExitRules:
@@ -63,10 +90,10 @@ class Command(Generic[Opts]):
     """One command. ``group`` is its heading in ``doit list``.
 
     ``run``: what a report does, as a task of the graph. ``plan``: makes the plan whose steps and cells are the
-    graph; ``preview``: what is printed in place of running it, None to run it; ``finish``: the report after
-    everything ran. ``parts``: which of the plan's are tasks of its own; ``needs``: the tasks it stands for instead.
-    ``judges``: it runs cells. ``alone``: no other task may be named beside it;
-    ``first``: it heads its group, and leads whatever is named beside it.
+    graph, or gives None where ``run`` is to do it without one; ``preview``: what is printed in place of running it,
+    None to run it; ``finish``: the report after everything ran. ``parts``: which of the plan's are tasks of its own;
+    ``needs``: the tasks it stands for instead. ``judges``: it runs cells. ``alone``: no other task may be named beside
+    it; ``first``: it heads its group, and leads whatever is named beside it.
     """
 
     name: str
@@ -74,12 +101,12 @@ class Command(Generic[Opts]):
     doc: str
     options: type[Opts]
     run: Callable[[Invocation, Opts], Report] | None = None
-    plan: Callable[[Invocation, Opts], Planned] | None = None
+    plan: Callable[[Invocation, Opts], Planned | None] | None = None
     preview: Callable[[Invocation, Opts, Planned], str | None] | None = None
     finish: Callable[[Invocation, Opts, Planned], Report] | None = None
     rules: Callable[[Opts], ExitRules] = _no_rules
     parts: Literal["steps", "machines", "cells"] | None = None
-    needs: Callable[[Plan], Iterable[str]] | None = None
+    needs: Callable[[Planned], Iterable[str]] | None = None
     judges: bool = False
     alone: bool = False
     first: bool = False

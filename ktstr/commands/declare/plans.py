@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Invocation, Planned
 from ktstr.options import GraphOptions, TestOptions
+from ktstr.results.ledger import Ledger
 
 if TYPE_CHECKING:
     from ktstr.planning.plan import Plan
@@ -22,6 +24,11 @@ def plan_cells(invocation: Invocation, options: TestOptions) -> Planned:
     narrowing = Narrowing(testing.failed, testing.shard, _named_cells(invocation.words))
     request = request_of(invocation, options.graph, narrowing=narrowing)
     return _planned(invocation, make_plan(request), testing.maxfail)
+
+
+def cell_tasks(planned: Planned) -> Iterable[str]:
+    """The names of the tasks of all cells, as they are to run."""
+    return (f"cell:{turn.cell.name}" for turn in planned.turns)
 
 
 def plan_kernels(invocation: Invocation, options: GraphOptions, rebuild: Rebuild, words: Sequence[str]) -> Planned:
@@ -62,7 +69,13 @@ def _planned(invocation: Invocation, plan: Plan, maxfail: int | None) -> Planned
     from ktstr.cells.remembered import Remembered
 
     remembered = Remembered(plan)
-    return Planned(plan, Cells(plan, invocation.ledger, remembered, maxfail), remembered)
+    ledger = invocation.ledger
+    return Planned(plan, Cells(plan, ledger, remembered, partial(failed_enough, ledger, maxfail)), remembered)
+
+
+def failed_enough(ledger: Ledger, maxfail: int | None) -> bool:
+    """Whether as many cells failed as ``maxfail=`` lets."""
+    return maxfail is not None and ledger.failed_cells() >= maxfail
 
 
 def _named_cells(words: Sequence[str]) -> tuple[str, ...]:

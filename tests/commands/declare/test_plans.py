@@ -26,5 +26,5 @@ def test_cells_and_builds_share_what_the_cgroup_leaves(
     asked = SimpleNamespace(project=None, environ={}, progress=None, cancel=Cancel(), words=())
     request = request_of(cast(Invocation, asked), GraphOptions(running=Running(jobs=jobs)))
     assert request.tokens.total == (cpus, 3000)
-    planned: Any = SimpleNamespace(plan=SimpleNamespace(cells=(1, 2), request=request))
+    planned: Any = SimpleNamespace(turns=(1, 2), plan=SimpleNamespace(request=request))
     assert invoke._jobs(planned) == cpus

@@ -1,0 +1,72 @@
+"""A repository with a scheduler whose commits are compared."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from tests.e2e.conftest import DODO, ROOT, UserProject
+
+BPF = Path("schedulers/scx_ktstr/scx_ktstr.bpf.c")
+
+
+def git(folder: Path, *args: str) -> str:
+    """Run git there; what it printed. An AssertionError with its errors when it fails."""
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(folder), *args]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def repository(folder: Path, yaml: str, lock: str) -> UserProject:
+    """A project with our fixture's sources in one commit, tagged ``first``."""
+    shutil.copytree(ROOT / "schedulers/scx_ktstr", folder / BPF.parent)
+    (folder / "dodo.py").write_text(DODO)
+    (folder / "ktstr.yaml").write_text(yaml)
+    (folder / "ktstr.lock").write_text(lock)
+    (folder / ".gitignore").write_text("target\n")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "first")
+    git(folder, "tag", "first")
+    return UserProject(folder)
+
+
+def from_first(project: UserProject) -> None:
+    """The working tree as the first commit has it, on a branch that may be moved."""
+    git(project.path, "checkout", "-q", "--force", "-B", "change", "first")
+
+
+def edit(project: UserProject, old: str, new: str) -> None:
+    """Replace one place of the scheduler's BPF half."""
+    path = project.path / BPF
+    text = path.read_text()
+    assert text.count(old) == 1, (text.count(old), old)
+    path.write_text(text.replace(old, new))
+
+
+def change(project: UserProject, old: str, new: str) -> None:
+    """A commit on top of the first that differs from it in one place."""
+    from_first(project)
+    edit(project, old, new)
+    git(project.path, "commit", "-qam", "change")
+
+
+def delta(project: UserProject, *args: str, codes: tuple[int, ...] = (0,), **extra: str) -> dict[str, Any]:
+    """``doit perf_delta base=first ... json=1``: the object, which its schema describes."""
+    done = project.doit("perf_delta", "base=first", "json=1", *args, **extra)
+    assert done.returncode in codes, done.stderr + done.stdout
+    found: dict[str, Any] = json.loads(done.stdout)
+    jsonschema.validate(found, json.loads((ROOT / "schemas/perf_delta.schema.json").read_text()))
+    assert found["failed"] == (done.returncode == 1)
+    return found
+
+
+def words(found: dict[str, Any], test: str) -> dict[str, str]:
+    """The verdict on each metric of a test's whole runs."""
+    return {one["metric"]: one["verdict"] for one in found["findings"] if (one["test"], one["phase"]) == (test, None)}
