@@ -66,7 +66,12 @@ class Plan:
         parked = cell.point.parked
         if parked is None or (cell.point.accel == "kvm" and self._sharing[parked.key] < 2):
             return None
-        return parked
+        return self._named.setdefault(parked.key, parked)
+
+    @cached_property
+    def _named(self) -> dict[str, ParkedPlan]:
+        """Machines by their key: schedulers of several names may have the same, which then has the first one's."""
+        return {}
 
     @cached_property
     def by_machine(self) -> tuple[CellPlan, ...]:

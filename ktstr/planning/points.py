@@ -151,7 +151,8 @@ def cell_name(key: CellKey, kernel: Kernel, accel: str, side: str | None = None)
 def input_digest(point: Point, program: bytes, machine: Machine) -> str:
     """SHA-256 over everything a run depends on; the accel and the program's seed are inside.
 
-    In real time the class of host is one of these: what one host measured is no result of another.
+    A clone's own command has no kernel arguments: those are the machine's that was parked. In real time the class of
+    host is one of these: what one host measured is no result of another.
     """
     parts: dict[str, object] = {
         "format": CELL_FORMAT,
@@ -162,6 +163,8 @@ def input_digest(point: Point, program: bytes, machine: Machine) -> str:
         "machine": [machine.accel, machine.digest],
         "command": list(point.command),
     }
+    if point.parking is not None and machine.accel != "kvm":  # whose own line has the kernel's arguments, clone or not
+        parts["parking"] = list(point.parking)
     host = _host(machine.accel)
     if host:
         parts["host"] = host

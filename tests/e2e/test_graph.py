@@ -380,3 +380,21 @@ def test_help_shows_each_variable_with_its_environment_name(project: UserProject
         assert f"{name}=" in words
         assert (f"({environment_name(name)})" in words) == var.environment
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_kernel_arguments_make_another_cell_and_two_names_of_one_scheduler_do_not_stop_each_other(
+    tmp_path: Path, lock: str
+) -> None:
+    project = make_project(tmp_path, lock)
+    source = ROOT / "schedulers/scx_ktstr"
+    declared = f"schedulers: {{one: {{source: {source}}}, two: {{source: {source}}}}}\n"
+    project.write(YAML.replace("presets:\n", f"{declared}presets:\n"))
+    selected = ("test=alpha", "preset=one", "scheduler=one,two")
+    code, report = project.test(*selected)
+    assert (code, [cell["verdict"] for cell in report["cells"]]) == (0, ["pass", "pass"]), report
+    changed = YAML.replace(
+        "duration: 300ms", "duration: 300ms\n    sysctls: {kernel.sched_cfs_bandwidth_slice_us: 4000}", 1
+    )
+    project.write(changed.replace("presets:\n", f"{declared}presets:\n"))
+    code, report = project.test(*selected)
+    assert (code, [cell["ran"] for cell in report["cells"]]) == (0, [True, True]), report

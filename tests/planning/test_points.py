@@ -11,7 +11,7 @@ import pytest
 
 from ktstr.config.load import parse
 from ktstr.planning import points
-from ktstr.planning.points import CellMaker, CellPlan, Judged, Supplies
+from ktstr.planning.points import CellMaker, CellPlan, Judged, Supplies, input_digest
 from ktstr.results.judged import Row
 from tests.cells.plans import TEXT, cell
 
@@ -60,6 +60,15 @@ def test_how_long_attaching_may_take_is_the_machines_unless_it_is_declared(
 ) -> None:
     declared = planned(tmp_path, accel).point.scheduler
     assert declared.attach_timeout_ns == seconds * 1_000_000_000
+
+
+@pytest.mark.parametrize("accel", ["icount", "tcg"])
+def test_clones_of_machines_with_other_kernel_arguments_are_other_cells(tmp_path: Path, accel: str) -> None:
+    cell = planned(tmp_path, accel)
+    machine = cast(Any, SimpleNamespace(accel=accel, digest="e" * 64))
+    other = replace(cell.point, parking=("qemu", "-append", "sysctl.kernel.x=1"))  # all else, the command too, is alike
+    assert input_digest(cell.point, cell.program, machine) == cell.input_digest
+    assert input_digest(other, cell.program, machine) != cell.input_digest
 
 
 def test_a_machine_is_addressed_by_all_that_it_is_made_from_and_by_no_seed(tmp_path: Path) -> None:
