@@ -1,4 +1,5 @@
-"""Loading a pool of 10,000 sidecars: the first time, with its index, and to compare a half of it; against ``json.load`` of the same files.
+"""Loading a pool of 10,000 sidecars: the first time, with its index, and to compare a half of it; against
+``json.load`` of the same files.
 
 A guest was booted for one of them; the others have its sidecar with another name, seed, kernel and numbers. Each
 figure is of a process of its own, from its start, in CPU seconds: of two, the busier host would otherwise tell more.
