@@ -21,7 +21,14 @@ _WELCH_WORDS: dict[Word, str] = {
 
 def number(value: float | None) -> str:
     """Five significant digits, ``-`` for what was not measured."""
-    return "-" if value is None else f"{value:.5g}"
+    return "-" if value is None else _plain(value, 5)
+
+
+def _plain(value: float, digits: int, sign: str = "") -> str:
+    """Significant digits; large numbers whole rather than with an exponent."""
+    if 10**digits <= abs(value) < 1e12:
+        return f"{value:{sign}.0f}"
+    return f"{value:{sign}.{digits}g}"
 
 
 def shift_text(finding: Finding) -> str:
@@ -32,8 +39,8 @@ def shift_text(finding: Finding) -> str:
     percent = "" if verdict.shift_pct is None else f" ({verdict.shift_pct:+.1f}%)"
     interval = ""
     if verdict.ci_low is not None and verdict.ci_high is not None:
-        interval = f" [{verdict.ci_low:+.4g}, {verdict.ci_high:+.4g}]"
-    return f"{verdict.shift:+.4g}{percent}{interval}"
+        interval = f" [{_plain(verdict.ci_low, 4, '+')}, {_plain(verdict.ci_high, 4, '+')}]"
+    return f"{_plain(verdict.shift, 4, '+')}{percent}{interval}"
 
 
 def verdict_text(finding: Finding, rule: Rule | None = Rule.RANKS) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from ktstr.stats.inference.verdicts import Rule, Word
 from ktstr.stats.perf.result import phase_name
-from ktstr.stats.perf.text import render
+from ktstr.stats.perf.text import number, render
 from tests.stats.perf.findings import FULL, finding, gate, result
 
 
@@ -139,3 +139,9 @@ def test_only_what_gates_fails_alone() -> None:
     assert not finding().fails
     assert not finding(Word.UNDECIDED, gate=gate()).fails
     assert not replace(FULL, failures=()).failed
+
+
+def test_numbers_have_no_exponents_that_a_reader_would_have_to_count() -> None:
+    assert [number(value) for value in (None, 0.0, 12.0, 13936.4, 222350.4, 0.0143421, 1.5e13)] == [
+        "-", "0", "12", "13936", "222350", "0.014342", "1.5e+13",
+    ]  # fmt: skip
