@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ktstr.cells.goals import cell_runs, gates
+from ktstr.cells.goals import cell_runs
+from ktstr.cells.judge import gates
 from ktstr.config.model import TestDecl
 from ktstr.errors import EXIT_OK, EXIT_VERDICT
 from ktstr.planning.plan import Plan

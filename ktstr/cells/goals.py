@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ktstr.cells.judge import assertion
+from ktstr.cells.judge import gates
 from ktstr.config.model import TestDecl
 from ktstr.errors import InputError
 from ktstr.planning.plan import Plan
-from ktstr.record.sidecar import PerfDeltaAssertion, Sidecar
+from ktstr.record.sidecar import Sidecar
 from ktstr.results.ledger import CellOutcome
 from ktstr.results.sidecar import read_sidecar
 from ktstr.stats.perf.goals import Goal, goals
@@ -22,11 +22,6 @@ def goals_of(plan: Plan, outcomes: Sequence[CellOutcome]) -> list[Goal]:
     tests = {cell.key.test: cell.point.test for cell in plan.cells if cell.point.test.perf_delta}
     found = (goals((run for run in runs if run.test == name), gates(test)) for name, test in tests.items())
     return [goal for some in found for goal in some]
-
-
-def gates(test: TestDecl) -> tuple[PerfDeltaAssertion, ...]:
-    """A test's declared limits, as its sidecars carry them."""
-    return tuple(map(assertion, test.perf_delta))
 
 
 def cell_runs(plan: Plan, outcomes: Sequence[CellOutcome], wanted: Callable[[TestDecl], bool]) -> Iterator[CellRun]:
@@ -43,11 +38,12 @@ def cell_runs(plan: Plan, outcomes: Sequence[CellOutcome], wanted: Callable[[Tes
                 accel=cell.point.accel,
                 seed=key.seed,
                 verdict=outcome.verdict,
-                sidecar=_sidecar(outcome),
+                sidecar=sidecar_of(outcome),
             )
 
 
-def _sidecar(outcome: CellOutcome) -> Sidecar | None:
+def sidecar_of(outcome: CellOutcome) -> Sidecar | None:
+    """What came of a cell, whether it ran now or stands as it was; None where nothing was measured."""
     if outcome.standing is None:
         return outcome.sidecar
     try:

@@ -9,7 +9,7 @@ from ktstr.cells.run import host_context, new_run_id
 from ktstr.checks.judge import Expected, Judgement, judge
 from ktstr.checks.model import work_type_label
 from ktstr.checks.thresholds import merge
-from ktstr.config.model import Better, Builtin, PerfGate
+from ktstr.config.model import Better, Builtin, PerfGate, TestDecl
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
@@ -46,11 +46,16 @@ def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
         resolve_source=resolve_source(point.scheduler),
         run_source=names.run_source(plan.request.environ),
         perturbations=cell.compiled.perturbations.as_json(),
-        perf_delta=tuple(map(assertion, point.test.perf_delta)),
+        perf_delta=gates(point.test),
     )
 
 
-def assertion(gate: PerfGate) -> PerfDeltaAssertion:
+def gates(test: TestDecl) -> tuple[PerfDeltaAssertion, ...]:
+    """A test's declared limits, as its sidecars carry them."""
+    return tuple(map(_assertion, test.perf_delta))
+
+
+def _assertion(gate: PerfGate) -> PerfDeltaAssertion:
     """A declared limit as a sidecar carries it."""
     polarity: dict[Better | None, Literal["HigherBetter", "LowerBetter"] | None] = {
         "higher": "HigherBetter", "lower": "LowerBetter", None: None,
@@ -96,7 +101,7 @@ def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
         kernel_label=skip.kernel.label,
         project_commit=plan.commit,
         run_source=names.run_source(plan.request.environ),
-        perf_delta=tuple(map(assertion, skip.test.perf_delta)),
+        perf_delta=gates(skip.test),
     )
     stamp = now.isoformat(timespec="milliseconds")
     whole = sidecars.build_skip(named, skip.reason, timestamp=stamp, run=new_run_id(now), host=host_context())

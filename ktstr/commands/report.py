@@ -51,7 +51,7 @@ def run(invocation: Invocation, options: Options) -> Report:
 
     need_reports()
     project = invocation.project
-    root = project.runs_root if options.dir is None else project.stand / Path(options.dir).expanduser()
+    root = project.runs(options.dir)
     made = _made(invocation, options, root)
     if made is None:
         sys.stderr.write(f"report: no results in {root}: doit test makes some\n")

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from ktstr.commands.declare.command import Command, Invocation, Report
+from ktstr.commands.declare.notes import warn
 from ktstr.options import FLAG, PATH, WORD, variable
 
 
@@ -37,8 +38,7 @@ def run(invocation: Invocation, options: Options) -> Report:
     from ktstr.stats.pool import load_run, skipped_note
 
     pool = load_run(folder)
-    if (note := skipped_note(pool, folder)) is not None:
-        sys.stderr.write(f"{note}\n")
+    warn([skipped_note(pool, folder)])
     if pool.runs.empty:
         return _nothing(str(folder))
     found = report.analyse(pool)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Report
+from ktstr.commands.declare.notes import warn
 from ktstr.errors import EXIT_OK, EXIT_VERDICT, InputError
 from ktstr.options import FLAG, LIST, PATH, PERCENT, TEXT, variable
 
@@ -101,26 +102,23 @@ def run(invocation: Invocation, options: Options) -> Report:
     policy = _policy(options, invocation.project.stand)
     shared = filters_of(invocation, options.both, "")
     a, b = (filters_of(invocation, own, prefix).over(shared) for own, prefix in ((options.a, "a_"), (options.b, "b_")))
-    _warn([sides.contrast(a, b).warning])
-    root = invocation.project.runs_root
-    folder = root if options.dir is None else invocation.project.stand / Path(options.dir).expanduser()
+    warn([sides.contrast(a, b).warning])
+    folder = invocation.project.runs(options.dir)
     pool = load_pool(folder, archive=options.dir is not None)
-    _warn([skipped_note(pool, folder)])
+    warn([skipped_note(pool, folder)])
     chosen = engine.Options(options.filter, not options.no_average, policy, str(folder))
     found = engine.compare(pool, a, b, chosen)
-    _warn(found.warnings)
+    warn(found.warnings)
     code = EXIT_VERDICT if found.regressions else EXIT_OK
     return Report(document.to_json(found) if options.json else text.render(found, colour=_colour(invocation)), code)
 
 
 def _policy(options: Options, stand: Path) -> Policy:
-    from ktstr.stats.compare.policy import REGISTRY, load_policy, uniform
+    from ktstr.stats.compare.policy import REGISTRY, given_policy
 
     if options.threshold is not None and options.policy is not None:
         raise InputError("threshold= and policy=: found both, expected at most one of them", fix="put it in the policy")
-    if options.threshold is not None:
-        return uniform(options.threshold)
-    return REGISTRY if options.policy is None else load_policy(stand / Path(options.policy).expanduser())
+    return given_policy(options.threshold, options.policy, stand) or REGISTRY
 
 
 def filters_of(invocation: Invocation, own: Both | A | B, prefix: str) -> Filters:
@@ -136,7 +134,7 @@ def filters_of(invocation: Invocation, own: Both | A | B, prefix: str) -> Filter
     )
     for name, folder, digits in repositories:
         resolved = Revisions(prefix + name, folder, digits).resolve(values[name])
-        _warn(f"warning: {line}" for line in resolved.warnings)
+        warn(f"warning: {line}" for line in resolved.warnings)
         values[name] = resolved.values
     return Filters(**values)
 
@@ -146,15 +144,6 @@ def _kernel_tree(environ: Mapping[str, str], stand: Path) -> Path | None:
     named = environ.get("KTSTR_KERNEL", "").strip()
     folder = stand / Path(named).expanduser() if named else None
     return folder if folder is not None and folder.is_dir() else None
-
-
-def _warn(lines: Iterable[str | None]) -> None:
-    """On standard error, whatever strangers wrote in it made harmless."""
-    from ktstr.columns import printable
-
-    for text in lines:
-        for line in (text or "").splitlines():
-            sys.stderr.write(f"{printable(line)}\n")
 
 
 def _colour(invocation: Invocation) -> bool:

@@ -22,8 +22,7 @@ def run(invocation: Invocation, options: Options) -> Report:
     from ktstr.stats import explain
     from ktstr.stats.named_run import find_run
 
-    project = invocation.project
-    root = project.runs_root if options.dir is None else project.stand / options.dir
+    root = invocation.project.runs(options.dir)
     walk = explain.walk_run(find_run(root, options.run or ""))
     return Report(explain.to_json(walk) if options.json else explain.to_text(walk))
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from ktstr.commands.declare.command import Command, Invocation, Report
+from ktstr.commands.declare.notes import warn
 from ktstr.options import FLAG, PATH, variable
 
 
@@ -25,11 +26,9 @@ def run(invocation: Invocation, options: Options) -> Report:
     from ktstr.stats import values
     from ktstr.stats.pool import load_pool, skipped_note
 
-    project = invocation.project
-    root = project.runs_root if options.dir is None else project.stand / options.dir
+    root = invocation.project.runs(options.dir)
     pool = load_pool(root, archive=options.dir is not None)
-    if (note := skipped_note(pool, root)) is not None:
-        sys.stderr.write(f"{note}\n")
+    warn([skipped_note(pool, root)])
     if pool.runs.empty:
         sys.stderr.write(f"no sidecar data found in {root}: doit test makes the first\n")
     found = values.values_of(pool)

@@ -21,8 +21,7 @@ def run(invocation: Invocation, options: Options) -> Report:
     from ktstr.stats.hosts import host_of_run, to_text
     from ktstr.stats.named_run import find_run
 
-    project = invocation.project
-    root = project.runs_root if options.dir is None else project.stand / options.dir
+    root = invocation.project.runs(options.dir)
     name = options.run or ""
     return Report(to_text(host_of_run(find_run(root, name), name)))
 

@@ -31,6 +31,11 @@ class Project:
     def lock(self) -> Path:
         return self.root / "ktstr.lock"
 
+    def runs(self, given: str | None) -> Path:
+        """The folder of run directories that ``dir=`` names, seen from where the user stands; the project's own
+        without it."""
+        return self.runs_root if given is None else self.stand / Path(given).expanduser()
+
     @property
     def cells(self) -> Path:
         return self.runs_root / ".cells"

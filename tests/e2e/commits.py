@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 
 from tests.e2e.conftest import DODO, ROOT, UserProject
+from tests.repositories import git
 
 BPF = Path("schedulers/scx_ktstr/scx_ktstr.bpf.c")
-
-
-def git(folder: Path, *args: str) -> str:
-    """Run git there; what it printed. An AssertionError with its errors when it fails."""
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(folder), *args]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def repository(folder: Path, yaml: str, lock: str) -> UserProject:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commits import change, delta, edit, from_first, git, repository, words
+from tests.e2e.commits import change, delta, edit, from_first, repository, words
 from tests.e2e.conftest import UserProject
+from tests.repositories import git
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.commits import change, delta, edit, git, repository, words
+from tests.e2e.commits import change, delta, edit, repository, words
 from tests.e2e.conftest import UserProject
+from tests.repositories import git
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 

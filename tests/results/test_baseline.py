@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,9 @@ from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.results.baseline import Side, Sides, Wanted, changed_paths, resolve_sides
 from ktstr.results.trees import TREES, tree_of
+from tests.repositories import git
 
 MAIN = Wanted(None, None, "main")
-
-
-def git(folder: Path, *args: str) -> str:
-    done = subprocess.run(
-        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(folder), *args], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def commit(folder: Path, name: str, text: str) -> str:

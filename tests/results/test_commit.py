@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -8,14 +7,7 @@ import pytest
 
 from ktstr.errors import InputError
 from ktstr.results.commit import project_commit
-
-
-def git(folder: Path, *args: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always")
-    environ = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
-    return subprocess.run(
-        ["git", *identity, *args], cwd=folder, check=True, capture_output=True, text=True, env=environ
-    ).stdout.strip()
+from tests.repositories import git
 
 
 @pytest.fixture

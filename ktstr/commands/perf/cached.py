@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
-from ktstr.columns import printable
 from ktstr.commands.declare.command import Invocation, Report
+from ktstr.commands.declare.notes import warn
 from ktstr.commands.perf.judged import policy_of
 from ktstr.commands.perf.options import EMPTY, Options
 from ktstr.commands.perf.sides import Chosen, choose, sides_of
@@ -22,7 +20,7 @@ from ktstr.stats.compare.gate import FAIL_THRESHOLD, Gate, must_fail
 from ktstr.stats.compare.policy import REGISTRY
 from ktstr.stats.perf.averages import result_of_averages
 from ktstr.stats.perf.result import PerfDelta
-from ktstr.stats.pool import Pool, load_pool
+from ktstr.stats.pool import Pool, load_pool, skipped_note
 
 
 def compare_cached(invocation: Invocation, options: Options) -> Report:
@@ -37,13 +35,13 @@ def compare_cached(invocation: Invocation, options: Options) -> Report:
     chosen = choose(invocation, options, sides)
     if not chosen.tests:
         return Report(EMPTY)
-    root = invocation.project.runs_root
-    folder = root if options.dir is None else invocation.project.stand / Path(options.dir).expanduser()
-    pool = _of(load_pool(folder, archive=options.dir is not None), chosen, options)
+    folder = invocation.project.runs(options.dir)
+    whole = load_pool(folder, archive=options.dir is not None)
+    warn([skipped_note(whole, folder)])
+    pool = _of(whole, chosen, options)
     a, b = (Filters(project_commit=(side.label,)) for side in (sides.base, sides.head))
     found = engine.compare(pool, a, b, engine.Options(policy=policy, place=str(folder)))
-    for warning in found.warnings:
-        sys.stderr.write("".join(f"{printable(line)}\n" for line in warning.splitlines()))
+    warn(found.warnings)
     result = _result(found, sides, gate, _declaring(invocation, pool, sides))
     code = EXIT_VERDICT if result.failed else EXIT_OK
     written = report(invocation, options, result)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ktstr.cells.judge import assertion
+from ktstr.cells.goals import sidecar_of
+from ktstr.cells.judge import gates
 from ktstr.commands.declare.command import Invocation
 from ktstr.commands.perf.options import Options
 from ktstr.planning.pair import Couple
@@ -12,7 +13,7 @@ from ktstr.planning.points import CellPlan
 from ktstr.record.sidecar import Sidecar
 from ktstr.results.ledger import Ledger
 from ktstr.stats.compare.gate import Gate, must_fail
-from ktstr.stats.compare.policy import Policy, load_policy, uniform
+from ktstr.stats.compare.policy import Policy, given_policy
 from ktstr.stats.inference.verdicts import Rule, Settings
 from ktstr.stats.perf.judge import Judgement, Judging, judge
 from ktstr.stats.perf.scenarios import ScenarioRuns
@@ -39,17 +40,7 @@ def judging(invocation: Invocation, options: Options, alpha: float) -> Judging:
 
 def policy_of(invocation: Invocation, options: Options) -> Policy | None:
     """The limits that ``threshold=`` or ``policy=`` give. Raises InputError."""
-    if options.threshold is not None:
-        return uniform(options.threshold)
-    return None if options.policy is None else load_policy(invocation.project.stand / options.policy)
-
-
-def sidecar_of(ledger: Ledger, cell: CellPlan) -> Sidecar | None:
-    """What a cell measured; None when it did not run, or ended in an error."""
-    outcome = ledger.outcomes.get(cell.name)
-    if outcome is None:
-        return None
-    return outcome.standing.build() if outcome.standing is not None else outcome.sidecar
+    return given_policy(options.threshold, options.policy, invocation.project.stand)
 
 
 def scenario_runs(ledger: Ledger, couples: Sequence[Couple]) -> list[ScenarioRuns]:
@@ -63,11 +54,17 @@ def scenario_runs(ledger: Ledger, couples: Sequence[Couple]) -> list[ScenarioRun
 def _runs(ledger: Ledger, name: str, couples: Sequence[Couple]) -> ScenarioRuns:
     differing = [couple for couple in couples if not couple.is_same]
     sides = (
-        [sidecar_of(ledger, cell) for cell in side] for side in zip(*((c.base, c.head) for c in differing), strict=True)
+        [_sidecar(ledger, cell) for cell in side] for side in zip(*((c.base, c.head) for c in differing), strict=True)
     )
     a, b = (tuple(run for run in side if run is not None) for side in sides) if differing else ((), ())
     test = couples[0].head.point.test
-    return ScenarioRuns(test.name, name, a, b, tuple(map(assertion, test.perf_delta)), is_same=not differing)
+    return ScenarioRuns(test.name, name, a, b, gates(test), is_same=not differing)
+
+
+def _sidecar(ledger: Ledger, cell: CellPlan) -> Sidecar | None:
+    """What a cell measured; None when it did not run, or ended in an error."""
+    outcome = ledger.outcomes.get(cell.name)
+    return None if outcome is None else sidecar_of(outcome)
 
 
 def judged_so_far(invocation: Invocation, options: Options, couples: Sequence[Couple], alpha: float) -> Judgement:

@@ -34,8 +34,9 @@ def result_of(invocation: Invocation, options: Options, paired: Paired) -> PerfD
     assert options.noise_adjust is not None
     pair, ledger = paired.pair, invocation.ledger
     look = paired.look_made()
+    how = judging(invocation, options, look.alpha)
     scenarios = scenario_runs(ledger, pair.couples)
-    judgement = judge(scenarios, judging(invocation, options, look.alpha))
+    judgement = judge(scenarios, how)
     excluded = [side for runs in scenarios for side in runs.excluded()]
     return PerfDelta(
         baseline=paired.sides.base.label,
@@ -51,7 +52,7 @@ def result_of(invocation: Invocation, options: Options, paired: Paired) -> PerfD
         divergences=tuple(_divergences(invocation, pair, judgement)),
         failures=judgement.failures,
         notes=(*_about_all(invocation, scenarios), *judgement.notes, *_notes(ledger, pair)),
-        cutoff=judging(invocation, options, look.alpha).gate.fail_threshold,
+        cutoff=how.gate.fail_threshold,
         noise_spread_threshold_pct=options.noise_spread_threshold,
         stopped_after=look.runs if look.runs < options.noise_adjust else None,
     )

@@ -80,8 +80,11 @@ class Gate:
     def fails(self, regressed: Iterable[str]) -> bool:
         """``regressed``: the metric of each regression, once for each pair it was found in."""
         names = tuple(regressed)
-        too_many = self.fail_threshold >= 1 and len(names) >= self.fail_threshold
-        return too_many or not set(names).isdisjoint(self.must_fail)
+        return self.counts_out(len(names)) or not set(names).isdisjoint(self.must_fail)
+
+    def counts_out(self, regressions: int) -> bool:
+        """Whether so many regressions fail a comparison by their number."""
+        return 1 <= self.fail_threshold <= regressions
 
 
 def must_fail(names: Iterable[str], *, noise: bool) -> tuple[str, ...]:

@@ -33,8 +33,13 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def relative(self, metric: Metric) -> float:
         """The limit of a metric as a fraction of its baseline."""
-        percent = self.per_metric_percent.get(metric.name, self.default_percent)
-        return metric.default_rel if percent is None else percent / 100
+        own = self.given(metric.name)
+        return metric.default_rel if own is None else own
+
+    def given(self, name: str) -> float | None:
+        """The limit of a metric as a fraction where the policy itself has one."""
+        percent = self.per_metric_percent.get(name, self.default_percent)
+        return None if percent is None else percent / 100
 
 
 REGISTRY = Policy()  # every metric by the registry's own limit
@@ -69,3 +74,11 @@ def _check(where: str, name: str, percent: object) -> None:
         )
     if isinstance(percent, bool) or not isinstance(percent, (int, float)) or percent < 0:
         raise InputError(f"{where}: found {percent!r:.60}, expected a percentage of at least 0")
+
+
+def given_policy(threshold: float | None, file: str | None, stand: Path) -> Policy | None:
+    """The policy of ``threshold=`` or of the file that ``policy=`` names from ``stand``; None without either. Raises
+    InputError as ``uniform`` and ``load_policy``."""
+    if threshold is not None:
+        return uniform(threshold)
+    return None if file is None else load_policy(stand / Path(file).expanduser())

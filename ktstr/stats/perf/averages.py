@@ -10,6 +10,7 @@ from ktstr.stats.compare.engine import Comparison
 from ktstr.stats.compare.findings import Finding as Averaged
 from ktstr.stats.compare.gate import Change, Gate
 from ktstr.stats.inference.verdicts import MetricVerdict, Word
+from ktstr.stats.perf.judge import failures_of
 from ktstr.stats.perf.result import Finding, PerfDelta
 from ktstr.stats.perf.samples import better
 
@@ -31,7 +32,7 @@ def result_of_averages(found: Comparison, sides: Sides, gate: Gate, notes: Seque
         runs=max(found.a_runs, found.b_runs),
         scenarios=sum(group.a is not None and group.b is not None for group in found.groups),
         findings=findings,
-        failures=tuple(_failures(findings, gate)),
+        failures=tuple(failures_of(findings, gate)),
         notes=(
             *notes,
             f"{found.unchanged} metric(s) unchanged",
@@ -39,19 +40,6 @@ def result_of_averages(found: Comparison, sides: Sides, gate: Gate, notes: Seque
         ),
         cutoff=gate.fail_threshold,
     )
-
-
-def _failures(findings: Sequence[Finding], gate: Gate) -> list[str]:
-    regressed = [finding for finding in findings if finding.word is Word.REGRESSED]
-    why = []
-    if 1 <= gate.fail_threshold <= len(regressed):
-        why.append(f"{len(regressed)} regressed (fail_threshold={gate.fail_threshold})")
-    why += [
-        f"{finding.verdict.scenario}: {finding.verdict.metric} regressed (must_fail=)"
-        for finding in regressed
-        if finding.must_fail
-    ]
-    return why
 
 
 def _finding(one: Averaged, found: Comparison, gate: Gate) -> Finding:

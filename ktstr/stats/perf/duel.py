@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ktstr.record.metrics import METRICS
-from ktstr.record.outcome import Outcome
 from ktstr.record.sidecar import PerfDeltaAssertion
 from ktstr.stats.inference import decide
 from ktstr.stats.inference.samples import Sample
 from ktstr.stats.inference.verdicts import MetricVerdict, Rule, Settings
-from ktstr.stats.perf.result import Excluded, Finding, PerfDelta, SideName, Unevaluated
-from ktstr.stats.perf.samples import CellRun, better, measured, sample
+from ktstr.stats.perf.result import Excluded, Finding, PerfDelta, SideName, Unevaluated, excluded
+from ktstr.stats.perf.samples import CellRun, Question, better, measured, sample
 from ktstr.stats.perf.text import shift_text
 
 Verdict: TypeAlias = Literal["pass", "fail", "inconclusive", "not compared"]
@@ -49,18 +48,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Question:
-    """One metric in one scenario."""
+    """One metric in one scenario, and what was measured of it."""
 
     test: str
-    scenario: str
-    metric: str
-    gate: PerfDeltaAssertion | None
+    about: Question
     a: tuple[float, ...]
     b: tuple[float, ...]
 
     @property
     def sample(self) -> Sample:
-        return sample(self.scenario, self.metric, self.a, self.b, self.gate)
+        return sample(self.about, self.a, self.b)
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,8 @@ def _questions(duel: Duel, scenario: _Scenario) -> Iterator[_Question]:
         phase = None if gate is None else gate.phase
         a, b = _values(scenario.a, metric, phase), _values(scenario.b, metric, phase)
         if a and b:
-            yield _Question(duel.test, scenario.name, metric, gate, a, b)
+            emulated = any(run.accel == "icount" for run in scenario.a)
+            yield _Question(duel.test, Question(scenario.name, metric, gate, emulated), a, b)
 
 
 def _metrics_of(scenario: _Scenario) -> list[str]:
@@ -126,12 +124,12 @@ def _values(runs: Sequence[CellRun], metric: str, phase: int | None) -> tuple[fl
 
 
 def _finding(question: _Question, verdict: MetricVerdict) -> Finding:
-    gate = question.gate
+    metric, gate = question.about.metric, question.about.gate
     return Finding(
         test=question.test,
         verdict=verdict,
-        unit=METRICS[question.metric].display_unit,
-        better=better(question.metric, gate),
+        unit=METRICS[metric].display_unit,
+        better=better(metric, gate),
         phase=None if gate is None else gate.phase,
         gate=gate,
     )
@@ -196,13 +194,5 @@ def _why(duel: Duel, scenarios: Sequence[_Scenario], gate: PerfDeltaAssertion, m
 
 def _excluded(side: SideName, runs: Sequence[CellRun]) -> Excluded:
     """How many runs say nothing. Cells in error and those that did not run have no sidecar, and are no runs."""
-    ran = [run for run in runs if run.sidecar is not None]
-    verdicts = [run.verdict for run in ran]
-    return Excluded(
-        side,
-        len(ran),
-        skipped=verdicts.count(Outcome.SKIP),
-        failed=verdicts.count(Outcome.FAIL),
-        inconclusive=verdicts.count(Outcome.INCONCLUSIVE),
-        expected_failure=sum(run.verdict == Outcome.PASS and not run.counts for run in ran),
-    )
+    ran = [(run.verdict, run.sidecar.expected_failure) for run in runs if run.sidecar is not None]
+    return excluded(side, ran)

@@ -50,17 +50,13 @@ def judge(scenarios: Sequence[ScenarioRuns], how: Judging) -> Judgement:
     findings = [*_whole_runs(scenarios, how), *(_phases(scenarios, how) if how.phases else ())]
     unevaluated = tuple(_unevaluated(scenarios, findings, how.phases))
     died = [text for runs in scenarios if (text := _more_failures(runs, how.settings.alpha)) is not None]
-    failures = (*died, *_failures(findings, how.gate))
+    failures = (*died, *failures_of(findings, how.gate))
     return Judgement(tuple(findings), unevaluated, failures, tuple(_one_sided(scenarios)))
 
 
 def _relative(how: Judging, metric: str) -> float | None:
-    """The user's own limit of a metric, as a fraction."""
-    policy = how.policy
-    if policy is None or metric not in METRICS:
-        return None
-    given = policy.per_metric_percent.get(metric, policy.default_percent)
-    return None if given is None else given / 100
+    """The user's own limit of a registered metric, as a fraction."""
+    return None if how.policy is None or metric not in METRICS else how.policy.given(metric)
 
 
 def _whole_runs(scenarios: Sequence[ScenarioRuns], how: Judging) -> Iterable[Finding]:
@@ -145,11 +141,11 @@ def _why_not(runs: ScenarioRuns, gate: PerfDeltaAssertion, finding: Finding | No
     return "not measured on both sides"
 
 
-def _failures(findings: Sequence[Finding], gate: Gate) -> Iterable[str]:
+def failures_of(findings: Sequence[Finding], gate: Gate) -> Iterable[str]:
     """Why the comparison fails by its metrics: their number first, then what each must not do."""
     regressed = [finding for finding in findings if finding.word is Word.REGRESSED]
     counted = [finding for finding in regressed if finding.phase is None]
-    if 1 <= gate.fail_threshold <= len(counted):
+    if gate.counts_out(len(counted)):
         yield f"{len(counted)} regressed (fail_threshold={gate.fail_threshold})"
     for finding in regressed:
         if finding.gate is not None:

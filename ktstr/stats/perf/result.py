@@ -6,11 +6,12 @@ The command fills it, ``stats.perf.outputs`` and its neighbours write it: nothin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ktstr.config.model import Better
+from ktstr.record.outcome import Outcome
 from ktstr.record.sidecar import PerfDeltaAssertion
 from ktstr.stats.inference.verdicts import MetricVerdict, Rule, Word
 
@@ -75,6 +76,19 @@ class Excluded:
     @property
     def comparable(self) -> int:
         return self.runs - self.skipped - self.failed - self.inconclusive - self.expected_failure
+
+
+def excluded(side: SideName, runs: Sequence[tuple[str, bool]]) -> Excluded:
+    """The count of a side's ``runs``: of each its verdict, and whether that is a failure which was expected."""
+    verdicts = Counter(verdict for verdict, _ in runs)
+    return Excluded(
+        side,
+        len(runs),
+        skipped=verdicts[Outcome.SKIP],
+        failed=verdicts[Outcome.FAIL],
+        inconclusive=verdicts[Outcome.INCONCLUSIVE],
+        expected_failure=sum(expected and verdict == Outcome.PASS for verdict, expected in runs),
+    )
 
 
 @dataclass(frozen=True)

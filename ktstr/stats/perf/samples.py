@@ -64,22 +64,44 @@ def better(metric: str, gate: PerfDeltaAssertion | None = None) -> Better | None
     return None if worse is None else "lower" if worse else "higher"
 
 
-def sample(
-    scenario: str, metric: str, a: Sequence[float], b: Sequence[float], gate: PerfDeltaAssertion | None = None
-) -> Sample:
+@dataclass(frozen=True)
+class Question:
+    """One metric of one scenario. ``gate``: the limit that its test declares; ``emulated``: instructions were
+    counted."""
+
+    scenario: str
+    metric: str
+    gate: PerfDeltaAssertion | None = None
+    emulated: bool = False
+
+    @property
+    def worse(self) -> int:
+        """Which way is worse, but for what the gate says: +1 an increase, -1 a decrease, 0 neither.
+
+        Under counted instructions all vCPUs share one clock: a CPU second of four busy ones holds a quarter of the
+        work of one alone, whatever the scheduler does. So a rate by CPU time has no direction there, unless a test
+        declares a limit of it.
+        """
+        higher = higher_is_worse(polarity_of(self.metric))
+        unit = METRICS.get(self.metric, UNREGISTERED).display_unit
+        if higher is None or (self.emulated and self.gate is None and unit.endswith("/cpu-s")):
+            return 0
+        return 1 if higher else -1
+
+
+def sample(question: Question, a: Sequence[float], b: Sequence[float]) -> Sample:
     """What a rule judges: the values of a metric, a run each, with the registry's limits and the gate's."""
     import numpy as np
 
     from ktstr.stats.inference.samples import Sample
 
-    row = METRICS.get(metric, UNREGISTERED)
-    worse = higher_is_worse(polarity_of(metric))
+    row, gate = METRICS.get(question.metric, UNREGISTERED), question.gate
     return Sample(
-        scenario=scenario,
-        metric=metric,
+        scenario=question.scenario,
+        metric=question.metric,
         a=np.asarray(a, dtype=np.float64),
         b=np.asarray(b, dtype=np.float64),
-        polarity=0 if worse is None else 1 if worse else -1,
+        polarity=question.worse,
         floor_abs=row.floor_abs,
         floor_rel=row.floor_rel,
         gate_abs=row.default_abs,

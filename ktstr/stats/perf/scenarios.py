@@ -11,10 +11,10 @@ import numpy as np
 
 from ktstr.record.metrics import METRICS, RATES
 from ktstr.record.sidecar import PerfDeltaAssertion, Sidecar
-from ktstr.stats.frames import run_metrics
+from ktstr.stats.frames import run_metrics, verdict
 from ktstr.stats.inference.samples import Ratio, Sample
-from ktstr.stats.perf.result import Excluded, SideName
-from ktstr.stats.perf.samples import sample
+from ktstr.stats.perf.result import Excluded, excluded
+from ktstr.stats.perf.samples import Question, sample
 
 Relative: TypeAlias = Callable[[str], "float | None"]  # the user's own relative limit of a metric; None: the registry's
 
@@ -55,22 +55,12 @@ class ScenarioRuns:
 
     def excluded(self) -> tuple[Excluded, Excluded]:
         """How many runs of each side there are, and how many of them say nothing of performance, by why."""
-        return _excluded("a", self.a), _excluded("b", self.b)
+        a, b = ([(verdict(run), run.expected_failure) for run in side] for side in (self.a, self.b))
+        return excluded("a", a), excluded("b", b)
 
 
 def _measured(run: Sidecar) -> object:
     return run.stats.cgroups, run.stats.ext_metrics, run.workers
-
-
-def _excluded(side: SideName, runs: Sequence[Sidecar]) -> Excluded:
-    return Excluded(
-        side,
-        len(runs),
-        skipped=sum(run.skipped for run in runs),
-        failed=sum(not (run.passed or run.skipped or run.inconclusive) for run in runs),
-        inconclusive=sum(run.inconclusive for run in runs),
-        expected_failure=sum(run.expected_failure and run.passed for run in runs),
-    )
 
 
 def _by_seed(runs: Iterable[Sidecar]) -> list[Sidecar]:
@@ -145,23 +135,16 @@ def _sample(
     gate: PerfDeltaAssertion | None,
     relative: Relative,
 ) -> Sample:
-    made = sample(runs.scenario, name, _column(a, name), _column(b, name), gate)
+    made = sample(Question(runs.scenario, name, gate, runs.is_emulated), _column(a, name), _column(b, name))
     own = relative(name)
     return replace(
         made,
-        polarity=0 if gate is None and runs.is_emulated and _is_of_cpu_time(name) else made.polarity,
         floor_rel=made.floor_rel if own is None else own,
         gate_rel=made.gate_rel if own is None else own,
         ratio_a=_ratio(name, a),
         ratio_b=_ratio(name, b),
         identical=runs.compared.is_identical,
     )
-
-
-def _is_of_cpu_time(name: str) -> bool:
-    """Whether a metric is a rate by CPU time. Under counted instructions all vCPUs share one clock: a CPU second of
-    four busy ones holds a quarter of the work of one alone, whatever the scheduler does."""
-    return name in METRICS and METRICS[name].display_unit.endswith("/cpu-s")
 
 
 def _column(runs: Iterable[Mapping[str, float]], name: str) -> list[float]:

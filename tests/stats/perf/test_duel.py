@@ -131,3 +131,14 @@ def test_several_comparisons_are_judged_together_and_told_apart() -> None:
     worse, same = duel(runs("eevdf", A), runs("mine", scaled(0.5))), duel(runs("eevdf", A), runs("mine", A))
     assert [found.verdict for found in compare([worse, same])] == ["fail", "pass"]
     assert compare([]) == []
+
+
+def test_rates_by_cpu_time_have_no_direction_under_counted_instructions_but_for_what_a_test_declares() -> None:
+    metric = "iterations_per_cpu_sec"
+    sides = [runs(name, scaled(factor), metric) for name, factor in (("mine", 0.5), ("eevdf", 1.0))]
+    words = {one.verdict.metric: one.word for one in judged(*sides, gates=()).result.findings}
+    assert words[metric] is Word.INFORMATIONAL
+    [declared] = judged(*sides, gates=(gate(metric),)).result.findings
+    assert declared.word is Word.REGRESSED
+    real = [runs(name, scaled(factor), metric, accel="kvm") for name, factor in (("mine", 0.5), ("eevdf", 1.0))]
+    assert {one.verdict.metric: one.word for one in judged(*real, gates=()).result.findings}[metric] is Word.REGRESSED
