@@ -11,6 +11,9 @@ from ktstr.results.ledger import ExitRules
 
 def _plan(invocation: Invocation, options: Options) -> Planned | None:
     check(options)
+    from ktstr.stats.needs import need_reports
+
+    need_reports()
     if options.noise_adjust is None:
         return None
     from ktstr.commands.perf.sides import plan_sides

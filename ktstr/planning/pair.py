@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ktstr.config.model import Binary, CellKey, Config, Source
 from ktstr.config.project import Project
-from ktstr.config.select import match, tests_of
+from ktstr.config.select import Selection, expand, tests_of
 from ktstr.config.validated import load_config
 from ktstr.errors import InputError
 from ktstr.options import GraphOptions
@@ -39,8 +39,7 @@ class Couple:
     @property
     def scenario(self) -> str:
         """What its seeds have in common: ``test/preset/kernel/scheduler``."""
-        key, kernel = self.head.key, self.head.point.kernel
-        return f"{key.test}/{key.preset}/{kernel.label}/{key.scheduler}"
+        return _scenario(self.head)
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def relevant_schedulers(config: Config, root: Path, workdir: Path, changed: Iter
 
 def refuse_untracked(config: Config, tree: Path, tracked: frozenset[str], schedulers: Iterable[str]) -> None:
     """Raise InputError for a ``path:`` scheduler that is no file of the commit: it would be the same on both sides, or
-    whatever was built last."""
+    whatever was built last. ``tree``: where the commit's files are; ``tracked``: their paths in it."""
     for name in schedulers:
         declared = config.schedulers[name]
         if not isinstance(declared.kind, Binary):
@@ -125,12 +124,10 @@ def refuse_untracked(config: Config, tree: Path, tracked: frozenset[str], schedu
             )
 
 
-def schedulers_of(config: Config, tests: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    """The schedulers that cells of these tests may run under: those that are asked for, else those of the matrices."""
-    if patterns:
-        return tuple(dict.fromkeys(name for pattern in patterns for name in match(pattern, config.schedulers)))
-    declared = (matrix.schedulers for matrix in config.matrices)
-    return tuple(dict.fromkeys(name for names in declared for name in names if name in config.schedulers))
+def programs_of(config: Config, selection: Selection) -> tuple[str, ...]:
+    """The ``path:`` schedulers of the cells that a selection means."""
+    names = dict.fromkeys(key.scheduler for key in expand(config, selection).cells)
+    return tuple(name for name in names if isinstance(config.schedulers[name].kind, Binary))
 
 
 def side_request(request: Request, sides: Sides, tree: Path, side: str) -> Request:
@@ -180,7 +177,11 @@ def _identity(cell: CellPlan) -> tuple[CellKey, str]:
 
 
 def _scenarios(plan: Plan) -> dict[str, None]:
-    return dict.fromkeys(Couple(cell, cell).scenario for cell in plan.cells)
+    return dict.fromkeys(map(_scenario, plan.cells))
+
+
+def _scenario(cell: CellPlan) -> str:
+    return f"{cell.key.test}/{cell.key.preset}/{cell.point.kernel.label}/{cell.key.scheduler}"
 
 
 def interleaved(couples: Sequence[Couple]) -> Iterator[tuple[CellPlan, CellPlan]]:

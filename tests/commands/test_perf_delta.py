@@ -14,9 +14,11 @@ from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from ktstr import resources
-from ktstr.errors import InputError
+from ktstr.errors import HostError, InputError
+from ktstr.stats import needs
 from tests.commands.invocations import run_report
 from tests.commands.projects import CommandProject, command_project
+from tests.repositories import git
 from tests.results.cells import sidecar
 from tests.stats.pools import put
 
@@ -27,13 +29,6 @@ tests:
   plain: {duration: 1s, cgroups: [{name: a, workers: 1}]}
 """
 PASSED = sidecar(passed=True, skipped=False, inconclusive=False, kernel_version="7.2.0")
-
-
-def git(folder: Path, *args: str) -> str:
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-C", str(folder), *args]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -151,3 +146,20 @@ def test_what_does_not_go_together_is_refused(project: CommandProject, given: tu
     base = () if any(word.startswith("base=") for word in given) else ("base=HEAD~1",)
     with pytest.raises(InputError, match=re.escape(said)):
         run_report(project.path, " ".join(("perf_delta", "accel=icount", *base, *given)))
+
+
+def test_a_file_that_is_no_sidecar_is_counted_on_standard_error(project: CommandProject) -> None:
+    measure(project, "HEAD~1")
+    measure(project, "HEAD")
+    put(project.runs, "7.2.0-broken/icount-s7/steady-0000000000000000", b"{")
+    done = delta(project)
+    assert (done.returncode, "skipped 1" in done.stderr, "skipped" in done.stdout) == (0, True, False), done.stderr
+
+
+@pytest.mark.parametrize("more", ["", " noise_adjust=2 kernel=default"])
+def test_without_the_extra_it_says_what_is_missing(
+    project: CommandProject, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    monkeypatch.setattr(needs, "find_spec", lambda name: None)
+    with pytest.raises(HostError, match="needs jinja2, pyarrow, scipy"):
+        run_report(project.path, f"perf_delta base=HEAD~1 accel=icount{more}")

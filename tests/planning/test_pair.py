@@ -9,15 +9,16 @@ import pytest
 
 from ktstr.config.load import parse
 from ktstr.config.model import CellKey, Config
+from ktstr.config.select import Selection
 from ktstr.errors import InputError
 from ktstr.planning.pair import (
     Couple,
     chosen_tests,
     interleaved,
     perf_set,
+    programs_of,
     refuse_untracked,
     relevant_schedulers,
-    schedulers_of,
 )
 from tests.cells.plans import cell
 
@@ -72,9 +73,14 @@ def test_what_a_change_is_about(config: Config, changed: list[str], schedulers: 
     assert relevant_schedulers(config, ROOT, ROOT, changed) == schedulers
 
 
-def test_schedulers_are_those_asked_for_else_those_of_the_matrices(config: Config) -> None:
-    assert schedulers_of(config, ["gated"], ()) == ("mine", "built")
-    assert schedulers_of(config, ["gated"], ("o*", "mine")) == ("other", "mine")
+def test_programs_are_looked_up_for_the_cells_that_are_selected_however_a_matrix_has_them(config: Config) -> None:
+    assert programs_of(config, Selection(("gated",))) == ("built",)
+    assert programs_of(config, Selection(("gated",), scheduler=("o*", "mine"))) == ()
+    assert programs_of(config, Selection(("gated",), scheduler=("away",))) == ("away",)
+    included = YAML.replace(
+        b"schedulers: [mine, built]}", b"schedulers: ['o*'], include: [{test: gated, scheduler: built}]}"
+    )
+    assert programs_of(parse(included, ROOT / "ktstr.yaml"), Selection(("gated",))) == ("built",)
 
 
 def test_a_program_that_no_commit_has_is_refused(config: Config) -> None:
@@ -84,6 +90,12 @@ def test_a_program_that_no_commit_has_is_refused(config: Config) -> None:
         with pytest.raises(InputError, match="not tracked by git") as caught:
             refuse_untracked(config, ROOT, frozenset() if "built" in names else tracked, names)
         assert "source:" in (caught.value.fix or "")
+
+
+def test_a_project_below_its_repository_has_its_programs_tracked_there(config: Config) -> None:
+    refuse_untracked(config, ROOT.parent, frozenset({"project/out/scx_built"}), ("built",))
+    with pytest.raises(InputError, match="not tracked by git"):
+        refuse_untracked(config, ROOT.parent, frozenset({"out/scx_built"}), ("built",))
 
 
 def couple(folder: Path, seed: int, preset: str = "tiny-1llc", digests: tuple[str, str] = ("a", "b")) -> Couple:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ktstr.cancel import Cancelled
 from ktstr.cells.cells import Cells
@@ -14,7 +15,7 @@ from ktstr.commands.declare.command import Invocation, Planned, Turn
 from ktstr.commands.declare.plans import request_of
 from ktstr.commands.perf.judged import ALPHA, judged_so_far, judging
 from ktstr.commands.perf.options import Options
-from ktstr.config.model import Config
+from ktstr.config.select import Selection
 from ktstr.config.validated import load_config
 from ktstr.errors import KtstrError
 from ktstr.planning import pair as pairs
@@ -22,7 +23,7 @@ from ktstr.planning.pair import BASE, HEAD, Couple, Pair
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
 from ktstr.planning.request import Request
-from ktstr.results.baseline import Sides, Wanted, changed_paths, resolve_sides
+from ktstr.results.baseline import Side, Sides, Wanted, changed_paths, resolve_sides
 from ktstr.results.trees import tracked_files, tree_of
 from ktstr.stats.inference.sequential import Look, looks
 
@@ -109,23 +110,19 @@ def _requests(invocation: Invocation, options: Options, sides: Sides, chosen: Ch
             tree_of(sides.workdir, side, invocation.project.runs_root, invocation.cancel)
         )
         own = pairs.side_request(request, sides, tree, name)
-        _refuse_untracked(own, sides, name)
+        _refuse_untracked(own, sides.workdir, side, tree)
         made.append(own)
     return made[0], made[1]
 
 
-def _refuse_untracked(request: Request, sides: Sides, side: str) -> None:
-    config = load_config(request.project)
-    commit = sides.base if side == BASE else sides.head
-    pairs.refuse_untracked(
-        config, request.project.root, tracked_files(sides.workdir, commit), _schedulers(config, request)
-    )
-
-
-def _schedulers(config: Config, request: Request) -> Iterable[str]:
-    """Those of the cells that will be planned, as far as they are declared here."""
-    tests = [name for name in request.options.select.test if name in config.tests]
-    return pairs.schedulers_of(config, tests, request.options.select.scheduler)
+def _refuse_untracked(request: Request, workdir: Path, side: Side, tree: Path) -> None:
+    """Raise InputError for a scheduler's program that the commit does not have."""
+    config, select = load_config(request.project), request.options.select
+    tests = tuple(name for name in select.test if name in config.tests)
+    selection = Selection(tests, select.preset, select.kernel, select.scheduler)
+    programs = pairs.programs_of(config, selection) if tests else ()
+    if programs:  # else no look at what is tracked
+        pairs.refuse_untracked(config, tree, tracked_files(workdir, side), programs)
 
 
 def _paired(invocation: Invocation, options: Options, sides: Sides, pair: Pair) -> Paired:
