@@ -62,9 +62,10 @@ def _is_clone(run: Results, name: str) -> bool:
     return bool(name in run.sidecars and run.sidecars[name]["kvm_run"]["cloned"])
 
 
-def companies(reports: list[dict[str, Any]], names: Collection[str]) -> list[str]:
-    """The variables that select the named cells and all that shared a machine with them, an invocation for each."""
-    selected = []
+def companies(reports: list[dict[str, Any]], names: Collection[str]) -> dict[str, list[str]]:
+    """The named cells and all that shared a machine with them, by the variables that select them: an invocation for
+    each."""
+    selected = {}
     for report in reports:
         groups: dict[tuple[str, str], list[str]] = {}
         for name in map(_name, report["cells"]):
@@ -72,7 +73,7 @@ def companies(reports: list[dict[str, Any]], names: Collection[str]) -> list[str
         for (preset, scheduler), group in groups.items():
             if set(group) & set(names):
                 tests = ",".join(name.split("/")[0] for name in group)
-                selected.append(f"test={tests} preset={preset} scheduler={scheduler}")
+                selected[f"test={tests} preset={preset} scheduler={scheduler}"] = group
     return selected
 
 

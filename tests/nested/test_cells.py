@@ -98,9 +98,14 @@ class Lab:
         self.project, self.out = project, out
 
     def run(self, invocations: Sequence[str], more: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """``doit test json=1`` for each and then ``more`` commands, in one lab; the reports."""
+        """``doit test json=1`` for each and then ``more`` commands, in one lab; the reports.
+
+        A lab that is lost is started again, without the machines that it had made: nothing that was measured in it
+        stays either, or clones of two machines would be taken for those of one.
+        """
         command = f"{sys.executable} -m ktstr.tasks.main test json=1 accel=kvm offline=1 jobs=1"
-        lines = [f"{command} {words} >{self.out}/report-{i}.json" for i, words in enumerate(invocations)]
+        lines = [f"rm -rf {self.out}/runs"]
+        lines += [f"{command} {words} >{self.out}/report-{i}.json" for i, words in enumerate(invocations)]
         extra = {"KTSTR_RUNS_ROOT": str(self.out / "runs")}
         cache = Cache(cache_root(os.environ))
         result = run_in_lab(
@@ -113,7 +118,9 @@ class Lab:
             timeout_s=LAB_S,
             writable=self.out,
         )
-        texts = [(self.out / f"report-{i}.json").read_text(encoding="utf-8") for i in range(len(lines))]
+        if result.lost is not None:
+            warnings.warn(f"lab: it was started again: {result.lost}", stacklevel=2)
+        texts = [(self.out / f"report-{i}.json").read_text(encoding="utf-8") for i in range(len(invocations))]
         assert all(texts), result.output.decode(errors="replace")[-4000:]
         return [json.loads(text) for text in texts]
 
@@ -155,17 +162,18 @@ def measure(path: Path, lock: str, kernel: str) -> Runs:
 
 
 def again(lab: Lab, kernel: str, first: Results, icount: Cells) -> Results:
-    """Doubtful cells once more, with a warning, and in the company of those that share a machine with them: a cell that
-    is run alone is no clone. What emulates the lab's SVM ends a guest in one of some fifty boots (of 40 of QEMU's own
-    microvm two), and the lab cannot know when its host stands still. What fails twice has failed; of the company, what
-    was measured first stays.
+    """Doubtful cells once more, with a warning, and with all that share a machine with them: a cell that is run alone
+    is no clone, and clones of two machines are not those of one. What emulates the lab's SVM ends a guest in one of
+    some fifty boots (of 40 of QEMU's own microvm two), and the lab cannot know when its host stands still. What fails
+    twice has failed.
     """
     found = doubtful(first, icount)
     if not found:
         return first
     warnings.warn(f"lab: cells run again: {found}", stacklevel=2)
-    second = lab.run([f"{words} kernel={kernel} rerun=1" for words in companies(first.reports, found)])
-    return merged(first, lab.results(second), found)
+    groups = companies(first.reports, found)
+    second = lab.run([f"{words} kernel={kernel}" for words in groups])
+    return merged(first, lab.results(second), set().union(*groups.values()))
 
 
 def wide_machine(folder: Path) -> str:

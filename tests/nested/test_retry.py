@@ -46,15 +46,20 @@ def test_a_cell_is_run_again_with_those_that_share_its_machine() -> None:
         report(STEADY, WAKE, EEVDF),
         report("demo/pair/default/eevdf"),
     ]
-    assert companies(reports, {WAKE}) == ["test=cgroup_steady,pipe_wake preset=pair scheduler=scx_ktstr"]
-    assert companies(reports, {WIDE, EEVDF}) == [
-        "test=cgroup_steady,cpuset_llc preset=numa2-tiny scheduler=scx_ktstr",
-        "test=cgroup_steady preset=pair scheduler=eevdf",
-    ]
-    assert companies(reports, ()) == []
+    assert companies(reports, {WAKE}) == {
+        "test=cgroup_steady,pipe_wake preset=pair scheduler=scx_ktstr": [STEADY, WAKE],
+    }
+    assert companies(reports, {WIDE, EEVDF}) == {
+        "test=cgroup_steady,cpuset_llc preset=numa2-tiny scheduler=scx_ktstr": [
+            WIDE,
+            "cpuset_llc/numa2-tiny/default/scx_ktstr",
+        ],
+        "test=cgroup_steady preset=pair scheduler=eevdf": [EEVDF],
+    }
+    assert companies(reports, ()) == {}
 
 
-def test_of_the_company_what_was_measured_first_stays() -> None:
+def test_what_is_not_named_stays_as_it_was_first() -> None:
     first = run(report(STEADY, EEVDF), report(WAKE, verdict="fail"), mark="first")
     second = run(report(WAKE, STEADY, verdict="error"), mark="second")
     both = merged(first, second, {WAKE})
