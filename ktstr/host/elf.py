@@ -31,11 +31,12 @@ class BadElf(ValueError):
 
 @dataclass(frozen=True)
 class Segment:
-    """A program header: type, file offset, virtual address, and sizes in the file and in memory."""
+    """A program header: type, file offset, virtual and physical address, and sizes in the file and in memory."""
 
     kind: int
     offset: int
     vaddr: int
+    paddr: int
     file_size: int
     mem_size: int
 
@@ -105,8 +106,8 @@ def _table(data: Buffer, offset: int, size: int, count: int, least: int, what: s
 
 
 def _segment(raw: bytes) -> Segment:
-    kind, _flags, offset, vaddr, _paddr, file_size, mem_size = struct.unpack_from("<IIQQQQQ", raw)
-    return Segment(kind, offset, vaddr, file_size, mem_size)
+    kind, _flags, offset, vaddr, paddr, file_size, mem_size = struct.unpack_from("<IIQQQQQ", raw)
+    return Segment(kind, offset, vaddr, paddr, file_size, mem_size)
 
 
 def _sections(data: Buffer, offset: int, size: int, count: int, names: int) -> tuple[Section, ...]:

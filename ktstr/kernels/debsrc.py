@@ -15,6 +15,7 @@ from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt, Gone, gone, suites_for
 from ktstr.host.apt_sources import CODENAMES, Source, debian_source
 from ktstr.host.deb import DebPackage, unpack
+from ktstr.kernels.spec import DebSpec
 from ktstr.kernels.tarball import OnBytes, extract
 from ktstr.pins.lock import Pin
 
@@ -43,6 +44,30 @@ def pin_source(version: str, apt: Apt) -> Pin:
         f"kernel sources {version}: Debian has no package {name}" + (f"; nearest is {near}" if near else ""),
         fix=f"expected one of {', '.join(series) or 'none: this mirror has no kernel sources'}",
     )
+
+
+def series_of(version: str) -> str:
+    """The series of a kernel package's version: ``7.2`` of ``7.2.12-1``. Raises HostError for another form."""
+    found = re.match(r"(\d+\.\d+)", version)
+    if found is None:
+        raise HostError(f"kernel package version {version}: found no series in it, expected such as 7.2.12-1")
+    return found.group(1)
+
+
+def pin_same_source(spec: DebSpec, version: str, apt: Apt) -> Pin:
+    """The package with the sources that the kernel ``spec`` of this package version was built from.
+
+    Raises HostError when its suite has none, or one of another version: a suite that moves drops the old ones.
+    """
+    name = PACKAGE + series_of(version)
+    fix = f"lock_update={spec} for the newest kernel and its sources, or kernel=debsrc:{series_of(version)}"
+    what = f"kernel {spec}: its sources, {name} {version},"
+    if name not in _serving(apt, spec.suite):
+        raise HostError(f"{what} are not in the suite {spec.suite}", fix=fix)
+    package = _package(apt, spec.suite, name)
+    if package.version != version:
+        raise HostError(f"{what} are not in the suite {spec.suite} any more, which has {package.version}", fix=fix)
+    return Pin(package.version, (package,))
 
 
 def source_suites(apt: Apt) -> tuple[str, ...]:

@@ -119,6 +119,11 @@ class GuestMemory(Protocol):
         host to read. Raises BadAddress unless all of it is RAM; ValueError or HostError when the guest is closed."""
         ...
 
+    def write(self, address: int, data: bytes) -> None:
+        """Change guest physical memory, whoever of the guest uses it meanwhile: no run is the same after it. Raises as
+        ``read``, before anything was written."""
+        ...
+
 
 class MemfdMemory:
     """RAM in files of ours, one for each node: an emulator maps them shared. Reading a hole leaves it a hole.
@@ -160,6 +165,15 @@ class MemfdMemory:
                     raise ValueError("the guest is closed: its memory is gone")
                 data += os.pread(self._fds[extent.node], extent.size - len(data), extent.offset + len(data))
         return data
+
+    def write(self, address: int, data: bytes) -> None:
+        extents, at = self._layout.extents(address, len(data)), 0
+        with self._lock:
+            if not self._fds:
+                raise ValueError("the guest is closed: its memory is gone")
+            for extent in extents:
+                os.pwrite(self._fds[extent.node], data[at : at + extent.size], extent.offset)
+                at += extent.size
 
     def fill(self, sources: Sequence[int]) -> None:
         """Make each node's RAM, of which nothing was written yet, what a file of the same size holds. Holes stay

@@ -8,7 +8,8 @@ import pytest
 
 from ktstr.errors import HostError, InputError
 from ktstr.host.apt import Apt, Gone
-from ktstr.kernels.debsrc import fetch_source, pin_source, source_suites
+from ktstr.kernels.debsrc import fetch_source, pin_same_source, pin_source, source_suites
+from ktstr.kernels.spec import DebSpec
 from ktstr.pins.lock import Pin
 from tests.host.archive import Archive
 
@@ -97,6 +98,20 @@ def test_a_dropped_package_says_what_the_suite_serves_now(machine: Apt, archive:
     with pytest.raises(HostError, match=r"forky now serves 7\.2\.13-1, pinned is 7\.2\.12-1") as caught:
         fetch_source(pin, machine, tmp_path / "tree", name="NAME")
     assert not isinstance(caught.value, Gone) and caught.value.fix == "pin the new version: lock_update=NAME"
+
+
+def test_the_sources_of_a_prebuilt_kernel_are_those_of_its_own_version_or_none(machine: Apt, archive: Archive) -> None:
+    kernel = DebSpec("forky", "cloud-amd64")
+    pin = pin_same_source(kernel, "7.2.12-1", machine)
+    assert (pin.version, [package.name for package in pin.packages]) == ("7.2.12-1", ["linux-source-7.2"])
+    with pytest.raises(HostError, match=r"linux-source-7\.3 7\.3\.1-1, are not in the suite forky\n"):
+        pin_same_source(kernel, "7.3.1-1", machine)
+    archive.serve("forky", source_deb(archive, "7.2", "7.2.13-1"))
+    with pytest.raises(
+        HostError, match=r"7\.2\.12-1, are not in the suite forky any more, which has 7\.2\.13"
+    ) as caught:
+        pin_same_source(kernel, "7.2.12-1", machine)
+    assert caught.value.fix is not None and "lock_update=deb:forky/cloud-amd64" in caught.value.fix
 
 
 def test_a_package_without_sources_is_refused(machine: Apt, archive: Archive, tmp_path: Path) -> None:
