@@ -36,6 +36,28 @@ class SchedEvent(Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
+RetryOutcome: TypeAlias = Literal["refused", "accepted", "attached", "timed_out", "untraced"]
+
+
+class Refusal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What came of a loader that ended before it attached, when it was started once more with its bpf(2) calls traced.
+
+    ``refused``: the kernel refused ``command`` (as linux/bpf.h calls it) for the program or map ``name`` with
+    ``error``, and nothing was made after that; ``text`` is the end of the call's own log. ``accepted``: it refused
+    nothing of the kind. ``attached``, ``timed_out``: this time it went on. ``untraced``: ``error`` says why.
+    ``calls``: of bpf(2). ``alike``: whether it ended as it had the first time.
+    """
+
+    at_ns: Count
+    outcome: RetryOutcome
+    command: str | None
+    name: str
+    error: int
+    calls: Count
+    alike: bool
+    text: str
+
+
 class GuestCpu(Struct, frozen=True, forbid_unknown_fields=True):
     """One CPU as the guest's sysfs shows it; ``llc_cpus``/``smt_cpus`` are the shared CPU lists."""
 
@@ -203,8 +225,12 @@ class DrawnDelay(Struct, frozen=True, forbid_unknown_fields=True):
 class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything the guest sent over the channel, decoded and bounded. One that sent nothing is ``SILENT``.
 
+    ``begin_tsc``: the time stamp counter when the scenario began, None when it did not.
     ``op_errors``, ``checkpoints``, ``reads``, ``payload_events``, ``payload_logs`` and ``delays`` are None when none
-    came. ``delays_drawn``: how many delays were drawn, of which ``delays`` are the first.
+    came. ``delays_drawn``: how many delays were drawn, of which ``delays`` are the first. ``sched_dump``: what
+    sched_ext printed of the machine's state as it gave up, None when it did not. ``sched_printk``: what programs
+    printed with bpf_printk, None when they did not. ``refusal``: why a loader did not
+    attach, None for one that did or never ended.
     """
 
     kernel_release: str | None = None
@@ -227,6 +253,10 @@ class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     payload_logs: tuple[PayloadLog, ...] | None = None
     delays: tuple[DrawnDelay, ...] | None = None
     delays_drawn: Count | None = None
+    sched_dump: str | None = None
+    begin_tsc: Count | None = None
+    sched_printk: str | None = None
+    refusal: Refusal | None = None
 
 
 SILENT = GuestRecord(

@@ -12,7 +12,8 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta
 
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Cpu: TypeAlias = Annotated[int, Meta(ge=0, le=511)]
+MAX_CPU = 511  # of a guest
+Cpu: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_CPU)]
 Cpus: TypeAlias = Annotated[tuple[Cpu, ...], Meta(extra_json_schema={"uniqueItems": True})]
 CgroupIndex: TypeAlias = Annotated[int, Meta(ge=-1)]
 

@@ -41,3 +41,16 @@ POLICIES: dict[str, PolicyFacts] = {
     "rr": PolicyFacts(has_priority=True),
 }
 MAX_PRIORITY = 98  # of a worker; 99 is the agent's own
+
+# Why sched_ext let go of a scheduler (enum scx_exit_kind), and what its log calls it (scx_exit_reason of
+# kernel/sched/ext.c; in 7.x kernel/sched/ext/ext.c). 6.12 has all but "parent".
+EXIT_KINDS: dict[str, str] = {
+    "unreg": "unregistered from user space",
+    "unreg_bpf": "unregistered from BPF",
+    "unreg_kern": "unregistered from the main kernel",
+    "sysrq": "disabled by sysrq-S",
+    "parent": "parent exiting",
+    "error": "runtime error",
+    "error_bpf": "scx_bpf_error",
+    "error_stall": "runnable task stall",
+}

@@ -11,11 +11,15 @@ from ktstr.vm.machine import GuestSpec
 # KASLR and the CPU's random numbers would differ from run to run; crypto self-tests would take CPU time
 # from the workers for seconds; NUMA balancing moves tasks on its own; the rest saves boot time. The TSC is
 # the same on every vCPU, emulated or KVM's. A guest without memory ends at once: the agent is real-time, and where it
-# allocates while the only CPU has a process to kill, neither comes to an end.
+# allocates while the only CPU has a process to kill, neither comes to an end. trace_buf_size: of each CPU, for the
+# agent's instance of tracefs (vmm_c/guest/watch/scx_dump.c), which is made with buffers of that size, by default
+# 1.4 MB: on 64 vCPUs 95 MB and 100 ms to make and shrink it, of which 35 MB stay; so, 11 MB and 22 ms. The kernel
+# counts and times the calls of BPF programs, unless a test's ``sysctls`` say no.
 _KERNEL_ARGS = (
     "loglevel=4", "console=ttyS0", "earlyprintk=serial,ttyS0,115200", "panic=-1", "oops=panic", "{reboot}", "nokaslr",
     "random.trust_cpu=off", "cryptomgr.notests=1", "numa_balancing=disable", "mitigations=off", "init_on_alloc=0",
-    "tsc=reliable", "sysctl.vm.panic_on_oom=1", "rdinit=/init",
+    "tsc=reliable", "trace_buf_size=128K", "sysctl.vm.panic_on_oom=1", "sysctl.kernel.bpf_stats_enabled=1",
+    "rdinit=/init",
 )  # fmt: skip
 # A reset is port 0xcf9 of QEMU's q35; the VMM has a keyboard controller for it.
 _REBOOT = {"icount": "reboot=p", "tcg": "reboot=p", "kvm": "reboot=k"}
@@ -27,6 +31,7 @@ _MORE = {
 }
 # What tells the agent that its program comes later, and how: vmm_c/guest/pid1/intake.c.
 PARK_ARGUMENT, WAIT_ARGUMENT = "ktstr.park", "ktstr.wait"
+CGROUP_ARGUMENT = "ktstr.cgroup"  # the cgroup below which the agent makes a scenario's: vmm_c/guest/proc/cgroup.c
 _PARKS = {"icount": PARK_ARGUMENT, "tcg": PARK_ARGUMENT, "kvm": WAIT_ARGUMENT}
 _MAX_COMMAND_LINE = 2047  # COMMAND_LINE_SIZE of x86, less its NUL
 
@@ -39,7 +44,8 @@ def kernel_command_line(spec: GuestSpec, accel: str, *, parks: bool = False) -> 
     for arg in spec.kernel_args:
         _check_kernel_arg(arg)
     ours = (*(arg.format(reboot=_REBOOT[accel]) for arg in _KERNEL_ARGS), *_MORE.get(accel, ()))
-    line = " ".join((*ours, *((_PARKS[accel],) if parks else ()), *spec.kernel_args))
+    parent = () if spec.cgroup_parent is None else (f"{CGROUP_ARGUMENT}={spec.cgroup_parent}",)
+    line = " ".join((*ours, *((_PARKS[accel],) if parks else ()), *parent, *spec.kernel_args))
     if len(line.encode()) > _MAX_COMMAND_LINE:
         raise InputError(
             f"kernel arguments: found {len(line.encode())} bytes with ktstr's own, expected at most {_MAX_COMMAND_LINE}"

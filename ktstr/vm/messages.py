@@ -12,7 +12,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from ktstr.record.guest import SILENT, GuestCpu, GuestRecord, SchedEvent, SchedEventKind, VcpuReport
-from ktstr.vm import parts
+from ktstr.vm import loader_messages, parts
 from ktstr.vm.channel import ChannelError, Frame, FrameParser
 from ktstr.vm.op_messages import OpMessages
 from ktstr.vm.parts import Bad
@@ -23,8 +23,11 @@ from ktstr.vm.worker_messages import WorkerMessages
 _BEFORE_READY = frozenset(
     {
         lib.KTSTR_MSG_HELLO, lib.KTSTR_MSG_CPU, lib.KTSTR_MSG_DISTANCES, lib.KTSTR_MSG_SCHED_EVENT,
-        lib.KTSTR_MSG_SCHED_LOG, lib.KTSTR_MSG_SCHED_KMSG,
+        lib.KTSTR_MSG_SCHED_LOG, lib.KTSTR_MSG_SCHED_KMSG, lib.KTSTR_MSG_SCHED_DUMP, lib.KTSTR_MSG_SCHED_PRINTK,
     }
+)  # fmt: skip
+_TEXTS = (
+    lib.KTSTR_MSG_SCHED_LOG, lib.KTSTR_MSG_SCHED_KMSG, lib.KTSTR_MSG_SCHED_DUMP, lib.KTSTR_MSG_SCHED_PRINTK,
 )  # fmt: skip
 
 
@@ -56,14 +59,15 @@ class GuestDecoder:
         self._workers = WorkerMessages()
         self._vcpus: dict[int, VcpuReport] = {}
         self._ops = OpMessages()
-        self._logs = {lib.KTSTR_MSG_SCHED_LOG: bytearray(), lib.KTSTR_MSG_SCHED_KMSG: bytearray()}
+        self._logs = {text: bytearray() for text in _TEXTS}
         self._readers: dict[int, Callable[[bytes], None]] = {
             lib.KTSTR_MSG_HELLO: self._hello,
+            lib.KTSTR_MSG_BEGIN: self._begin,
             lib.KTSTR_MSG_CPU: self._cpu,
             lib.KTSTR_MSG_DISTANCES: self._distance_row,
             lib.KTSTR_MSG_SCHED_EVENT: self._event,
-            lib.KTSTR_MSG_SCHED_LOG: partial(parts.extend_log, self._logs[lib.KTSTR_MSG_SCHED_LOG]),
-            lib.KTSTR_MSG_SCHED_KMSG: partial(parts.extend_log, self._logs[lib.KTSTR_MSG_SCHED_KMSG]),
+            **{text: partial(parts.extend_log, log) for text, log in self._logs.items()},
+            lib.KTSTR_MSG_SCHED_REFUSAL: self._refusal,
             lib.KTSTR_MSG_VCPU: self._vcpu,
             lib.KTSTR_MSG_END: self._end,
             lib.KTSTR_MSG_READY: self._ready,
@@ -95,6 +99,8 @@ class GuestDecoder:
             sched_events=tuple(self._events),
             sched_log=parts.decode(self._logs[lib.KTSTR_MSG_SCHED_LOG]),
             sched_kmsg=parts.decode(self._logs[lib.KTSTR_MSG_SCHED_KMSG]),
+            sched_dump=parts.decode(self._logs[lib.KTSTR_MSG_SCHED_DUMP]) or None,
+            sched_printk=parts.decode(self._logs[lib.KTSTR_MSG_SCHED_PRINTK]) or None,
             workers=self._workers.reports(),
             vcpus=tuple(self._vcpus[n] for n in sorted(self._vcpus)),
         )
@@ -107,6 +113,12 @@ class GuestDecoder:
             raise Bad("second Hello message")
         release = bytes(ffi.buffer(msg.kernel_release)).split(b"\0", 1)[0]
         self._base = replace(self._base, kernel_release=parts.decode(release))
+
+    def _begin(self, payload: bytes) -> None:
+        msg = parts.struct("struct ktstr_msg_begin", payload)
+        if self._base.begin_tsc is not None:
+            raise Bad("second Begin message")
+        self._base = replace(self._base, begin_tsc=msg.tsc)
 
     def _cpu(self, payload: bytes) -> None:
         msg = parts.struct("struct ktstr_msg_cpu", payload)
@@ -127,6 +139,12 @@ class GuestDecoder:
             raise Bad(f"scheduler event of unknown kind {msg.kind}")
         parts.room("scheduler events", self._events, lib.KTSTR_MAX_SCHED_EVENTS)
         self._events.append(SchedEvent(msg.at_ns, cast(SchedEventKind, SCHED_EVENTS[msg.kind]), msg.code, text))
+
+    def _refusal(self, payload: bytes) -> None:
+        refusal = loader_messages.refusal(payload)
+        if self._base.refusal is not None:
+            raise Bad("second SchedRefusal message")
+        self._base = replace(self._base, refusal=refusal)
 
     def _vcpu(self, payload: bytes) -> None:
         msg = parts.struct("struct ktstr_msg_vcpu", payload)

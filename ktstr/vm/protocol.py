@@ -74,5 +74,7 @@ SCOPES = _numbers("scope")
 ON_ERRORS = _numbers("on_error")
 SCHED_EVENTS = _names("sched")
 """Kinds of scheduler events by number, in the words of ``record.guest.SchedEventKind``."""
+RETRY_OUTCOMES = _names("retry")
+"""How a loader that failed ended when it was traced, by number, in the words of ``record.guest.RetryOutcome``."""
 PAYLOAD_EVENTS = _names("payload_event")
 """Kinds of payload events by number, in the words of ``record.guest.PayloadEventKind``."""

@@ -53,7 +53,7 @@ FLAGS = (
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
 )  # fmt: skip
 LIBFUZZER_S = 300
-PROGRAMS = ("test_units", "test_program", "test_fw_cfg")
+PROGRAMS = ("test_units", "test_program", "test_fw_cfg", "test_tracee")
 CASES = [
     (program, name)
     for program in PROGRAMS

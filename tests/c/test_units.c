@@ -20,6 +20,7 @@
 #include "watch/kmsg.h"
 #include "measure/reservoir.h"
 #include "measure/schedstat.h"
+#include "proc/refusal.h"
 
 TEST(crc32_of_the_check_string_is_the_published_one)
 {
@@ -403,6 +404,75 @@ TEST(events_leaves_a_paused_source_alone_and_comes_back_to_it)
 	CHECK(handled == 1);
 }
 
+static void load(struct refusal *refusal, const char *name, long result)
+{
+	union bpf_attr attr = { 0 };
+
+	memcpy(attr.prog_name, name, strlen(name));
+	refusal_take(refusal, BPF_PROG_LOAD, &attr, result);
+}
+
+TEST(a_refused_program_is_named_until_another_is_made)
+{
+	static struct refusal refusal = { .command = KTSTR_REFUSED_NOTHING };
+
+	load(&refusal, "probe", -EINVAL);
+	load(&refusal, "init", 5);
+	CHECK(refusal.command == KTSTR_REFUSED_NOTHING && refusal.calls == 2);
+	load(&refusal, "dispatch_of_sixteen", -EACCES); /* a name without its end */
+	refusal_take(&refusal, BPF_MAP_LOOKUP_ELEM, &(union bpf_attr){ 0 }, -ENOENT);
+	CHECK(refusal.command == BPF_PROG_LOAD && refusal.error == EACCES && refusal.calls == 4);
+	CHECK(strcmp(refusal.name, "dispatch_of_six") == 0);
+}
+
+TEST(a_refused_link_is_named_by_its_map)
+{
+	static struct refusal refusal = { .command = KTSTR_REFUSED_NOTHING };
+	union bpf_attr map = { .map_name = "ktstr_ops" }, link = { .link_create = { .prog_fd = 9 } };
+
+	refusal_take(&refusal, BPF_MAP_CREATE, &map, 9);
+	refusal_take(&refusal, BPF_MAP_CREATE, &map, REFUSAL_MAPS); /* beyond what is kept */
+	refusal_take(&refusal, BPF_LINK_CREATE, &link, -EBUSY);
+	CHECK(refusal.command == BPF_LINK_CREATE && strcmp(refusal.name, "ktstr_ops") == 0);
+	link.link_create.prog_fd = ~0u;
+	refusal_take(&refusal, BPF_LINK_CREATE, &link, -EBUSY);
+	CHECK(refusal.name[0] == '\0');
+}
+
+TEST(a_refused_map_is_told_with_what_was_asked_for)
+{
+	static struct refusal refusal;
+	union bpf_attr map = { .map_type = 2, .key_size = 4, .value_size = 8, .max_entries = 9, .map_flags = 16 };
+	size_t bytes;
+
+	refusal_take(&refusal, BPF_MAP_CREATE, &map, -E2BIG);
+	CHECK(strncmp(refusal_words(&refusal, &bytes), "map of type 2, 4 bytes for a key, 8 for a value, 9 entries, ",
+		      60) == 0);
+	CHECK(bytes == strlen("map of type 2, 4 bytes for a key, 8 for a value, 9 entries, flags 0x10"));
+}
+
+/* As long as comes, in pieces of each length: the last whole lines are kept. */
+TEST(of_a_log_of_any_length_the_last_lines_are_kept)
+{
+	static struct refusal refusal;
+	static char text[20000];
+	size_t bytes;
+	const char *words;
+
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = i % 10 == 9 ? '\n' : (char)('a' + i / 10 % 26);
+	for (size_t piece = 1; piece <= sizeof(text); piece = piece * 3 + 1) {
+		refusal.log_bytes = 0;
+		for (size_t at = 0; at < sizeof(text); at += piece)
+			refusal_log(&refusal, text + at, sizeof(text) - at < piece ? sizeof(text) - at : piece);
+		words = refusal_words(&refusal, &bytes);
+		CHECK(bytes == 4090 && memcmp(words, text + sizeof(text) - bytes, bytes) == 0);
+	}
+	refusal.log_bytes = 0;
+	refusal_log(&refusal, "short", 5);
+	CHECK(refusal_words(&refusal, &bytes) == refusal.log && bytes == 5);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2)
@@ -430,6 +500,10 @@ int main(int argc, char **argv)
 	RUN(numbers_below_a_bound_are_spread_over_all_of_them)
 	RUN(events_watches_all_it_was_given)
 	RUN(events_leaves_a_paused_source_alone_and_comes_back_to_it)
+	RUN(a_refused_program_is_named_until_another_is_made)
+	RUN(a_refused_link_is_named_by_its_map)
+	RUN(a_refused_map_is_told_with_what_was_asked_for)
+	RUN(of_a_log_of_any_length_the_last_lines_are_kept)
 	fprintf(stderr, "no test named %s\n", argv[1]);
 	return 2;
 }

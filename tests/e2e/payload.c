@@ -102,6 +102,30 @@ static void beside(void (*what)(const char *), const char *argument)
 	}
 }
 
+__attribute__((noreturn)) static void spin(void)
+{
+	for (volatile unsigned long turns = 0;; turns++)
+		;
+}
+
+/* Ends its parent, as if that had crashed. */
+static void kill_parent(const char *ms)
+{
+	pid_t parent = getppid();
+
+	sleep_ms(ms);
+	kill(parent, SIGKILL);
+}
+
+/* The time stamp counter, in the kernel's log among what the agent keeps of it: what its stamps count from. */
+static void tell_clock(void)
+{
+	FILE *log = fopen("/dev/kmsg", "w");
+
+	if (!log || fprintf(log, "sched_ext: tsc %llu\n", (unsigned long long)__builtin_ia32_rdtsc()) < 0 || fclose(log))
+		exit(1);
+}
+
 static void say(const char *text)
 {
 	printf("%s\n", text);
@@ -119,6 +143,8 @@ int main(int argc, char **argv)
 		say(argument);
 	} else if (!strcmp(mode, "exit"))
 		return atoi(argument);
+	else if (!strcmp(mode, "spin"))
+		spin();
 	else if (!strcmp(mode, "abort"))
 		abort();
 	else if (!strcmp(mode, "sleep"))
@@ -128,6 +154,8 @@ int main(int argc, char **argv)
 			printf("%063ld\n", line);
 	} else if (!strcmp(mode, "write-for-ever"))
 		write_for_ever(argument);
+	else if (!strcmp(mode, "clock"))
+		tell_clock();
 	else if (!strcmp(mode, "processes"))
 		list_processes();
 	else if (!strcmp(mode, "folders"))
@@ -146,6 +174,14 @@ int main(int argc, char **argv)
 			return talk(argument), 0;
 		else if (!strcmp(mode, "write-beside") && fork() == 0)
 			write_for_ever(argument);
+		else if (!strcmp(mode, "die-beside"))
+			beside(kill_parent, argument);
+		else if (!strcmp(mode, "go-beside") && fork())
+			return 0; /* as a daemon does */
+		else if (!strcmp(mode, "deaf-beside") && fork())
+			signal(SIGINT, SIG_IGN), signal(SIGTERM, SIG_IGN), spin();
+		else if (!strcmp(mode, "kill-init-beside"))
+			kill(1, SIGKILL), kill(1, SIGTERM);
 		execv(argv[3], argv + 3);
 		return 126;
 	} else {

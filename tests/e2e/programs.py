@@ -71,11 +71,15 @@ class Guests:
         agent: Path | None = None,
         reason: ExitReason = "clean",
         encoded: Callable[[Program], bytes] = encode,
+        cgroup_parent: str | None = None,
     ) -> GuestRecord:
         """What a guest that runs the program reports; it ends for this reason. ``agent``: another one's part, which
         boots."""
         parts, own = (agent or self.agent, self.rest), agent is not None
-        spec = GuestSpec(self.kernel, parts, topology, memory_mib(topology), program=encoded(program), parks=not own)
+        spec = GuestSpec(
+            self.kernel, parts, topology, memory_mib(topology), program=encoded(program), parks=not own,
+            cgroup_parent=cgroup_parent,
+        )  # fmt: skip
         machine = QemuMachine(self.tool, accel, self.steady if accel == "icount" else None)
         with (
             self._original(machine, spec, folder) as snapshot,

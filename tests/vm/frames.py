@@ -8,8 +8,9 @@ from zlib import crc32
 
 HELLO, CPU, DISTANCES, SCHED_EVENT, SCHED_LOG, SCHED_KMSG, STIMULUS = range(1, 8)
 WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END, READY = range(8, 15)
-UNPARKED = 20
+UNPARKED, BEGIN, SCHED_PRINTK, SCHED_REFUSAL = range(20, 24)
 CHECKPOINT, READ, PAYLOAD_EVENT, PAYLOAD_LOG, DELAYS = range(15, 20)
+SCHED_DUMP = 30
 
 
 def frame(type_: int, seq: int, payload: bytes) -> bytes:
@@ -39,6 +40,17 @@ def distances(node: int, *row: int) -> tuple[int, bytes]:
 
 def event(at: int, kind: int, code: int, text: bytes = b"") -> tuple[int, bytes]:
     return SCHED_EVENT, struct.pack("<QIi", at, kind, code) + text
+
+
+def refusal(
+    outcome: int = 1, command: int = 5, *, error: int = 13, alike: int = 1, name: bytes = b"dispatch", text: bytes = b""
+) -> tuple[int, bytes]:
+    head = struct.pack("<QIIiIII16s", 7, outcome, command, error, 41, alike, 0, name)
+    return SCHED_REFUSAL, head + text
+
+
+def begin(tsc: int = 1 << 40) -> tuple[int, bytes]:
+    return BEGIN, struct.pack("<Q", tsc)
 
 
 def stimulus(

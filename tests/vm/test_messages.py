@@ -19,6 +19,7 @@ from ktstr.record.guest import (
     PayloadEvent,
     PayloadLog,
     Progress,
+    Refusal,
     SchedEvent,
     Stimulus,
     VcpuReport,
@@ -39,6 +40,10 @@ GOOD = [
     (f.SCHED_LOG, b"attached \xff\n"),
     (f.SCHED_LOG, b"more\n"),
     (f.SCHED_KMSG, b"sched_ext: on\n"),
+    (f.SCHED_DUMP, b"sched_ext_dump: CPU states\n"),
+    (f.SCHED_PRINTK, b"printed\n"),
+    f.refusal(text=b"R1 invalid\n"),
+    f.begin(1 << 40),
     f.stimulus(8, 6, 1234, b"1000 ns"),
     f.worker(2, migrations=3, samples=4),
     f.migrations(2, (1, 0, 3), (2, 3, 0)),
@@ -87,6 +92,19 @@ def test_every_message_lands_in_its_field() -> None:
         sched_events=(SchedEvent(5, "attached", 0, "ktstr"),),
         sched_log="attached \ufffd\nmore\n",
         sched_kmsg="sched_ext: on\n",
+        sched_dump="sched_ext_dump: CPU states\n",
+        sched_printk="printed\n",
+        begin_tsc=1 << 40,
+        refusal=Refusal(
+            at_ns=7,
+            outcome="refused",
+            command="BPF_PROG_LOAD",
+            name="dispatch",
+            error=13,
+            calls=41,
+            alike=True,
+            text="R1 invalid\n",
+        ),
         workers=(worker,),
         vcpus=(VcpuReport(0, 11, 12, 13),),
         stimuli=(Stimulus(8, "Hold", "1000 ns", 1234, 3, 2, 0),),
@@ -161,6 +179,20 @@ BROKEN = {
     "event kind": ([f.event(0, 10, 0)], "unknown kind 10"),
     "event text": ([f.event(0, 1, 0, b"x" * 4097)], "text of 4097 bytes"),
     "event short": ([(f.SCHED_EVENT, b"123")], "struct ktstr_msg_sched_event of 3 bytes"),
+    "refusal short": ([(f.SCHED_REFUSAL, bytes(47))], "struct ktstr_msg_sched_refusal of 47 bytes"),
+    "refusal outcome": ([f.refusal(0)], "unknown outcome 0"),
+    "refusal outcome above": ([f.refusal(6)], "unknown outcome 6"),
+    "refusal of no command": ([f.refusal(1, 2**32 - 1)], "outcome 1 with command 4294967295"),
+    "refusal of another command": ([f.refusal(1, 1)], "outcome 1 with command 1"),
+    "command of no refusal": ([f.refusal(2, 5)], "outcome 2 with command 5"),
+    "refusal error": ([f.refusal(error=4096)], "error 4096 and alike 1"),
+    "refusal error below": ([f.refusal(error=-1)], "error -1 and alike 1"),
+    "refusal alike": ([f.refusal(alike=2)], "error 13 and alike 2"),
+    "refusal text": ([f.refusal(text=b"x" * 4097)], "text of 4097 bytes"),
+    "refusal twice": ([f.refusal(), f.refusal()], "second SchedRefusal"),
+    "begin short": ([(f.BEGIN, bytes(7))], "struct ktstr_msg_begin of 7 bytes, expected 8,"),
+    "begin long": ([(f.BEGIN, bytes(9))], "struct ktstr_msg_begin of 9 bytes, expected 8,"),
+    "begin twice": ([f.begin(1), f.begin(1)], "second Begin message"),
     "op": ([f.stimulus(0, 0, 0)], "unknown op 0"),
     "op above": ([f.stimulus(0, 21, 0)], "unknown op 21"),
     "op place": ([f.stimulus(0, 6, 0, op=8192)], "op 8192, expected 0 to 8191,"),
@@ -265,7 +297,7 @@ def test_a_broken_rule_ends_the_decoding_with_its_reason(name: str) -> None:
         (f.error(b"x"), 256),
         (f.error(b"x", op=1, recorded=1), 256),
         (f.event(0, 1, 0), 256),
-        ((f.SCHED_LOG, b"x" * 65536), 4),
+        *(((log, b"x" * 65536), 4) for log in (f.SCHED_LOG, f.SCHED_KMSG, f.SCHED_PRINTK, f.SCHED_DUMP)),
         (f.payload_log(3, b"x" * 32768), 8),
         (f.stimulus(0, 6, 0), 8192),
         (f.read(), 1024),
@@ -344,7 +376,7 @@ def test_random_bytes_never_raise(data: bytes) -> None:
     assert decode_channel(data)[0] == SILENT
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.binary(max_size=260)), max_size=6))
+@given(st.lists(st.tuples(st.integers(0, f.SCHED_DUMP + 1), st.binary(max_size=260)), max_size=6))
 def test_random_payloads_in_good_frames_never_raise(messages: list[tuple[int, bytes]]) -> None:
     record, _ = decode_channel(f.stream(messages))
     assert isinstance(record, GuestRecord)
@@ -371,3 +403,53 @@ def test_flipped_bits_are_noticed(data: st.DataObject) -> None:
     record, error = decode_channel(bytes(whole))
     assert error is not None
     assert not record.ended
+
+
+U32, I32 = st.integers(0, 2**32 - 1), st.integers(-(2**31), 2**31 - 1)
+
+
+@given(
+    st.integers(0, 6) | U32,
+    st.sampled_from([0, 2, 5, 18, 28, 2**32 - 1]) | st.integers(0, 40) | U32,
+    st.integers(-1, 4096) | I32,
+    st.integers(0, 2) | U32,
+    st.binary(max_size=16),
+    st.binary(max_size=40) | st.integers(4090, 4100).map(bytes),
+)
+def test_a_refusal_is_what_it_says_or_is_refused(
+    outcome: int, command: int, error: int, alike: int, name: bytes, text: bytes
+) -> None:
+    """By the protocol's description: a command of those that end a loader where something was refused, else none."""
+    named = command in (0, 2, 5, 18, 28) if outcome == 1 else command == 2**32 - 1
+    good = 1 <= outcome <= 5 and named and 0 <= error <= 4095 and alike <= 1 and len(text) <= 4096
+    message = f.refusal(outcome, command, error=error, alike=alike, name=name, text=text)
+    record, told = decode_channel(f.stream([f.hello(), message]))
+    assert (told is None, record.refusal is not None) == (good, good)
+    if record.refusal is not None:
+        found = record.refusal
+        assert (found.at_ns, found.error, found.calls, found.alike) == (7, error, 41, bool(alike))
+        assert (found.command is None) == (outcome != 1)
+        assert found.name == name.split(b"\0")[0].decode(errors="replace")
+        assert found.text == text.decode(errors="replace")
+
+
+@given(st.lists(st.sampled_from([f.SCHED_LOG, f.SCHED_KMSG, f.SCHED_PRINTK, f.SCHED_DUMP]), max_size=12), st.data())
+def test_pieces_of_logs_are_put_together_each_by_itself(kinds: list[int], data: st.DataObject) -> None:
+    """However they come between each other, and wherever a character is cut in two."""
+    pieces = [(kind, data.draw(st.text("aü\n\0\x1b", max_size=9)).encode()) for kind in kinds]
+    cut = [(kind, part) for kind, piece in pieces for part in (piece[: len(piece) // 2], piece[len(piece) // 2 :])]
+    record, error = decode_channel(f.stream([f.hello(), *cut]))
+    assert error is None
+    whole = {kind: b"".join(piece for other, piece in pieces if other == kind).decode() for kind in set(kinds)}
+    assert record.sched_log == whole.get(f.SCHED_LOG, "")
+    assert record.sched_kmsg == whole.get(f.SCHED_KMSG, "")
+    assert (record.sched_printk or "") == whole.get(f.SCHED_PRINTK, "")
+    assert (record.sched_dump or "") == whole.get(f.SCHED_DUMP, "")
+
+
+@given(st.binary(max_size=20))
+def test_a_begin_has_eight_bytes_and_no_others(payload: bytes) -> None:
+    record, error = decode_channel(f.stream([f.hello(), (f.BEGIN, payload)]))
+    assert (record.begin_tsc, error is None) == (
+        (int.from_bytes(payload, "little"), True) if len(payload) == 8 else (None, False)
+    )

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from ktstr.record import vocabulary
-from ktstr.record.guest import PayloadEventKind, SchedEventKind
+from ktstr.record.guest import PayloadEventKind, RetryOutcome, SchedEventKind
 from ktstr.scenarios.program import OnError, Op, ScopeName
 from ktstr.vm import protocol
 from ktstr.vm.protocol import (
@@ -17,6 +17,7 @@ from ktstr.vm.protocol import (
     OPS,
     PAYLOAD_EVENTS,
     POLICIES,
+    RETRY_OUTCOMES,
     SCHED_EVENTS,
     SCOPES,
     WORK_TYPES,
@@ -43,6 +44,7 @@ def test_names_are_those_of_the_program_and_the_record() -> None:
     assert in_order(OPS) == list(vocabulary.OPS)
     assert set(OPS) == {op.__name__ for op in get_args(Op)}
     assert set(SCHED_EVENTS.values()) == set(get_args(SchedEventKind))
+    assert list(RETRY_OUTCOMES.values()) == list(get_args(RetryOutcome))
     assert list(PAYLOAD_EVENTS.values()) == list(get_args(PayloadEventKind))
     assert in_order(SCOPES) == list(get_args(ScopeName))
     assert in_order(ON_ERRORS) == list(get_args(OnError))
@@ -63,9 +65,10 @@ def test_declarations_keep_integer_constants_and_drop_every_other_directive() ->
 
 STRUCTS = [
     "cpumask", "program_header", "cgroup", "work", "worker", "payload", "selector", "op", "delivery", "frame_header",
-    "msg_hello", "msg_cpu", "msg_distances", "msg_sched_event", "msg_stimulus", "msg_error", "msg_read", "progress",
-    "msg_checkpoint", "msg_payload_event", "msg_payload_log", "delay", "msg_delays", "msg_worker", "migration",
-    "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
+    "msg_hello", "msg_begin", "msg_cpu", "msg_distances", "msg_sched_event", "msg_sched_refusal", "msg_stimulus",
+    "msg_error",
+    "msg_read", "progress", "msg_checkpoint", "msg_payload_event", "msg_payload_log", "delay", "msg_delays",
+    "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
 ]  # fmt: skip
 
 

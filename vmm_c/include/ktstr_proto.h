@@ -25,6 +25,8 @@
 
 #define KTSTR_RELEASE_BYTES 72
 #define KTSTR_RANDOMNESS_BYTES 64
+/* Of a BPF program's or map's name (include/uapi/linux/bpf.h: BPF_OBJ_NAME_LEN). */
+#define KTSTR_BPF_NAME_BYTES 16
 #define KTSTR_MAX_PAYLOAD 65536
 #define KTSTR_MAX_CHANNEL_BYTES 134217728
 #define KTSTR_MAX_LOG_BYTES 262144
@@ -97,15 +99,24 @@ enum ktstr_msg {
 	KTSTR_MSG_PAYLOAD_EVENT = 17,
 	KTSTR_MSG_PAYLOAD_LOG = 18,
 	KTSTR_MSG_DELAYS = 19,
-	KTSTR_MSG_UNPARKED = 20
+	KTSTR_MSG_UNPARKED = 20,
+	KTSTR_MSG_BEGIN = 21,
+	KTSTR_MSG_SCHED_PRINTK = 22,
+	KTSTR_MSG_SCHED_REFUSAL = 23,
+	KTSTR_MSG_SCHED_DUMP = 30
 };
 
 /*
- * SchedLog, SchedKmsg and Unparked have no struct: their payload is text. Ready has no payload: the
+ * SchedLog, SchedKmsg, SchedPrintk, SchedDump and Unparked have no struct: their payload is text. Ready has no payload: the
  * agent waits for its program, having said what needs none (Hello, Cpu, Distances, how its scheduler
  * came to attach). Unparked comes in its place, before End, where the machine cannot be stopped so that
  * clones of it go on: it says why.
  */
+
+/* The scenario begins: every at_ns counts from here. */
+struct ktstr_msg_begin {
+	uint64_t tsc; /* of whichever CPU the agent was on; counted instructions make it the machine's own clock, in ns */
+};
 
 struct ktstr_msg_hello {
 	uint32_t version;
@@ -146,6 +157,29 @@ struct ktstr_msg_sched_event {
 	uint64_t at_ns;
 	uint32_t kind;
 	int32_t code;
+};
+
+/* How a loader that failed ended when it was started once more, with its bpf(2) calls traced. */
+enum ktstr_retry {
+	KTSTR_RETRY_REFUSED = 1, /* the kernel refused the call that is told */
+	KTSTR_RETRY_ACCEPTED = 2, /* the kernel refused nothing that mattered */
+	KTSTR_RETRY_ATTACHED = 3, /* this time it attached */
+	KTSTR_RETRY_TIMED_OUT = 4, /* this time it went on */
+	KTSTR_RETRY_UNTRACED = 5 /* it could not be traced: error says why */
+};
+/* No command of bpf(2). */
+#define KTSTR_REFUSED_NOTHING 4294967295
+
+/* Then text to the end of the payload: the end of the call's log, or what was asked for. */
+struct ktstr_msg_sched_refusal {
+	uint64_t at_ns;
+	uint32_t outcome;
+	uint32_t command; /* of bpf(2), or KTSTR_REFUSED_NOTHING */
+	int32_t error; /* the call's, positive */
+	uint32_t calls; /* of bpf(2) */
+	uint32_t alike; /* whether it ended as it had the first time */
+	uint32_t reserved;
+	char name[KTSTR_BPF_NAME_BYTES]; /* of the program or map */
 };
 
 /*
@@ -321,6 +355,7 @@ _Static_assert(sizeof(struct ktstr_msg_hello) == 80, "layout");
 _Static_assert(sizeof(struct ktstr_msg_cpu) == 144, "layout");
 _Static_assert(sizeof(struct ktstr_msg_distances) == 264, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_event) == 16, "layout");
+_Static_assert(sizeof(struct ktstr_msg_sched_refusal) == 48, "layout");
 _Static_assert(sizeof(struct ktstr_msg_stimulus) == 32, "layout");
 _Static_assert(sizeof(struct ktstr_msg_worker) == 240, "layout");
 _Static_assert(sizeof(struct ktstr_msg_error) == 8, "layout");

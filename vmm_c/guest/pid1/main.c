@@ -64,6 +64,15 @@ static void send_hello(void)
 	channel_send(KTSTR_MSG_HELLO, &hello, sizeof(hello), NULL, 0);
 }
 
+/* At once: when the guest dies, what it was doing is told by when it died. */
+static void send_begin(void)
+{
+	struct ktstr_msg_begin begin = { .tsc = __builtin_ia32_rdtsc() };
+
+	channel_send(KTSTR_MSG_BEGIN, &begin, sizeof(begin), NULL, 0);
+	channel_flush();
+}
+
 /* Within so long from when it began, or the run is over. */
 static bool set_limit(const struct program *program, uint64_t started)
 {
@@ -84,6 +93,7 @@ static bool set_up(void)
 		run_error("cannot set the agent up: %s", strerror(errno));
 		return false;
 	}
+	cgroup_make_parent();
 	if (intake_setup(&setup) && set_limit(&setup, now_ns())) {
 		execute_setup(&setup, STOP_NS);
 		guard_stop();
@@ -97,6 +107,7 @@ static void run_program(const struct program *program, uint64_t started)
 	cgroup_setup(program, program->header->flags & KTSTR_PROGRAM_CPU_CONTROLLER);
 	if (!set_limit(program, started))
 		return;
+	send_begin();
 	if (!worker_setup(program))
 		run_error("cannot set the agent up: %s", strerror(errno));
 	else

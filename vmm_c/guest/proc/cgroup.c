@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* cgroup v2: one directory per declared cgroup under /sys/fs/cgroup/ktstr. */
+/* cgroup v2: one directory per declared cgroup under /sys/fs/cgroup/ktstr, or under the scheduler's cgroup parent. */
 #include "proc/cgroup.h"
 
 #include <dirent.h>
@@ -21,7 +21,8 @@
 #include "wire/errors.h"
 
 #define ROOT "/sys/fs/cgroup"
-#define SCENARIO ROOT "/ktstr"
+#define PARENT_ARGUMENT "ktstr.cgroup="
+#define SCENARIO_BYTES 320 /* the host takes no longer parent */
 #define PATH_BYTES 512
 #define DRAIN_NS UINT64_C(2000000000)
 
@@ -35,6 +36,8 @@ struct cgroup {
 static const struct program *program;
 static struct cgroup cgroups[KTSTR_MAX_CGROUPS];
 static const char *controllers = "+cpuset";
+static char scenario[SCENARIO_BYTES] = ROOT "/ktstr";
+static bool has_parent; /* the scheduler's: what is in it goes, it stays */
 
 static bool enable_controllers(const char *dir)
 {
@@ -60,24 +63,55 @@ static bool make_dir(const char *dir)
 /* Once at the begin, and again when all was removed. */
 static bool make_scenario(void)
 {
-	return access(SCENARIO, F_OK) == 0 || (make_dir(SCENARIO) && enable_controllers(SCENARIO));
+	const char *slash = scenario + sizeof(ROOT) - 1;
+	char dir[SCENARIO_BYTES];
+
+	if (access(scenario, F_OK) == 0)
+		return true;
+	do {
+		slash = strchr(slash + 1, '/');
+		snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - scenario) : SCENARIO_BYTES, scenario);
+		if (!make_dir(dir) || !enable_controllers(dir))
+			return false;
+	} while (slash);
+	return true;
+}
+
+/* False where the kernel has no cpusets. */
+static bool choose_controllers(bool cpu)
+{
+	char available[512];
+
+	if (sysfile_read(ROOT "/cgroup.controllers", available, sizeof(available)) < 0 ||
+	    !strstr(available, "cpuset")) {
+		run_error("this kernel has no cpuset controller on cgroup v2 (CONFIG_CPUSETS)");
+		return false;
+	}
+	/* "cpu" is also how "cpuset" begins: the controller of its own is a word of its own. */
+	strncat(available, " ", sizeof(available) - strlen(available) - 1);
+	if (cpu && (strncmp(available, "cpu ", 4) == 0 || strstr(available, " cpu ")))
+		controllers = "+cpuset +cpu";
+	return true;
+}
+
+void cgroup_make_parent(void)
+{
+	char line[4096]; /* the kernel's command line: twice what x86 takes */
+	const char *path;
+
+	if (sysfile_read("/proc/cmdline", line, sizeof(line)) < 0 || !(path = strstr(line, " " PARENT_ARGUMENT)))
+		return;
+	path += sizeof(PARENT_ARGUMENT); /* with the space, less the NUL */
+	snprintf(scenario, sizeof(scenario), ROOT "%.*s", (int)strcspn(path, " "), path);
+	has_parent = true;
+	if (choose_controllers(true) && enable_controllers(ROOT))
+		make_scenario();
 }
 
 void cgroup_setup(const struct program *of, bool cpu_controller)
 {
-	char available[512];
-
 	program = of;
-	if (sysfile_read(ROOT "/cgroup.controllers", available, sizeof(available)) < 0 ||
-	    !strstr(available, "cpuset")) {
-		run_error("this kernel has no cpuset controller on cgroup v2 (CONFIG_CPUSETS)");
-		return;
-	}
-	/* "cpu" is also how "cpuset" begins: the controller of its own is a word of its own. */
-	strncat(available, " ", sizeof(available) - strlen(available) - 1);
-	if (cpu_controller && (strncmp(available, "cpu ", 4) == 0 || strstr(available, " cpu ")))
-		controllers = "+cpuset +cpu";
-	if (enable_controllers(ROOT))
+	if (choose_controllers(cpu_controller) && enable_controllers(ROOT))
 		make_scenario();
 }
 
@@ -87,7 +121,7 @@ static bool make_parents(const char *name)
 	char dir[PATH_BYTES];
 
 	for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
-		snprintf(dir, sizeof(dir), SCENARIO "/%.*s", (int)(slash - name), name);
+		snprintf(dir, sizeof(dir), "%s/%.*s", scenario, (int)(slash - name), name);
 		if (!make_dir(dir) || !enable_controllers(dir))
 			return false;
 	}
@@ -101,7 +135,7 @@ static const char *name_of(uint32_t id)
 
 static void path_of(uint32_t id, char *ret, size_t size)
 {
-	snprintf(ret, size, SCENARIO "/%s", name_of(id));
+	snprintf(ret, size, "%s/%s", scenario, name_of(id));
 }
 
 /* What the kernel then says must be what was asked: it silently narrows a list to the parent's. */
@@ -235,7 +269,8 @@ static bool remove_when_empty(const char *dir, uint64_t until)
 	return false;
 }
 
-static bool remove_tree(const char *dir, uint64_t until)
+/* itself: beside all below it. */
+static bool remove_tree(const char *dir, bool itself, uint64_t until)
 {
 	DIR *entries = opendir(dir);
 	struct dirent *entry;
@@ -249,10 +284,10 @@ static bool remove_tree(const char *dir, uint64_t until)
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
 		good = snprintf(child, sizeof(child), "%s/%s", dir, entry->d_name) < (int)sizeof(child) &&
-		       remove_tree(child, until);
+		       remove_tree(child, true, until);
 	}
 	closedir(entries);
-	return good && remove_when_empty(dir, until);
+	return good && (!itself || remove_when_empty(dir, until));
 }
 
 static void forget(uint32_t id)
@@ -262,13 +297,13 @@ static void forget(uint32_t id)
 	cgroups[id] = (struct cgroup){ .fd = -1 };
 }
 
-static void kill_and_remove(const char *dir)
+static void kill_and_remove(const char *dir, bool itself)
 {
 	char path[PATH_BYTES + 32];
 
 	snprintf(path, sizeof(path), "%s/cgroup.kill", dir);
 	sysfile_write(path, "1");
-	remove_tree(dir, now_ns() + DRAIN_NS);
+	remove_tree(dir, itself, now_ns() + DRAIN_NS);
 }
 
 static bool is_declared(const char *name)
@@ -288,7 +323,7 @@ static void remove_parents(const char *name)
 	snprintf(parent, sizeof(parent), "%s", name);
 	while ((slash = strrchr(parent, '/'))) {
 		*slash = '\0';
-		snprintf(dir, sizeof(dir), SCENARIO "/%s", parent);
+		snprintf(dir, sizeof(dir), "%s/%s", scenario, parent);
 		if (is_declared(parent) || rmdir(dir) < 0)
 			return;
 	}
@@ -302,7 +337,7 @@ void cgroup_remove(uint32_t id)
 		return;
 	path_of(id, dir, sizeof(dir));
 	forget(id);
-	kill_and_remove(dir);
+	kill_and_remove(dir, true);
 	remove_parents(name_of(id));
 }
 
@@ -310,5 +345,5 @@ void cgroup_remove_all(void)
 {
 	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_CGROUPS); i++)
 		forget(i);
-	kill_and_remove(SCENARIO);
+	kill_and_remove(scenario, !has_parent);
 }

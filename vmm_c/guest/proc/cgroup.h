@@ -8,6 +8,11 @@
 #include "base/made.h"
 #include "wire/program.h"
 
+/*
+ * Make the cgroup that the kernel's command line names as the scheduler's parent, if it does: before that
+ * starts. The scenario's are made in it then. Reports its errors.
+ */
+void cgroup_make_parent(void);
 /* Make the scenario's own cgroup. cpu_controller: enable cpu beside cpuset. Reports its errors. */
 void cgroup_setup(const struct program *program, bool cpu_controller);
 /* Make a cgroup of the program. Reports its errors. */
@@ -28,7 +33,7 @@ const struct ktstr_cpumask *cgroup_cpus(int32_t id);
 const struct made *cgroup_made(uint32_t id);
 /* Kill what is left in it and remove it, all below, and what was made only to hold it. Reports its errors. */
 void cgroup_remove(uint32_t id);
-/* The scenario's own cgroup too. */
+/* The scenario's own cgroup too, but for a scheduler's parent. */
 void cgroup_remove_all(void);
 
 #endif

@@ -90,8 +90,7 @@ static void on_log(int fd, void *context)
 	events_pause(fd, now_ns() + TURN_PAUSE_NS);
 }
 
-/* In the child. What it inherits from PID 1 is undone: descriptors, signals, standard input. */
-__attribute__((noreturn)) static void exec_program(const struct process_spec *spec, int output, int error_fd)
+void process_exec(const struct process_spec *spec, int output, int error_fd)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	sigset_t none;
@@ -144,7 +143,7 @@ static int fork_and_exec(struct process *process, const struct process_spec *spe
 		return errno;
 	pid = cgroup_fork(spec->cgroup_fd);
 	if (pid == 0)
-		exec_program(spec, output, errors[1]);
+		process_exec(spec, output, errors[1]);
 	error = errno;
 	close(errors[1]);
 	if (pid > 0) {

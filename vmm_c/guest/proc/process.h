@@ -31,6 +31,11 @@ struct process_spec {
 struct process *process_new(void);
 /* Start it, in a process group of its own. Gives 0 once exec succeeded, else its errno; ECANCELED: the run ended. */
 int process_start(struct process *process, const struct process_spec *spec);
+/*
+ * In a child: become the program, in a process group of its own. What is inherited from PID 1 is undone:
+ * descriptors, signals, standard input. Output goes to one descriptor; to the other, why it cannot be.
+ */
+__attribute__((noreturn)) void process_exec(const struct process_spec *spec, int output, int error_fd);
 /* Signal it and all of its group. */
 void process_signal(struct process *process, int signal);
 /* Until it has ended, but no longer than this time, nor into the deadline. Gives whether it has. */

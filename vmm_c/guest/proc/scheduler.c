@@ -6,21 +6,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/events.h"
 #include "base/run.h"
-#include "base/sysfile.h"
 #include "base/uevent.h"
+#include "proc/home.h"
 #include "proc/process.h"
+#include "proc/retry.h"
 #include "watch/kmsg.h"
+#include "watch/printk.h"
 #include "watch/scx.h"
+#include "watch/scx_dump.h"
 #include "wire/channel.h"
 #include "wire/errors.h"
 
-#define ENVIRONMENT_PATH "/sched/environment" /* NAME=VALUE, one a line */
-#define FILES_PATH "/sched/files" /* what was declared to go with it: where it starts */
-#define MAX_VARIABLES 256
 #define POLL_NS UINT64_C(5000000) /* while attaching and detaching; uevents usually come first */
 #define LAST_WORDS_NS UINT64_C(1500000000) /* loaders look at their exit flag once a second */
 #define SETTLE_NS UINT64_C(200000000)
@@ -40,10 +39,12 @@ static int64_t attach_seq;
 static bool evicted;
 static uint32_t events_sent;
 static uint32_t started_in; /* the scope */
+static struct process_spec spec;
+static const char *argv[KTSTR_MAX_ARGS + 1];
 
-static void send_event(enum ktstr_sched kind, int code, const char *text)
+static void send_event_of(uint64_t at_ns, enum ktstr_sched kind, int code, const char *text)
 {
-	struct ktstr_msg_sched_event msg = { .at_ns = run_at_ns(), .kind = kind, .code = code };
+	struct ktstr_msg_sched_event msg = { .at_ns = at_ns, .kind = kind, .code = code };
 	size_t bytes = strlen(text);
 
 	if (events_sent++ >= KTSTR_MAX_SCHED_EVENTS)
@@ -55,14 +56,19 @@ static void send_event(enum ktstr_sched kind, int code, const char *text)
 	channel_flush();
 }
 
-static void send_process_end(void)
+static void send_event(enum ktstr_sched kind, int code, const char *text)
+{
+	send_event_of(run_at_ns(), kind, code, text);
+}
+
+static void send_process_end(uint64_t at_ns)
 {
 	int status = process->status;
 
 	if (WIFSIGNALED(status))
-		send_event(KTSTR_SCHED_SIGNALED, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		send_event_of(at_ns, KTSTR_SCHED_SIGNALED, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		send_event(KTSTR_SCHED_EXITED, WEXITSTATUS(status), "");
+		send_event_of(at_ns, KTSTR_SCHED_EXITED, WEXITSTATUS(status), "");
 }
 
 static void sink(const char *text, size_t bytes, void *context)
@@ -78,11 +84,25 @@ void scheduler_send_logs(void)
 	process_drain(process);
 	keeplog_take_head(&process->log, sink, NULL);
 	kmsg_send(false);
+	printk_send(false);
+	scx_dump_send();
+}
+
+/* In the kernel's words; and how far it is, where it takes long to let go. */
+static void send_evicted(uint64_t at_ns)
+{
+	char text[KTSTR_MAX_TEXT_BYTES + 64], state[32];
+	int n = snprintf(text, sizeof(text), "%s", kmsg_recent());
+
+	if (!scx_disabled() && scx_state(state, sizeof(state)))
+		snprintf(text + n, sizeof(text) - (size_t)n, "%ssched_ext: its state is %s", n ? "\n" : "", state);
+	send_event_of(at_ns, KTSTR_SCHED_EVICTED, 0, text);
 }
 
 /* Its own doing or the kernel's: the order of the two events says which came first. */
 static void lose(void)
 {
+	uint64_t noticed_ns = run_at_ns();
 	bool unregistered;
 
 	phase = LOST;
@@ -95,12 +115,12 @@ static void lose(void)
 	for (uint64_t until = now_ns() + SETTLE_NS; unregistered && !process->ended && now_ns() < until;)
 		events_wait(until);
 	if (process->ended && unregistered)
-		send_process_end();
+		send_process_end(noticed_ns);
 	evicted = !scx_enabled() || scx_enable_seq() != attach_seq;
 	if (evicted)
-		send_event(KTSTR_SCHED_EVICTED, 0, kmsg_recent());
+		send_evicted(noticed_ns);
 	if (process->ended && !unregistered)
-		send_process_end();
+		send_process_end(noticed_ns);
 }
 
 void scheduler_check(void)
@@ -128,6 +148,15 @@ static bool attach_counted(void)
 	return attach_seq < 0 || scx_enable_seq() != attach_seq;
 }
 
+static void die_at_load(uint64_t timeout_ns)
+{
+	phase = LOST;
+	send_process_end(run_at_ns());
+	process_signal(process, SIGKILL); /* what it may have left behind */
+	retry_traced(&spec, process->status, timeout_ns);
+	run_abort(KTSTR_END_SCHED_LOST);
+}
+
 /* attach_seq is what it was before the process started. */
 static void await_attach(uint64_t timeout_ns)
 {
@@ -141,9 +170,7 @@ static void await_attach(uint64_t timeout_ns)
 			return;
 		}
 		if (process->ended) {
-			phase = LOST;
-			send_process_end();
-			run_abort(KTSTR_END_SCHED_LOST);
+			die_at_load(timeout_ns);
 			return;
 		}
 		if (scx_enabled() && attach_counted() && scx_ops_name(name, sizeof(name))) {
@@ -189,44 +216,30 @@ uint32_t scheduler_scope(void)
 	return started_in;
 }
 
-/* What the image says; nothing in one that does not. */
-static const char *const *environment(void)
-{
-	static const char *variables[MAX_VARIABLES + 1];
-	static char *text;
-	char *rest, *line;
-	size_t count = 0;
-
-	if (text)
-		return variables;
-	rest = text = sysfile_read_whole(ENVIRONMENT_PATH);
-	while (rest && count < MAX_VARIABLES && (line = strsep(&rest, "\n")))
-		if (*line)
-			variables[count++] = line;
-	return variables;
-}
-
 void scheduler_start(const struct program *program, const struct ktstr_op *op, uint32_t scope)
 {
-	struct process_spec spec = { .cgroup_fd = -1 };
-	const char *argv[KTSTR_MAX_ARGS + 1];
 	int error;
 
 	if (!scx_present()) {
 		run_error("this kernel has no sched_ext: /sys/kernel/sched_ext/state is absent (CONFIG_SCHED_CLASS_EXT)");
 		return;
 	}
+	if (phase == ATTACHED) {
+		run_error("a scheduler is attached, and another one is to be started");
+		return;
+	}
 	if (!watch())
 		return;
 	kmsg_begin();
+	printk_begin();
+	scx_dump_begin();
 	kmsg_drain();
 	kmsg_forget(); /* what it says of an earlier one */
 	process_argv(program, op->id, argv);
 	started_in = scope;
 	attach_seq = scx_enable_seq();
-	spec.argv = argv;
-	spec.environment = environment();
-	spec.folder = access(FILES_PATH, X_OK) == 0 ? FILES_PATH : NULL;
+	spec = (struct process_spec){ .argv = argv, .cgroup_fd = -1 };
+	home_find(&spec);
 	error = process_start(process, &spec);
 	if (error) {
 		phase = LOST;
@@ -282,7 +295,7 @@ void scheduler_finish(void)
 	if (process->pid > 0 && !process->ended && run_status() != KTSTR_END_DEADLINE) {
 		/* An evicted loader tells why in its own words, if it is given the time. */
 		if (evicted && process_await(process, now_ns() + LAST_WORDS_NS))
-			send_process_end();
+			send_process_end(run_at_ns());
 		phase = STOPPED;
 		process_signal(process, SIGKILL);
 		process_await(process, now_ns() + SETTLE_NS);
@@ -290,4 +303,6 @@ void scheduler_finish(void)
 	process_drain(process);
 	keeplog_take_all(&process->log, sink, NULL);
 	kmsg_send(true);
+	printk_send(true);
+	scx_dump_send();
 }

@@ -8,11 +8,16 @@
 
 #define DIR "/sys/kernel/sched_ext"
 
+bool scx_state(char *ret, size_t size)
+{
+	return sysfile_read(DIR "/state", ret, size) > 0;
+}
+
 static bool state_is(const char *state)
 {
 	char text[32];
 
-	return sysfile_read(DIR "/state", text, sizeof(text)) > 0 && strcmp(text, state) == 0;
+	return scx_state(text, sizeof(text)) && strcmp(text, state) == 0;
 }
 
 bool scx_present(void)

@@ -8,6 +8,8 @@
 
 /* What the kernel says about sched_ext in /sys/kernel/sched_ext (6.12 and later). */
 bool scx_present(void);
+/* Its state in the kernel's word, such as "enabled"; false when it cannot be read. */
+bool scx_state(char *ret, size_t size);
 /* state is "enabled" */
 bool scx_enabled(void);
 /* state is "disabled": not on its way there either */
