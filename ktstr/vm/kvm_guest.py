@@ -16,6 +16,7 @@ from ktstr.vm.guest_files import CHANNEL, CONSOLE, judge_end, left_in
 from ktstr.vm.guest_memory import Layout
 from ktstr.vm.kvm_run import VmmRun
 from ktstr.vm.machine import GuestEnded, MachineResult, Registers
+from ktstr.vm.moments import Given, Moment, in_real_time
 from ktstr.vm.vmm import Vmm, VmmError
 from ktstr.vm.watch import Ended, Watch
 
@@ -59,6 +60,10 @@ class VmmMemory:
         self._layout.extents(address, size)  # refuses what is no RAM, before room is made for it
         return self._vmm.read(address, size)
 
+    def write(self, address: int, data: bytes) -> None:
+        self._layout.extents(address, len(data))
+        self._vmm.write(address, data)
+
 
 class KvmGuest:
     """See ``machine.Guest``. ``held`` is closed with it, the watch first."""
@@ -92,6 +97,16 @@ class KvmGuest:
 
     def frames(self) -> Iterator[Frame]:
         return follow(self._started.workdir / CHANNEL, self._watch.ends_within)
+
+    def moments(self) -> Iterator[Moment]:
+        return in_real_time(self._watch.started, self._watch.ends_within, self._given)
+
+    def _given(self) -> tuple[Given, ...] | None:
+        try:
+            times = [self.vmm.times(cpu) for cpu in range(self._started.cpus)]
+            return tuple(Given(each.run_ns, each.wait_ns) for each in times)
+        except VmmError:
+            return None
 
     def registers(self) -> tuple[Registers, ...]:
         paused = self._pause_if_running()

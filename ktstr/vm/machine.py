@@ -20,6 +20,7 @@ from ktstr.record.machine import MachineEnd
 if TYPE_CHECKING:  # what these import, planning does not need
     from ktstr.vm.channel import Frame
     from ktstr.vm.guest_memory import GuestMemory
+    from ktstr.vm.moments import Moment
     from ktstr.vm.performance import Performance
     from ktstr.vm.snapshot import Parked, Snapshot, Unparked
 
@@ -34,7 +35,9 @@ class GuestSpec:
 
     The agent does ``setup``, if there is one, then ``program``. Machines that differ in nothing but the program are
     parked between the two where ``parks``, and those that run a program are clones. ``performance``: undisturbed, on
-    host CPUs of its own.
+    host CPUs of its own. ``cgroup_parent``: the cgroup below which the scenario's are made, None for the agent's own.
+    ``watched``: whoever starts it follows its ``moments`` to its end; it changes nothing of what the guest does, and
+    under counted instructions it stands still until they are.
     """
 
     kernel: Path
@@ -46,6 +49,8 @@ class GuestSpec:
     program: bytes = b""
     parks: bool = False
     performance: bool = False
+    watched: bool = False
+    cgroup_parent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,12 @@ class Guest(Protocol):
     def frames(self) -> Iterator[Frame]:
         """What it sends on the channel, from the first frame on, each as it comes; ends with the guest, or before the
         first byte that is no frame (``wait`` says what that was). At most KTSTR_MAX_CHANNEL_BYTES are read."""
+        ...
+
+    def moments(self) -> Iterator[Moment]:
+        """The moments at which to look at it, each as it comes; ends with the guest. Under counted instructions, where
+        it has to be started as ``watched``, it stands still from one until the next one is asked for, and then
+        ``pause`` may not be called. One that was not started as watched has none there."""
         ...
 
     def registers(self) -> tuple[Registers, ...]:

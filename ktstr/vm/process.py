@@ -19,7 +19,8 @@ from pathlib import Path
 from ktstr.cancel import Cancel
 from ktstr.errors import HostError
 from ktstr.host import tether
-from ktstr.vm.procfs import VcpuTimes, peak_memory_kib
+from ktstr.vm.moments import Given
+from ktstr.vm.procfs import VcpuTimes, peak_memory_kib, thread_times
 from ktstr.vm.watch import TICK_S, Ended, Limits, Usage, Watch
 
 _SAMPLE_S = 0.5
@@ -62,6 +63,7 @@ class Process:
             self._reap()
             raise HostError(f"pidfd_open: {err.strerror}", fix="use Linux 5.3 or newer") from err
         self._lock = threading.Lock()  # of the descriptor and of the process that it names
+        self._prefix = command.vcpu_threads
         self._times = VcpuTimes(self.pid, command.vcpu_threads)
         self._peak_kib: int | None = None
         self._sample_at = time.monotonic() + TICK_S
@@ -87,6 +89,14 @@ class Process:
             with self._lock:
                 os.close(self._pidfd)
                 self._pidfd = -1
+
+    def vcpus(self, cpus: int) -> tuple[Given, ...] | None:
+        """What the thread of each vCPU had of the host so far, from any thread; None unless that is known of all. Only
+        of a process whose ``vcpu_threads`` were named."""
+        if self._prefix is None:
+            return None
+        times = thread_times(self.pid, self._prefix)
+        return tuple(Given(*times[cpu]) for cpu in range(cpus)) if all(cpu in times for cpu in range(cpus)) else None
 
     def nudge(self) -> None:
         """Send SIGTERM, from any thread. QEMU 10.0 that exits while a QMP command comes in can wait for the command's

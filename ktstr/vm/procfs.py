@@ -19,6 +19,29 @@ def peak_memory_kib(pid: int) -> int | None:
     return None
 
 
+def thread_times(pid: int, prefix: str) -> dict[int, tuple[int, int]]:
+    """How long each thread called ``prefix`` and a number, and maybe more behind a slash, ran on a CPU and waited for
+    one, in ns, by that number. Threads that end meanwhile are left out."""
+    times = {}
+    for thread in _threads(Path(f"/proc/{pid}/task")):
+        try:
+            name = (thread / "comm").read_text()
+            if name.startswith(prefix):
+                number = int(name.removeprefix(prefix).partition("/")[0])
+                run_ns, wait_ns, _slices = map(int, (thread / "schedstat").read_text().split())
+                times[number] = (run_ns, wait_ns)
+        except (OSError, ValueError):
+            continue
+    return times
+
+
+def _threads(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
 class VcpuTimes:
     """Run time and run delay of the threads whose names begin with ``prefix``; of none when it is None."""
 
@@ -31,11 +54,7 @@ class VcpuTimes:
         """Read every thread anew. A thread that has ended keeps its last reading."""
         if self._prefix is None:
             return
-        try:
-            threads = list(self._folder.iterdir())
-        except OSError:
-            return
-        for thread in threads:
+        for thread in _threads(self._folder):
             self._read(thread)
 
     def _read(self, thread: Path) -> None:

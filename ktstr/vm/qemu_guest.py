@@ -13,6 +13,7 @@ from ktstr.record.machine import MachineEnd
 from ktstr.vm.guest_files import CHANNEL, CONSOLE, RUN_PART, judge_end, left_in, tail
 from ktstr.vm.guest_memory import MemfdMemory
 from ktstr.vm.machine import GuestEnded, MachineResult, Registers
+from ktstr.vm.moments import Gate, Given, Moment, in_real_time
 from ktstr.vm.process import Process
 from ktstr.vm.qemu_registers import COMMAND, parse_registers
 from ktstr.vm.qmp import Qmp, QmpError, ShuttingDown
@@ -32,9 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class QemuRun:
-    """What was started: the emulator's name and version, the command, and the folder with the guest's files."""
+    """What was started: the emulator's name and version, how it keeps time, the command, and the guest's folder."""
 
     label: str
+    accel: str
     cpus: int
     workdir: Path
     command: tuple[str, ...]
@@ -53,8 +55,17 @@ class QemuRun:
 class QemuGuest:
     """See ``machine.Guest``. ``held`` is closed with it; the emulator ends first."""
 
-    def __init__(self, run: QemuRun, watch: Watch[Process], memory: MemfdMemory, monitor: Qmp, held: ExitStack) -> None:
+    def __init__(
+        self,
+        run: QemuRun,
+        watch: Watch[Process],
+        memory: MemfdMemory,
+        monitor: Qmp,
+        gate: Gate | None,
+        held: ExitStack,
+    ) -> None:
         self._run, self._watch, self._memory, self._monitor, self._held = run, watch, memory, monitor, held
+        self._gate = gate
 
     @property
     def memory(self) -> MemfdMemory:
@@ -76,7 +87,20 @@ class QemuGuest:
 
         return follow(self._run.workdir / CHANNEL, self._watch.ends_within)
 
+    def moments(self) -> Iterator[Moment]:
+        if self._gate is not None:
+            return self._gate.moments()
+        if self._run.accel == "icount":
+            return iter(())
+        return in_real_time(self._watch.started, self._watch.ends_within, self._given)
+
+    def _given(self) -> tuple[Given, ...] | None:
+        return self._watch.machine.vcpus(self._run.cpus)
+
     def registers(self) -> tuple[Registers, ...]:
+        held = None if self._gate is None else self._gate.registers(self._run.cpus)
+        if held is not None:
+            return parse_registers(held, self._run.cpus)
         return parse_registers(self.converse(lambda monitor: monitor.human(COMMAND), COMMAND), self._run.cpus)
 
     def pause(self) -> None:

@@ -22,6 +22,7 @@ from ktstr.vm.guest_files import CHANNEL, CONSOLE, limits, prepare, run_parts
 from ktstr.vm.guest_image import concatenate
 from ktstr.vm.guest_memory import MemfdMemory, q35_layout
 from ktstr.vm.machine import GuestEnded, GuestSpec, Place
+from ktstr.vm.moments import ENVIRONMENT, Gate
 from ktstr.vm.process import Command, Process
 from ktstr.vm.qemu_args import VCPU_THREAD, QemuAccel, QemuFiles, Role, qemu_args
 from ktstr.vm.qemu_guest import INITRD, OUTPUT, PROGRAM, RESET_LOG, RESET_LOG_CAP, QemuGuest, QemuRun, remove_inputs
@@ -54,16 +55,17 @@ class Emulator:
 
 @dataclass(frozen=True)
 class _Inherited:
-    """The numbers of what the emulator inherits; ``preload`` and ``state`` are None where there is none."""
+    """The numbers of what the emulator inherits; ``preload``, ``state`` and ``gate`` are None where there is none."""
 
     memory: tuple[int, ...]
     monitor: int
     preload: int | None
     state: int | None
+    gate: int | None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        return (*self.memory, self.monitor, *(fd for fd in (self.preload, self.state) if fd is not None))
+        return (*self.memory, self.monitor, *(fd for fd in (self.preload, self.state, self.gate) if fd is not None))
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ class Launch:
             monitor.execute("migrate-set-parameters", **{"announce-rounds": 0})
             # With its reason told, not by an exit.
             migrate(monitor, "migrate-incoming", f"file:/proc/self/fd/{snapshot.state}", **{"exit-on-error": False})
-            monitor.execute("cont")
+            if self.spec.watched:  # it stands still at once, before QEMU can answer
+                monitor.tell("cont")
+            else:
+                monitor.execute("cont")
 
         return self.start("clone", lambda: self._continue(snapshot), enter, snapshot)
 
@@ -110,15 +115,23 @@ class Launch:
             ours, theirs = _connection()
             monitor = Qmp(ours)
             stack.callback(monitor.close)
+            gate = self._gate(role)
+            if gate is not None:
+                stack.callback(gate.close)
             with theirs, _opened(self.emulator.preload) as preload:
                 state = None if snapshot is None else snapshot.state
-                inherited = _Inherited(memory.descriptors, theirs.fileno(), preload, state)
+                waits_at = None if gate is None else gate.theirs.fileno()
+                inherited = _Inherited(memory.descriptors, theirs.fileno(), preload, state, waits_at)
                 command = self._command(role, inherited)
                 held_to = limits(self.workdir, self.host_timeout_s, ((self.workdir / RESET_LOG, RESET_LOG_CAP),))
                 watch = Watch(lambda: Process(command, held_to), held_to, self.cancel, self.place.cpus)
+            if gate is not None:
+                gate.inherited()
             stack.callback(watch.close)
-            run = QemuRun(self.emulator.label, self.spec.topology.cpus, self.workdir, tuple(command.argv))
-            guest = QemuGuest(run, watch, memory, monitor, stack.pop_all())
+            run = QemuRun(
+                self.emulator.label, self.emulator.accel, self.spec.topology.cpus, self.workdir, tuple(command.argv)
+            )
+            guest = QemuGuest(run, watch, memory, monitor, gate, stack.pop_all())
         try:
             guest.converse(enter, role)
         except GuestEnded:
@@ -167,6 +180,15 @@ class Launch:
             raise HostError(f"the parked machine is another than the guest: {err}", fix="doit cache shows it") from err
         return memory
 
+    def _gate(self, role: Role) -> Gate | None:
+        """What a machine of counted instructions that is watched waits at. Nobody looks at one that is parked."""
+        if not self.spec.watched or self.emulator.accel != "icount" or role == "park":
+            return None
+        try:
+            return Gate()
+        except OSError as err:
+            raise HostError(f"a socket to the emulator: {err.strerror}", fix=_NO_DESCRIPTOR) from err
+
     def _command(self, role: Role, inherited: _Inherited) -> Command:
         files = QemuFiles(
             firmware=str(self.emulator.tool.data_dir),
@@ -183,7 +205,7 @@ class Launch:
         return Command(
             argv=(*self.emulator.argv(inherited.preload), *qemu_args(self.spec, accel, files, role)),
             output=self.workdir / OUTPUT,
-            env=self.emulator.tool.env,
+            env={**self.emulator.tool.env, **({} if inherited.gate is None else {ENVIRONMENT: str(inherited.gate)})},
             descriptors=inherited.descriptors,
             vcpu_threads=VCPU_THREAD if accel == "tcg" else None,
         )

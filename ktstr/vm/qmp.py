@@ -47,13 +47,19 @@ class Qmp:
         with self._lock:
             deadline = time.monotonic() + ANSWER_S
             try:
-                if not self._greeted:
-                    self._line(deadline)
-                    self._ask("qmp_capabilities", {}, deadline)
-                    self._greeted = True
+                self._greet(deadline)
                 return self._ask(command, arguments, deadline)
             except TimeoutError:
                 raise QmpError(f"the emulator did not answer {command} within {ANSWER_S:g} s") from None
+            except OSError as err:
+                raise QmpError(f"the emulator is gone: {err.strerror or err}") from err
+
+    def tell(self, command: str) -> None:
+        """Have a command done, and do not wait for what comes of it. Raises as ``execute``."""
+        with self._lock:
+            try:
+                self._greet(time.monotonic() + ANSWER_S)
+                self._send(command, {})
             except OSError as err:
                 raise QmpError(f"the emulator is gone: {err.strerror or err}") from err
 
@@ -85,11 +91,20 @@ class Qmp:
         with self._lock:
             self._socket.close()
 
-    def _ask(self, command: str, arguments: dict[str, object], deadline: float) -> Any:
+    def _greet(self, deadline: float) -> None:
+        if not self._greeted:
+            self._line(deadline)
+            self._ask("qmp_capabilities", {}, deadline)
+            self._greeted = True
+
+    def _send(self, command: str, arguments: dict[str, object]) -> None:
         self._asked += 1
         question = {"execute": command, "arguments": arguments, "id": self._asked}
-        self._before(deadline)
         self._socket.sendall(json.dumps(question).encode() + b"\n")
+
+    def _ask(self, command: str, arguments: dict[str, object], deadline: float) -> Any:
+        self._before(deadline)
+        self._send(command, arguments)
         while True:
             answer = _object(self._line(deadline))
             if answer.get("event") == "SHUTDOWN":

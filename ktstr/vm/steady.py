@@ -1,5 +1,5 @@
 """Building what is loaded into QEMU when it counts instructions, so that nothing of the host's time reaches a guest
-(``vmm_c/qemu/steady.c``)."""
+(``vmm_c/qemu/steady.c``), and the host can look at it at moments of the guest's own time (``moments.c``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ktstr.files import full_or_denied, staged
 from ktstr.host.cache import Cache
 from ktstr.vm.agent import run_compiler
 
-SOURCE = "qemu/steady.c"
+SOURCES = ("qemu/steady.c", "qemu/moments.c")
+HEADERS = ("qemu/moments.h",)
 FLAGS = (
     "-std=c11", "-O2", "-g0", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-fno-ident", "-Wl,--build-id=none",
 )  # fmt: skip
@@ -23,7 +24,7 @@ FLAGS = (
 class Steady:
     """The library as it is or will be. ``identity``: of what it does, whoever compiles it."""
 
-    source: Path
+    c_dir: Path
     cc: str
     identity: str
     path: Path
@@ -33,24 +34,29 @@ class Steady:
         written, Changed when the source is not the planned one any more, Cancelled."""
         try:
             with staged(self.path) as temp:
-                done = run_compiler([self.cc, *FLAGS, str(self.source), "-o", str(temp)], cancel)
+                done = run_compiler(
+                    [self.cc, *FLAGS, *(str(self.c_dir / name) for name in SOURCES), "-o", str(temp)], cancel
+                )
                 done.check_room(self.path.parent)
-                if _identity(self.source) != self.identity:
-                    raise Changed(f"{self.source}")
+                if _identity(self.c_dir) != self.identity:
+                    raise Changed(f"{self.c_dir / 'qemu'}")
                 if done.status:
                     tail = "\n".join(done.errors.splitlines()[-20:])
-                    raise InputError(f"{self.source} does not compile:\n{tail}", fix="look at it")
+                    raise InputError(f"{self.c_dir / 'qemu'} does not compile:\n{tail}", fix="look at it")
         except OSError as err:
             raise full_or_denied(err, self.path) from err
 
 
 def planned(c_dir: Path, cc: str, cache: Cache) -> Steady:
     """The library of this source; ``cc`` compiles it where that is not done yet."""
-    source = c_dir / SOURCE
-    identity = _identity(source)
+    identity = _identity(c_dir)
     key = hashlib.sha256(repr((identity, FLAGS)).encode()).hexdigest()
-    return Steady(source, cc, identity, cache.entry("agents", key) / "steady.so")
+    return Steady(c_dir, cc, identity, cache.entry("agents", key) / "steady.so")
 
 
-def _identity(source: Path) -> str:
-    return hashlib.sha256(source.read_bytes()).hexdigest()
+def _identity(c_dir: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (*SOURCES, *HEADERS):
+        source = (c_dir / name).read_bytes()
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()

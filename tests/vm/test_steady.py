@@ -31,8 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Steady:
 
 def copied(folder: Path) -> Path:
     """The sources, to be changed."""
-    (folder / "qemu").mkdir(parents=True)
-    shutil.copy(c_dir() / "qemu" / "steady.c", folder / "qemu")
+    shutil.copytree(c_dir() / "qemu", folder / "qemu")
     return folder
 
 
@@ -70,25 +69,26 @@ class TestBuild:
         here, there = (planned(c_dir(), cc, Cache(tmp_path)) for cc in (CC, str(other)))
         assert (here.identity, here.path) == (there.identity, there.path)
 
-    def test_another_source_is_another_machine(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["steady.c", "moments.c", "moments.h"])
+    def test_another_source_is_another_machine(self, tmp_path: Path, name: str) -> None:
         before = planned(copied(tmp_path / "c"), CC, Cache(tmp_path))
-        with (tmp_path / "c/qemu/steady.c").open("a") as file:
+        with (tmp_path / "c/qemu" / name).open("a") as file:
             file.write("/* changed */\n")
         after = planned(tmp_path / "c", CC, Cache(tmp_path))
         assert before.identity != after.identity and before.path != after.path
 
     def test_a_source_that_changed_since_it_was_planned_leaves_nothing(self, tmp_path: Path) -> None:
         steady = planned(copied(tmp_path / "c"), CC, Cache(tmp_path))
-        with steady.source.open("a") as file:
+        with (steady.c_dir / "qemu/steady.c").open("a") as file:
             file.write("/* changed */\n")
-        with pytest.raises(Changed, match=r"steady\.c"):
+        with pytest.raises(Changed, match=r"c/qemu"):
             steady.build()
         assert list(steady.path.parent.iterdir()) == []
 
     def test_a_source_that_does_not_compile_is_quoted(self, tmp_path: Path) -> None:
         (copied(tmp_path / "c") / "qemu/steady.c").write_text("int f(void) { return x; }\n")
         steady = planned(tmp_path / "c", CC, Cache(tmp_path))
-        with pytest.raises(InputError, match=r"steady\.c does not compile:\n(.*\n)*.*'x' undeclared"):
+        with pytest.raises(InputError, match=r"qemu does not compile:\n(.*\n)*.*'x' undeclared"):
             steady.build()
         assert list(steady.path.parent.iterdir()) == []
 

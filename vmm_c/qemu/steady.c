@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "moments.h"
+
 #define NOW_S 1704067200 /* 2024-01-01, as the guest's clock has it */
 #define VCPU_THREAD "ALL CPUs" /* how the one thread of all vCPUs is called (debug-threads=on) */
 #define WATCHDOG_EVENT "\"WATCHDOG\""
@@ -89,10 +91,12 @@ int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
 
 	if (!real_wait)
 		find();
-	if (my_role() == VCPU)
+	if (my_role() == VCPU) {
 		atomic_compare_exchange_strong(&big_lock, &none, mutex);
-	else if (my_role() == MAIN_LOOP && mutex == atomic_load(&big_lock))
+		moments_begin();
+	} else if (my_role() == MAIN_LOOP && mutex == atomic_load(&big_lock)) {
 		atomic_store(&held, false);
+	}
 	return real_wait(condition, mutex);
 }
 
