@@ -11,21 +11,25 @@ GUESTS = "KTSTR_LAB_GUESTS"  # in the lab: the folder that ``prepare`` filled
 
 @dataclass(frozen=True)
 class Guests:
-    """The pinned kernel, images with the real agent and with one that breaks the rules, and an image's part with
-    scx_ktstr."""
+    """The pinned kernel, images with the real agent and with one that breaks the rules, and the images' parts with
+    scx_ktstr and with what tells of the guest's kernel."""
 
     kernel: Path
     image: Path
     hostile: Path
     scheduler: Path
+    facts: Path
 
 
 def prepare(folder: Path) -> None:
     """Outside: fetch and build them, and the VMM."""
     from ktstr.host.cache import Cache, cache_root
+    from ktstr.kernels.cache import read_entry
+    from ktstr.kernels.symbols import symbols_of
     from ktstr.pins.lock import read_lock
     from ktstr.vm.vmm_build import find_vmm
     from tests.e2e.programs import scx_ktstr_part
+    from tests.introspect.guests import facts_part
     from tests.vm.test_qemu import ROOT, build_lab
 
     find_vmm(os.environ)
@@ -35,10 +39,12 @@ def prepare(folder: Path) -> None:
         kernel.with_name("vmlinux.btf"), read_lock(ROOT / "ktstr.lock"), Cache(cache_root(os.environ))
     )
     (folder / "scheduler.cpio").write_bytes(part)
+    (folder / "facts.cpio").write_bytes(facts_part(folder))
+    symbols_of(read_entry(kernel.parent))  # decoding them takes half a minute inside
 
 
 def prepared() -> Guests:
     """Inside: what ``prepare`` left."""
     folder = Path(os.environ[GUESTS])
-    names = ("agent.cpio", "hostile.cpio", "scheduler.cpio")
+    names = ("agent.cpio", "hostile.cpio", "scheduler.cpio", "facts.cpio")
     return Guests((folder / "kernel").resolve(), *(folder / name for name in names))
