@@ -16,6 +16,10 @@ s32 scx_bpf_create_dsq___k(u64 dsq_id, s32 node) __ksym;
 s32 scx_bpf_select_cpu_dfl___k(struct task_struct *p, s32 prev_cpu, u64 wake_flags, bool *is_idle) __ksym;
 s32 scx_bpf_pick_idle_cpu___k(const struct cpumask *allowed, u64 flags) __ksym;
 void scx_bpf_kick_cpu___k(s32 cpu, u64 flags) __ksym;
+void scx_bpf_error_bstr___k(char *fmt, unsigned long long *data, u32 data__sz) __ksym;
+s32 scx_bpf_dsq_nr_queued___k(u64 dsq_id) __ksym;
+bool bpf_cpumask_test_cpu___k(u32 cpu, const struct cpumask *cpumask) __ksym;
+void scx_bpf_ktstr_missing___k(void) __ksym __weak; /* no kernel has it */
 
 void scx_bpf_dsq_insert___k(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;
 void scx_bpf_dispatch___k(struct task_struct *p, u64 dsq_id, u64 slice, u64 enq_flags) __ksym __weak;

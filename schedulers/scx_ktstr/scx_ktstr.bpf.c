@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * scx_ktstr: the scheduler that ktstr tests itself with. One first-in first-out
- * queue for the whole machine, and a switch that makes it stop.
+ * queue for the whole machine, and switches that make it wrong (faults.bpf.h).
  *
  * A task that wakes while an allowed CPU is idle starts there at once; any other
  * waits its turn in the shared queue, which each CPU that runs dry takes the first
@@ -13,8 +13,9 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
-#include "compat.bpf.h"
 #include "scx_ktstr.h"
+#include "compat.bpf.h"
+#include "faults.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -24,31 +25,21 @@ enum {
 	NICE_0_WEIGHT = 100,	/* of p->scx.weight, on cgroup's scale */
 };
 
-#define MSEC		1000000ULL
 #define SLICE_NS	(10 * MSEC)
 #define SLICE_MIN_NS	(1 * MSEC)
 #define SLICE_MAX_NS	(40 * MSEC)
 
-/* Set by the loader before load; negative: never stall. */
-const volatile long long stall_after_ns = -1;
-
 /* Set by the loader before load: a turn of a task of nice 0. */
 const volatile unsigned long long slice_ns = SLICE_NS;
 
-/* On the kernel's clock, so that the stall comes whether or not the loader runs. */
-static u64 stall_at_ns;
-
 struct ktstr_exit exit_record;
-
-static __always_inline bool stalled(void)
-{
-	return stall_after_ns >= 0 && bpf_ktime_get_ns() >= stall_at_ns;
-}
 
 static __always_inline u64 slice_of(const struct task_struct *p)
 {
 	u64 slice = slice_ns * p->scx.weight / NICE_0_WEIGHT;
 
+	if (degraded())
+		return SLICE_MAX_NS;
 	if (slice < SLICE_MIN_NS)
 		return SLICE_MIN_NS;
 	return slice > SLICE_MAX_NS ? SLICE_MAX_NS : slice;
@@ -60,8 +51,10 @@ s32 BPF_PROG(ktstr_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fla
 	bool is_idle = false;
 	s32 cpu;
 
+	if (floods_local && bpf_cpumask_test_cpu___k(0, p->cpus_ptr))
+		return 0;
 	/* An idle CPU would run the task without asking dispatch. */
-	if (stalled())
+	if (stalled() || degraded() || loses_every || ignores_affinity || is_starved(p))
 		return prev_cpu;
 
 	cpu = scx_bpf_select_cpu_dfl___k(p, prev_cpu, wake_flags, &is_idle);
@@ -70,17 +63,33 @@ s32 BPF_PROG(ktstr_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fla
 	return cpu;
 }
 
-SEC("struct_ops/ktstr_enqueue")
-void BPF_PROG(ktstr_enqueue, struct task_struct *p, u64 enq_flags)
+/* Where a task waits, were it for the faults alone: mostly nowhere else than others. */
+static __always_inline u64 queue_of(const struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu;
 
-	if (p->flags & KTHREAD) {
-		dsq_insert(p, SCX_DSQ_LOCAL, slice_of(p), enq_flags);
-		return;
-	}
+	if (p->flags & KTHREAD || floods_local)
+		return SCX_DSQ_LOCAL;
+	if (is_starved(p))
+		return STARVED_DSQ;
+	if (loses_wakeup(enq_flags))
+		return LOST_DSQ;
+	if (ignores_affinity && (cpu = forbidden_cpu(p)) >= 0)
+		return SCX_DSQ_LOCAL_ON | cpu;
+	return SHARED_DSQ;
+}
 
-	dsq_insert(p, SHARED_DSQ, slice_of(p), enq_flags);
+SEC("struct_ops/ktstr_enqueue")
+void BPF_PROG(ktstr_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	u64 queue = queue_of(p, enq_flags);
+	s32 cpu;
+
+	if (queue == STARVED_DSQ)
+		note_starved();
+	dsq_insert(p, queue, slice_of(p), enq_flags);
+	if (queue != SHARED_DSQ)
+		return;
 
 	/* Not every path here went through select_cpu: an allowed CPU may be asleep. */
 	cpu = scx_bpf_pick_idle_cpu___k(p->cpus_ptr, 0);
@@ -91,15 +100,31 @@ void BPF_PROG(ktstr_enqueue, struct task_struct *p, u64 enq_flags)
 SEC("struct_ops/ktstr_dispatch")
 void BPF_PROG(ktstr_dispatch, s32 cpu, struct task_struct *prev)
 {
-	if (!stalled())
+	print_dispatch(cpu);
+	fail_when_due();
+	delay_dispatch();
+	write_nowhere(prev);
+	if (stalled())
+		return;
+	if (!move_kept())
 		dsq_move_to_local(SHARED_DSQ);
 }
 
 SEC("struct_ops.s/ktstr_init")
 s32 BPF_PROG(ktstr_init)
 {
-	stall_at_ns = bpf_ktime_get_ns() + (stall_after_ns > 0 ? stall_after_ns : 0);
-	return scx_bpf_create_dsq___k(SHARED_DSQ, -1);
+	s32 err = scx_bpf_create_dsq___k(SHARED_DSQ, -1);
+
+	attached_at_ns = bpf_ktime_get_ns();
+	busy_the_verifier();
+	return err ?: make_fault_queues();
+}
+
+/* Loaded when asked for only: a queue for each task, which nobody ever gives back. */
+SEC("struct_ops.s/ktstr_init_task")
+s32 BPF_PROG(ktstr_init_task, struct task_struct *p, struct scx_init_task_args *args)
+{
+	return scx_bpf_create_dsq___k(LEAKED_DSQS + __sync_fetch_and_add(&leaked, 1), -1);
 }
 
 SEC("struct_ops/ktstr_exit")
@@ -119,6 +144,7 @@ struct sched_ext_ops ktstr_ops = {
 	.enqueue	= (void *)ktstr_enqueue,
 	.dispatch	= (void *)ktstr_dispatch,
 	.init		= (void *)ktstr_init,
+	.init_task	= (void *)ktstr_init_task,
 	.exit		= (void *)ktstr_exit,
 	.timeout_ms	= 2000,
 	.name		= "ktstr",

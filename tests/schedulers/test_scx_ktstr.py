@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,7 +14,9 @@ import pytest
 
 from ktstr.schedulers.build import SchedulerBinary
 
+ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534
+OPTIONS = re.findall(r'\{ "(--[a-z-]+)"', (ROOT / "schedulers/scx_ktstr/options.h").read_text(encoding="utf-8"))
 
 
 def _run(path: Path, *args: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -23,8 +26,13 @@ def _run(path: Path, *args: str, user: int | None = None) -> subprocess.Complete
 def test_help_names_every_option_on_standard_output(scx_ktstr: SchedulerBinary) -> None:
     done = _run(scx_ktstr.path, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for option in ("--stall-after", "--timeout-ms", "--slice-us", "--help"):
-        assert option in done.stdout
+    for option in OPTIONS:
+        assert f"  {option}" in done.stdout
+
+
+def test_readme_tells_of_every_option() -> None:
+    told = (ROOT / "schedulers/scx_ktstr/README.md").read_text(encoding="utf-8")
+    assert [option for option in OPTIONS if f"`{option}" not in told and option != "--help"] == []
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,11 @@ def test_help_names_every_option_on_standard_output(scx_ktstr: SchedulerBinary) 
         (["--timeout-ms", "30001"], "found '30001'"),
         (["--slice-us", "999"], "--slice-us: found '999', expected a whole number from 1000 to 40000"),
         (["--slice-us", "40001"], "found '40001'"),
+        (["--starve", ""], "--starve: found '', expected a cgroup's own name"),
+        (["--starve", "a/b"], "--starve: found 'a/b'"),
+        (["--ignore-cpuset", "x" * 64], "expected a cgroup's own name, at most 63 bytes"),
+        (["--flood-local=1"], "doesn't allow an argument"),
+        (["--verify-loop", "1000001"], "found '1000001'"),
     ],
 )
 def test_wrong_arguments_are_a_usage_error(scx_ktstr: SchedulerBinary, args: list[str], says: str) -> None:
