@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ktstr.cpulist import MAX_CPUS
-from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIES, WORK_TYPES, S, WorkParam
+from ktstr.record.vocabulary import (
+    DEFAULT_WORK_TYPE,
+    EXIT_KINDS,
+    MAX_PRIORITY,
+    MS,
+    POLICIES,
+    WORK_TYPES,
+    S,
+    WorkParam,
+)
 
 Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
-    "texts", "kargs", "sysctls", "env", "paths", "crate", "features", "patterns", "seeds", "cpu_list", "metric", "node",
+    "texts", "kargs", "sysctls", "env", "path", "paths", "globs", "writes", "cgroup", "regex", "crate", "features",
+    "patterns", "seeds", "cpu_list", "metric", "temporal", "node",
 ]  # fmt: skip
 
 
@@ -47,8 +57,12 @@ CRATE_VERSION_PATTERN = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}({_PRE_RELEASE})?({_BU
 CRATE_PATTERN = f"{CRATE_NAME_PATTERN}@{CRATE_VERSION_PATTERN}"
 FEATURE_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_+.-]{0,63}"
 LINE_PATTERN = r"[^\x00-\x1f\x7f]{0,1024}"
+# A file of the kernel's in the guest; a cgroup below the root.
+WRITE_PATTERN = r"/(proc|sys)(/[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127}){1,32}"
+CGROUP_PATTERN = r"(/[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}){1,4}"
 WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"
 
+MAX_REGEX = 512
 MAX_CGROUPS, MAX_WORKERS = 256, 4096  # of one test: what the agent takes
 
 # Kernel arguments that ktstr itself sets, or that would take its console or its init away.
@@ -66,6 +80,8 @@ RESERVED_KARGS = frozenset(
         "reboot",
         "panic",
         "ktstr.wait",
+        "ktstr.park",
+        "ktstr.cgroup",
         "--",
     }
 )
@@ -91,12 +107,22 @@ CHECKS: Table = {
     "max_wake_latency_cv": Field("number", "coefficient of variation of wake latencies"),
     "min_iteration_rate": Field("number", "iterations per second of wall time of each worker"),
     "max_migration_ratio": Field("number", "migrations per iteration"),
-    "max_imbalance_ratio": Field("number", "longest runqueue over max(1, shortest) (4.0)"),
+    "max_imbalance_ratio": Field("number", "longest runqueue over max(1, shortest) of those that could share (4.0)"),
     "max_local_dsq_depth": Field("int", "tasks in one CPU's local DSQ (50)", 0, 2**32 - 1),
     "fail_on_stall": Field("bool", "a runqueue clock that stands still with runnable tasks fails (true)"),
     "sustained_samples": Field("int", "consecutive samples a violation must last (5)", 1, 2**32 - 1),
     "max_fallback_rate": Field("number", "select_cpu fallbacks per second, all CPUs (200)"),
     "max_keep_last_rate": Field("number", "dispatch keep-lasts per second, all CPUs (100)"),
+    "max_wait_ms": Field("int", "longest time that a task that could run waits for a CPU (1000)"),
+    "max_idle_wait_ms": Field("int", "longest time that a CPU idles while a task that may run there waits (400)"),
+    "affinity": Field("bool", "a task runs only on CPUs that it may use (true)"),
+    "one_queue": Field("bool", "a task is on one runqueue (true)"),
+    "vtime_forward": Field("bool", "what a task is ordered by does not go back while it stays on one CPU (false)"),
+    "min_cgroup_share": Field("number", "part of its fair share that a cgroup gets which is always busy (0.25)", 0, 1),
+    "max_dsq_growth": Field("int", "by how many DSQs a scheduler has more at the end of the workload (100)"),
+    "max_callback_us": Field(
+        "number", "how long a callback of the scheduler takes, on the average of its calls (1000)"
+    ),
     "min_page_locality": Field("number", "share of pages on the expected nodes", 0, 1),
     "max_cross_node_migration_ratio": Field("number", "pages migrated between nodes over pages allocated", 0, 1),
     "max_slow_tier_ratio": Field("number", "share of pages on memory-only nodes", 0, 1),
@@ -139,10 +165,14 @@ TEST: Table = {
     "kargs": Field("kargs", "more kernel arguments"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),
     "checks": Field("node", "thresholds of this test, over those of the scheduler", shape="checks"),
+    "temporal": Field("temporal", "what must hold over time, such as [never local_dsq > 10]; of what is sampled"),
+    "captures": Field("int", "samples of the workload, evenly apart, that have to be had (0)", 0, 10_000),
     "constraints": Field("node", "which topologies the test can run on", shape="constraints"),
     "scheduler_args": Field("texts", "more arguments for the scheduler"),
+    "scheduler_ops": Field("node", "what becomes of the scheduler within the run", shape="scheduler_ops"),
     "demo": Field("bool", "runs only when it is named (false)"),
     "perf_delta": Field("node", "limits against a baseline: metrics, or {metric, direction, ...}", shape="perf_delta"),
+    "expect": Field("node", "how the run must end, where that is no pass: refused, stalls, ...", shape="expect"),
     "compare": Field("node", "[mine, other]: run under both schedulers, judge the first", shape="compare"),
 }
 
@@ -154,21 +184,67 @@ PERF_GATE: Table = {
     "phase": Field("int", "0: BASELINE, 1 and up: a step; without it, the whole run", 0, 65535),
 }
 
+SCHEDULER_OP: Table = {
+    "at": Field(
+        "duration",
+        "after so much of the test's duration, in which these ops are not counted",
+        0,
+        3600 * S,
+        required=True,
+    ),
+    "op": Field(
+        "choice",
+        "detach it; attach it again; restart: both; replace: start another one, or it with other arguments",
+        choices=("detach", "attach", "restart", "replace"),
+        required=True,
+    ),
+    "scheduler": Field("name", "of replace: the declared scheduler that takes its place; without it, itself"),
+    "args": Field("texts", "of replace: arguments from then on; without them, those that scheduler declares, or none"),
+}
+
 # A scheduler has exactly one of these; ``load`` makes its kind of it.
 SCHEDULER_KINDS: Table = {
     "builtin": Field("choice", "a scheduler of the kernel itself", choices=("eevdf",)),
     "path": Field("spec", "a scheduler binary; relative to this file"),
     "source": Field("spec", "a folder that is built with make; relative to this file"),
     "crate": Field("crate", "a published Rust crate, NAME@VERSION, built with this machine's cargo"),
+    "tree": Field("name", "a scheduler of the kernel's own tools/sched_ext, built from the sources of each kernel"),
+    "build": Field("node", "what a command makes: {command, inputs, output}", shape="build"),
+    "discover": Field("name", "a program of this name: beside this file, in target/, or built by cargo"),
+}
+
+BUILD: Table = {
+    "command": Field("texts", "the command and its arguments; it runs in this file's folder", required=True),
+    "inputs": Field("globs", "globs of all files that decide what it makes; with ! before, of others", required=True),
+    "output": Field("path", "the program that it makes, relative to this file", required=True),
+    "env": Field("env", "variables of its environment, by name"),
+}
+
+EXPECT: Table = {
+    "end": Field(
+        "choice",
+        "refused at load, dies by itself, evicted by the kernel, stalls (its watchdog), or fails in any way",
+        choices=("refused", "dies", "evicted", "stalls", "fails"),
+        required=True,
+    ),
+    "message": Field("regex", "a regular expression that what kernel or scheduler say of it must match"),
+    "exit_kind": Field("choice", "why the kernel evicts it, beside end: evicted", choices=tuple(EXIT_KINDS)),
 }
 
 SCHEDULER: Table = {
     **SCHEDULER_KINDS,
     "features": Field("features", "features of the crate to build it with"),
+    "enable": Field("writes", "beside builtin: what is written to which file of /proc or /sys before the workload"),
+    "disable": Field("writes", "beside builtin: and what after it"),
     "args": Field("texts", "the scheduler's arguments"),
+    "config": Field("path", "a file that it is given by --config, relative to this file"),
+    "cgroup_parent": Field("cgroup", "where tests make their cgroups; it is given by --cell-parent-cgroup"),
     "files": Field("paths", "files and folders it reads, relative to this file; it starts in a folder that has them"),
     "env": Field("env", "variables of its environment, by name"),
     "checks": Field("node", "thresholds for every test under this scheduler", shape="checks"),
+    "expect": Field("node", "how every run of it must end, where that is no pass", shape="expect"),
+    "kernels": Field("patterns", "kernels that it is for, by name, spec, glob or part of one; others are skipped"),
+    "preset": Field("word", "the topology of tests that run under it by name alone"),
     "sysctls": Field("sysctls", "kernel settings, by dotted name"),
     "kargs": Field("kargs", "more kernel arguments"),
     "attach_timeout": Field(

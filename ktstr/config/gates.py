@@ -7,7 +7,8 @@ from typing import Any
 
 from ktstr.config import fields
 from ktstr.config.model import PerfGate
-from ktstr.config.typed import BAD, Reader, is_text, read
+from ktstr.config.reader import BAD, Reader, is_text
+from ktstr.config.typed import read, read_table
 from ktstr.config.yaml_lines import Node
 from ktstr.record.metrics import METRICS
 
@@ -29,7 +30,7 @@ def read_gates(r: Reader, node: Node | None, path: str) -> tuple[PerfGate, ...]:
 
 def _gate(r: Reader, node: Node, path: str) -> PerfGate | None:
     if isinstance(node.value, dict):
-        values = r.table(node, path, fields.PERF_GATE)
+        values = read_table(r, node, path, fields.PERF_GATE)
     else:
         metric = read(r, node, path, fields.PERF_GATE["metric"])
         values = {} if metric is BAD else {"metric": metric}

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ktstr.config import fields, yaml_lines
-from ktstr.config.model import (
-    Binary,
-    Builtin,
-    Config,
-    Crate,
-    KernelDecl,
-    Matrix,
-    SchedulerDecl,
-    SchedulerKind,
-    Source,
-    TestDecl,
-)
+from ktstr.config.model import Config, KernelDecl, Matrix, SchedulerDecl, TestDecl
 from ktstr.config.problems import Problem, error
+from ktstr.config.reader import BAD, Reader, is_text
+from ktstr.config.schedulerdecl import EEVDF, read_scheduler
 from ktstr.config.select import DEFAULT_SCHEDULER, match
-from ktstr.config.testdecl import read_checks, read_test
+from ktstr.config.testdecl import read_test
 from ktstr.config.topology import PRESETS, Topology
-from ktstr.config.typed import BAD, Reader, is_text, read
+from ktstr.config.typed import read, read_table
 from ktstr.config.yaml_lines import Node
 from ktstr.errors import HostError, InputError
 
 T = TypeVar("T")
-_EEVDF = Builtin("eevdf")
-# From the value of a key in fields.SCHEDULER_KINDS and the folder of ktstr.yaml.
-_KINDS: dict[str, Callable[[str, Path], SchedulerKind]] = {
-    "builtin": lambda name, base: Builtin(name),
-    "path": lambda text, base: Binary(_path(text, base)),
-    "source": lambda text, base: Source(_path(text, base)),
-    "crate": lambda text, base: Crate(text.partition("@")[0], text.partition("@")[2]),
-}
 _POINT_NAMES = {"test": "tests", "preset": "presets", "kernel": "kernels", "scheduler": "schedulers"}
 
 
@@ -97,22 +79,22 @@ def _follow(root: Node, steps: Iterable[str | int]) -> tuple[Node, str]:
 
 def _typed(root: Node, path: Path) -> Config:
     r = Reader(path.name)
-    top = r.table(root, "", fields.TOP)
+    top = read_table(r, root, "", fields.TOP)
     base = path.absolute().parent
     kernels = _each(r, top, "kernels", lambda n, name, at: _kernel(r, n, name, at, base))
-    schedulers = _each(r, top, "schedulers", lambda n, name, at: _scheduler(r, n, name, at, base))
-    schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, _EEVDF))
     presets = {name: Topology.parse(label) for name, label in PRESETS.items()}
     presets.update(_each(r, top, "presets", lambda n, name, at: _preset(r, n, name, at)))
+    known = (*presets, *_declared(top, "presets"))
+    schedulers = _each(r, top, "schedulers", lambda n, name, at: read_scheduler(r, n, name, at, base, known))
+    schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, EEVDF))
     names: dict[str, Collection[str]] = {
         "tests": _declared(top, "tests"),
-        "presets": (*presets, *_declared(top, "presets")),
+        "presets": known,
         "kernels": _declared(top, "kernels"),
         "schedulers": (*schedulers, *_declared(top, "schedulers")),
     }
-    tests: dict[str, TestDecl] = _each(
-        r, top, "tests", lambda n, name, at: read_test(r, n, name, at, names["schedulers"])
-    )
+    known_schedulers = dict.fromkeys(names["schedulers"]) | schedulers
+    tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at, known_schedulers))
     matrices = _each(r, top, "matrices", lambda n, name, at: _matrix(r, n, name, at, names))
     for key in ("kernels", "tests"):
         if key in top and top[key].value == {}:
@@ -141,7 +123,7 @@ def _kernel(r: Reader, node: Node, name: str, path: str, base: Path) -> KernelDe
     if not isinstance(node.value, dict):
         r.wrong(node, path, "a kernel spec, such as deb:forky/cloud-amd64, or a mapping with spec")
         return None
-    values = r.table(node, path, fields.KERNEL)
+    values = read_table(r, node, path, fields.KERNEL)
     if "spec" not in values:
         return None
     more: dict[str, Any] = {key: values[key] for key in ("kargs", "kconfig", "cc", "llvm") if key in values}
@@ -155,57 +137,6 @@ def _spec(spec: str, base: Path) -> str:
     return str(Path(spec).expanduser()) if spec.startswith("~/") else spec
 
 
-def _path(text: str, base: Path) -> Path:
-    home = os.path.expanduser(text)  # noqa: PTH111  (Path.expanduser raises for a user that is unknown)
-    return Path(os.path.normpath(base / home))
-
-
-def _scheduler(r: Reader, node: Node, name: str, path: str, base: Path) -> SchedulerDecl | None:
-    if not isinstance(node.value, dict):
-        r.wrong(node, path, f"a mapping with one of {', '.join(fields.SCHEDULER_KINDS)}")
-        return None
-    values = r.table(node, path, fields.SCHEDULER)
-    key = _kind_key(r, node, name, path)
-    if name == DEFAULT_SCHEDULER:
-        values["builtin"] = _EEVDF.name
-    for option in ("args", "files", "env"):
-        if key == "builtin" and option in values:
-            what = "arguments" if option == "args" else option
-            r.wrong_key(node, option, f"{path}.{option}", f"no {what} for {_EEVDF.name}, which runs no binary")
-    if "features" in values and key not in ("crate", None):
-        r.wrong_key(node, "features", f"{path}.features", "features only beside crate, which is built with them")
-    checks = read_checks(r, values.get("checks"), f"{path}.checks")
-    if key is None or key not in values:
-        return None
-    kind = _KINDS[key](values[key], base)
-    if isinstance(kind, Crate):
-        kind = replace(kind, features=tuple(sorted(values.get("features", ()))))
-    options = ("args", "sysctls", "kargs", "files", "env")
-    more: dict[str, Any] = {option: values[option] for option in options if option in values}
-    if "files" in more:
-        more["base"] = base
-    if "attach_timeout" in values:
-        more["attach_timeout_ns"] = values["attach_timeout"]
-    return SchedulerDecl(name, kind, checks=checks, where=r.where(node), **more)
-
-
-def _kind_key(r: Reader, node: Node, name: str, path: str) -> str | None:
-    """The key of the scheduler's kind; None, with the problem recorded, unless exactly one is declared."""
-    entries = node.value if isinstance(node.value, dict) else {}
-    declared = [key for key in fields.SCHEDULER_KINDS if key in entries]
-    if name == DEFAULT_SCHEDULER:
-        for key in declared:
-            if key != "builtin":
-                r.wrong_key(node, key, f"{path}.{key}", "another name: eevdf is the kernel's own scheduler")
-        return "builtin"
-    if len(declared) != 1:
-        *others, last = fields.SCHEDULER_KINDS
-        expected = f"exactly one of {', '.join(others)} and {last}"
-        r.wrong(node, path, expected, what=" and ".join(declared) or "none")
-        return None
-    return declared[0]
-
-
 def _preset(r: Reader, node: Node, name: str, path: str) -> Topology | None:
     if name in PRESETS:
         r.wrong(node, path, "a name that no built-in preset has", what=f"the name of {PRESETS[name]}")
@@ -213,7 +144,7 @@ def _preset(r: Reader, node: Node, name: str, path: str) -> Topology | None:
     if not isinstance(node.value, dict):
         topology = read(r, node, path, fields.PRESET["topology"])
         return None if topology is BAD else topology
-    values = r.table(node, path, fields.PRESET)
+    values = read_table(r, node, path, fields.PRESET)
     topology = values.get("topology")
     if topology is None or "distances" not in values:
         return topology
@@ -236,7 +167,7 @@ def _with_distances(r: Reader, topology: Topology, node: Node, path: str) -> Top
 
 
 def _matrix(r: Reader, node: Node, name: str, path: str, names: dict[str, Collection[str]]) -> Matrix:
-    values = r.table(node, path, fields.MATRIX)
+    values = read_table(r, node, path, fields.MATRIX)
     patterns = {}
     for key in ("tests", "presets", "kernels", "schedulers"):
         for i, pattern in enumerate(values.get(key, ())):
@@ -264,7 +195,7 @@ def _points(
         return ()
     points = []
     for i, child in enumerate(node.value):
-        values = r.table(child, f"{path}[{i}]", fields.POINT)
+        values = read_table(r, child, f"{path}[{i}]", fields.POINT)
         if isinstance(child.value, dict) and not child.value:
             r.wrong(child, f"{path}[{i}]", "at least one of " + ", ".join(fields.POINT), what="an empty mapping")
         for field, key in _POINT_NAMES.items():

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ktstr.config.temporal import Temporal
 from ktstr.config.topology import Topology
 from ktstr.record.vocabulary import DEFAULT_WORK_TYPE
 
 CpusetKind: TypeAlias = Literal["llc", "numa", "range", "disjoint", "overlap", "exact"]
 CheckValue: TypeAlias = bool | int | float
 Better: TypeAlias = Literal["higher", "lower"]
+ExpectedEnd: TypeAlias = Literal["refused", "dies", "evicted", "stalls", "fails"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,14 @@ class KernelDecl:
 
 @dataclass(frozen=True)
 class Builtin:
-    """``builtin:`` a scheduler of the kernel itself, such as "eevdf"; it runs no program."""
+    """``builtin:`` a scheduler of the kernel itself, such as "eevdf"; it runs no program.
+
+    ``enable`` and ``disable``: what is written to files of /proc and /sys before the workload and after it, in order.
+    """
 
     name: str
+    enable: tuple[tuple[str, str], ...] = ()
+    disable: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,15 +105,62 @@ class Crate:
     features: tuple[str, ...] = ()
 
 
-SchedulerKind: TypeAlias = Builtin | Binary | Source | Crate
+@dataclass(frozen=True)
+class Tree:
+    """``tree:`` a scheduler of the kernel's own tools/sched_ext, built from the kernel's sources for each kernel."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """``build:`` a command of the user's, run in ``base``, the folder of ktstr.yaml, that makes the file ``output``.
+
+    ``inputs``: globs relative to ``base`` of all that decides what it makes; those that begin with ``!`` are left out.
+    ``env``: what its environment has beside the variables that find programs and registries.
+    """
+
+    argv: tuple[str, ...]
+    inputs: tuple[str, ...]
+    output: str
+    base: Path
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Discover:
+    """``discover:`` a program of this name, looked for around ``base``, the folder of ktstr.yaml, else built there."""
+
+    name: str
+    base: Path
+
+
+SchedulerKind: TypeAlias = Builtin | Binary | Source | Crate | Tree | Command | Discover
+
+
+@dataclass(frozen=True)
+class Expect:
+    """How a run must end: it passes when it does, and fails when it does not.
+
+    ``refused``: the scheduler is not loaded. ``dies``: its process ends in mid-run. ``evicted``: the kernel lets go of
+    it, ``stalls``: its watchdog does. ``fails``: the verdict is Fail, whatever for. ``message``: a regular expression
+    that what kernel or scheduler say of it must match. ``exit_kind``: of ``EXIT_KINDS``, why it is evicted.
+    """
+
+    end: ExpectedEnd
+    message: str = ""
+    exit_kind: str | None = None
 
 
 @dataclass(frozen=True)
 class SchedulerDecl:
     """A declared scheduler. ``kind`` says where its program comes from.
 
-    ``files``: paths relative to ``base``, the folder of ktstr.yaml; ``env``: variables by name. ``attach_timeout_ns``:
-    in guest time; None for what the machine needs (``vm.loading``).
+    ``files`` and ``config``: paths relative to ``base``, the folder of ktstr.yaml; the program is told of the second
+    by ``--config``. ``env``: variables by name. ``attach_timeout_ns``: in guest time; None for what the machine needs
+    (``vm.loading``). ``cgroup_parent``: the cgroup below which tests make theirs, which the program is told by
+    ``--cell-parent-cgroup``. ``preset``: of tests that run by name alone. ``kernels``: patterns of those that it is
+    for; all without any.
     """
 
     name: str
@@ -119,6 +173,11 @@ class SchedulerDecl:
     env: tuple[tuple[str, str], ...] = ()
     base: Path = Path()
     checks: dict[str, CheckValue] = field(default_factory=dict)
+    config: str | None = None
+    cgroup_parent: str | None = None
+    preset: str | None = None
+    kernels: tuple[str, ...] = ()
+    expect: Expect | None = None
     where: str = field(default="", compare=False)
 
 
@@ -137,12 +196,30 @@ class PerfGate:
     phase: int | None = None
 
 
+SchedulerOpName: TypeAlias = Literal["detach", "attach", "restart", "replace"]
+
+
+@dataclass(frozen=True)
+class SchedulerOp:
+    """What becomes of the scheduler after so much of a test's duration.
+
+    ``scheduler``: the one that replaces it, None for itself. ``args``: those that the replacement has, None for those
+    that ``scheduler`` declares.
+    """
+
+    at_ns: int
+    op: SchedulerOpName
+    args: tuple[str, ...] | None = None
+    scheduler: str | None = None
+
+
 @dataclass(frozen=True)
 class TestDecl:
     """A declared test. ``demo`` tests run only when named. None limits do not constrain.
 
     ``perf_delta``: its limits against a baseline. ``compare``: two schedulers, the first of which is judged against the
-    second; empty for none.
+    second; empty for none. ``expect``: over that of the scheduler. ``captures``: how many samples, evenly apart, are to
+    be had of its workload.
     """
 
     name: str
@@ -162,10 +239,19 @@ class TestDecl:
     max_numa_nodes: int = 512
     requires_smt: bool = False
     scheduler_args: tuple[str, ...] = ()
+    scheduler_ops: tuple[SchedulerOp, ...] = ()
     demo: bool = False
     perf_delta: tuple[PerfGate, ...] = ()
     compare: tuple[str, ...] = ()
+    temporal: tuple[Temporal, ...] = ()
+    captures: int = 0
+    expect: Expect | None = None
     where: str = field(default="", compare=False)
+
+    @property
+    def replacements(self) -> tuple[str, ...]:
+        """The schedulers that take the place of the one under test within a run, each once."""
+        return tuple(dict.fromkeys(op.scheduler for op in self.scheduler_ops if op.scheduler is not None))
 
     __test__ = False  # for pytest: no test class, whatever its name
 

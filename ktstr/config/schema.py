@@ -12,6 +12,7 @@ from typing import Any
 
 from ktstr.config import fields
 from ktstr.config.fields import Field, Table
+from ktstr.config.temporal import TEMPORAL_PATTERN
 from ktstr.cpulist import CPU_LIST_PATTERN
 from ktstr.record.metrics import METRICS
 from ktstr.record.vocabulary import WORK_TYPES
@@ -60,13 +61,24 @@ _KINDS: dict[str, Callable[[Field], Schema]] = {
         "propertyNames": {"pattern": f"^({fields.ENV_PATTERN})$", "not": {"enum": sorted(fields.RESERVED_ENV)}},
         "additionalProperties": {"type": ["string", "number"], "pattern": f"^({fields.LINE_PATTERN})$"},
     },
+    "path": lambda f: _WORD,
     "paths": lambda f: _words(_WORD),
+    "globs": lambda f: _words(_WORD),
+    "writes": lambda f: {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": f"^({fields.WRITE_PATTERN})$"},
+        "additionalProperties": {"type": ["string", "number"], "pattern": f"^({fields.LINE_PATTERN})$"},
+    },
+    "cgroup": lambda f: _text(fields.CGROUP_PATTERN),
+    "regex": lambda f: {"type": ["string", "number"], "minLength": 1, "maxLength": fields.MAX_REGEX},
     "crate": lambda f: _text(fields.CRATE_PATTERN),
     "features": lambda f: _words({**_text(fields.FEATURE_PATTERN), "type": ["string", "number"]}),
     "patterns": lambda f: _words(_WORD),
     "seeds": lambda f: _words(_SEEDS),
     "cpu_list": lambda f: _words(_CPU_LIST),
     "metric": lambda f: _ref("metric"),
+    "temporal": lambda f: _words(_text(TEMPORAL_PATTERN)),
     "node": lambda f: _ref(f.shape),
 }
 
@@ -134,7 +146,13 @@ def _works_alone() -> Schema:
 
 def _scheduler() -> Schema:
     kinds: list[Schema] = [{"required": [key]} for key in fields.SCHEDULER_KINDS]
-    return {**_object(fields.SCHEDULER), "oneOf": kinds, "dependentRequired": {"features": ["crate"]}}
+    needs = {"features": ["crate"], "enable": ["builtin"], "disable": ["builtin"]}
+    return {**_object(fields.SCHEDULER), "oneOf": kinds, "dependentRequired": needs}
+
+
+def _expect() -> Schema:
+    """A word, or a mapping."""
+    return {"anyOf": [{"enum": list(fields.EXPECT["end"].choices)}, _object(fields.EXPECT)]}
 
 
 def _schedulers() -> Schema:
@@ -161,6 +179,9 @@ def _definitions() -> Schema:
         "works": {"type": "array", "minItems": 1, "items": {**_object(fields.WORK), "allOf": rules}},
         "cpuset": _cpuset(),
         "checks": _object(fields.CHECKS),
+        "build": _object(fields.BUILD),
+        "expect": _expect(),
+        "scheduler_ops": {"type": "array", "minItems": 1, "items": _object(fields.SCHEDULER_OP)},
         "constraints": _object(fields.CONSTRAINTS),
         "metric": {"enum": list(METRICS)},
         "perf_delta": {"type": "array", "minItems": 1, "items": {"anyOf": [_ref("metric"), _object(fields.PERF_GATE)]}},

@@ -7,7 +7,8 @@ user names narrows the matrices; where no matrix has it, it is run all the same:
   A word that can only be a kernel spec, not a name, is passed on as it stands.
 - ``preset``, ``scheduler``: a pattern that meets no point of any matrix is added to all of them.
 - ``test``: a pattern that meets no point gets cells of its own: the named presets, kernels and
-  schedulers, else ``tiny-1llc`` (or the smallest preset that fits), the first kernel declared, and eevdf.
+  schedulers, else the scheduler's ``preset:``, ``tiny-1llc`` or the smallest preset that fits, the first kernel
+  declared, and eevdf.
 - ``seeds`` replace those of every point.
 
 A test with ``compare:`` runs under its two schedulers, whatever schedulers its matrix has, and with seeds 1 to 10
@@ -24,7 +25,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from ktstr.config.model import CellKey, Config, Matrix, TestDecl
+from ktstr.config.model import Builtin, CellKey, Config, Matrix, TestDecl
 from ktstr.config.suggest import nearest
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
@@ -124,6 +125,21 @@ def unfit(test: TestDecl, topology: Topology) -> str | None:
     return None
 
 
+def unwanted(config: Config, key: CellKey) -> str | None:
+    """Why a scheduler is not tried on a kernel or under a test, by its declaration; None when it is."""
+    scheduler, test = config.schedulers[key.scheduler], config.tests[key.test]
+    declared = config.kernels.get(key.kernel)
+    names = (key.kernel,) if declared is None else (key.kernel, declared.spec)
+    for name in (key.scheduler, *test.replacements):
+        wanted = config.schedulers[name].kernels
+        if wanted and not any(match(pattern, names) for pattern in wanted):
+            return f"{name} is declared for kernels {', '.join(wanted)}, this one is {key.kernel}"
+    expect = test.expect or scheduler.expect
+    if expect is not None and expect.end != "fails" and isinstance(scheduler.kind, Builtin):
+        return f"expects of a scheduler what {key.scheduler}, which is no program, cannot do (expect: {expect.end})"
+    return None
+
+
 def expand(config: Config, selection: Selection | None = None) -> Expansion:
     """The cells of all matrices, as the user's selection narrows or widens them.
 
@@ -135,7 +151,7 @@ def expand(config: Config, selection: Selection | None = None) -> Expansion:
     cells: dict[CellKey, None] = {}
     skips: dict[CellKey, str] = {}
     for key in _points(blocks):
-        reason = unfit(config.tests[key.test], config.presets[key.preset])
+        reason = unfit(config.tests[key.test], config.presets[key.preset]) or unwanted(config, key)
         if reason is None:
             cells[key] = None
         else:
@@ -227,32 +243,37 @@ def _selected(config: Config, blocks: list[_Block], chosen: Selection) -> Iterat
     for names in wanted:
         if met.isdisjoint(names):
             for name in names:
-                yield _own_block(config, name, presets.named, kernels, schedulers.named, chosen.seeds)
+                yield from _own_blocks(config, name, presets.named, kernels, schedulers.named, chosen.seeds)
         else:
             yield from (replace(b, tests=tuple(t for t in b.tests if t in names)) for b in narrowed)
 
 
-def _own_block(
+def _own_blocks(
     config: Config,
     test: str,
     presets: tuple[str, ...],
     kernels: tuple[str, ...],
     schedulers: tuple[str, ...],
     seeds: tuple[int, ...] | None,
-) -> _Block:
+) -> Iterator[_Block]:
     pair = config.tests[test].compare
-    return _Block(
-        (test,),
-        presets or (_preset_for(config.tests[test], config.presets),),
-        kernels or _default_kernels(config),
-        schedulers or pair or (DEFAULT_SCHEDULER,),
-        seeds or (COMPARED_SEEDS if pair else (0,)),
-    )
+    for scheduler in schedulers or pair or (DEFAULT_SCHEDULER,):
+        wanted = config.schedulers[scheduler].preset
+        yield _Block(
+            (test,),
+            presets or (_preset_for(config.tests[test], config.presets, wanted),),
+            kernels or _default_kernels(config),
+            (scheduler,),
+            seeds or (COMPARED_SEEDS if pair else (0,)),
+        )
 
 
-def _preset_for(test: TestDecl, presets: dict[str, Topology]) -> str:
-    """``tiny-1llc``, else the smallest preset that the test's constraints allow, if there is one."""
+def _preset_for(test: TestDecl, presets: dict[str, Topology], wanted: str | None) -> str:
+    """The scheduler's own if the test can run on it, else ``tiny-1llc``, else the smallest that the test's constraints
+    allow, if there is one."""
     fitting = [name for name, topology in presets.items() if unfit(test, topology) is None]
+    if wanted in fitting:
+        return wanted
     if DEFAULT_PRESET in fitting or not fitting:
         return DEFAULT_PRESET
     return min(fitting, key=lambda name: presets[name].cpus)

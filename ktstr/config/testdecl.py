@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ktstr.config import fields
+from ktstr.config.expectdecl import read_expect
 from ktstr.config.fields import Field
 from ktstr.config.gates import read_gates, read_pair
-from ktstr.config.model import Cgroup, CheckValue, Cpuset, CpusetKind, TestDecl, Work
+from ktstr.config.model import Cgroup, CheckValue, Cpuset, CpusetKind, SchedulerDecl, TestDecl, Work
 from ktstr.config.problems import nearest_of
-from ktstr.config.typed import BAD, Reader, read
+from ktstr.config.reader import BAD, Reader
+from ktstr.config.scheduleropdecl import read_scheduler_ops
+from ktstr.config.typed import read, read_table
 from ktstr.config.yaml_lines import Node
 from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, POLICIES, WORK_TYPES
 
@@ -29,31 +32,36 @@ _SHAPE_RULE = {
 }
 
 
-def read_test(r: Reader, node: Node, name: str, path: str, schedulers: Collection[str]) -> TestDecl:
-    """One test; ``schedulers`` are the declared ones. Problems are recorded in the reader; what could not be read takes
-    its default."""
-    values = r.table(node, path, fields.TEST)
+def read_test(r: Reader, node: Node, name: str, path: str, schedulers: Mapping[str, SchedulerDecl | None]) -> TestDecl:
+    """One test; ``schedulers``: the declared ones, None for those that are declared wrongly. Problems are recorded in
+    the reader; what could not be read takes its default."""
+    values = read_table(r, node, path, fields.TEST)
     limits = _constraints(r, values.pop("constraints", None), f"{path}.constraints")
     cgroups = _cgroups(r, values.pop("cgroups", None), f"{path}.cgroups")
     checks = read_checks(r, values.pop("checks", None), f"{path}.checks")
     gates = read_gates(r, values.pop("perf_delta", None), f"{path}.perf_delta")
+    expect = read_expect(r, values.pop("expect", None), f"{path}.expect")
     pair = read_pair(r, values.pop("compare", None), f"{path}.compare", schedulers)
     if (duration := values.pop("duration", None)) is not None:
         values["duration_ns"] = duration
+    lasts = values.get("duration_ns", TestDecl.duration_ns)
+    ops = values.pop("scheduler_ops", None)
+    values["scheduler_ops"] = read_scheduler_ops(r, ops, f"{path}.scheduler_ops", lasts, schedulers)
     return TestDecl(
-        name, cgroups, checks=checks, perf_delta=gates, compare=pair, where=r.where(node), **values, **limits
-    )
+        name, cgroups, checks=checks, perf_delta=gates, compare=pair, expect=expect, where=r.where(node), **values,
+        **limits,
+    )  # fmt: skip
 
 
 def read_checks(r: Reader, node: Node | None, path: str) -> dict[str, CheckValue]:
     """The thresholds a ``checks:`` mapping sets."""
-    return {} if node is None else r.table(node, path, fields.CHECKS)
+    return {} if node is None else read_table(r, node, path, fields.CHECKS)
 
 
 def _constraints(r: Reader, node: Node | None, path: str) -> dict[str, Any]:
     if node is None:
         return {}
-    limits = r.table(node, path, fields.CONSTRAINTS)
+    limits = read_table(r, node, path, fields.CONSTRAINTS)
     for what in ("cpus", "llcs", "numa_nodes"):
         low, high = limits.get(f"min_{what}"), limits.get(f"max_{what}")
         if low is not None and high is not None and low > high and isinstance(node.value, dict):
@@ -81,7 +89,7 @@ def _cgroups(r: Reader, node: Node | None, path: str) -> tuple[Cgroup, ...]:
 
 
 def _cgroup(r: Reader, node: Node, path: str) -> Cgroup | None:
-    values = r.table(node, path, fields.CGROUP)
+    values = read_table(r, node, path, fields.CGROUP)
     cpuset = _optional_cpuset(r, values.get("cpuset"), f"{path}.cpuset")
     expected = _optional_cpuset(r, values.get("expect_cpuset"), f"{path}.expect_cpuset")
     works = _works(r, node, values, path)
@@ -100,7 +108,7 @@ def _works(r: Reader, node: Node, values: dict[str, Any], path: str) -> tuple[Wo
                 r.wrong_key(node, key, f"{path}.{key}", "no keys of one work beside works")
     children = r.items(values["works"], f"{path}.works", "a list of works")
     return tuple(
-        _work(r, child, r.table(child, f"{path}.works[{i}]", fields.WORK), f"{path}.works[{i}]")
+        _work(r, child, read_table(r, child, f"{path}.works[{i}]", fields.WORK), f"{path}.works[{i}]")
         for i, child in enumerate(children)
     )
 

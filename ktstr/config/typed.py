@@ -1,4 +1,4 @@
-"""Reads YAML nodes into typed values by the field tables, collecting every problem with its place."""
+"""Reads YAML nodes into typed values by the field tables: one function for each kind of field."""
 
 from __future__ import annotations
 
@@ -6,133 +6,28 @@ import math
 import posixpath
 import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from typing import Any
 
 from ktstr import cpulist
-from ktstr.config import fields
+from ktstr.config import fields, temporal
+from ktstr.config.durations import DURATION_RULE, parse_duration, render_duration
 from ktstr.config.fields import Field, Table
-from ktstr.config.problems import Problem, nearest_of, quoted
+from ktstr.config.problems import nearest_of
+from ktstr.config.reader import BAD, NAME, NAME_RULE, Reader, is_text
 from ktstr.config.select import parse_seeds
 from ktstr.config.topology import Topology
-from ktstr.config.yaml_lines import DOCUMENT, Node
+from ktstr.config.yaml_lines import Node
 from ktstr.record.metrics import METRICS
 from ktstr.record.vocabulary import RENAMED_WORK_TYPES
 
-BAD: Any = object()  # what a reader gives for a value it has already complained about
-
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ns|us|ms|s|m)")
-_UNIT = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
-_NAME = re.compile(fields.NAME_PATTERN)
 _WORD = re.compile(fields.WORD_PATTERN)
 _SYSCTL = re.compile(fields.SYSCTL_PATTERN)
 _ENV = re.compile(fields.ENV_PATTERN)
 _LINE = re.compile(fields.LINE_PATTERN)
 _CRATE = re.compile(fields.CRATE_PATTERN)
 _FEATURE = re.compile(fields.FEATURE_PATTERN)
-_NAME_RULE = "a name of up to 64 letters, digits, '_', '.' and '-'"
-_DURATION_RULE = "a duration with its unit, such as 2s, 500ms or 100us"
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds of ``2s``, ``500ms``, ``1.5ms``. Raises ValueError on anything else, a bare number included."""
-    m = _DURATION.fullmatch(text)
-    if m is None:
-        raise ValueError(_DURATION_RULE)
-    ns = Decimal(m[1]) * _UNIT[m[2]]
-    if ns != int(ns):
-        raise ValueError("a whole number of nanoseconds")
-    return int(ns)
-
-
-def render_duration(ns: int) -> str:
-    """The shortest exact spelling, as a message shows a bound."""
-    for unit in ("s", "ms", "us"):
-        if ns % _UNIT[unit] == 0:
-            return f"{ns // _UNIT[unit]}{unit}"
-    return f"{ns}ns"
-
-
-def found(node: Node) -> str:
-    """What stands at a node, as messages say it."""
-    if isinstance(node.value, dict):
-        return "a mapping"
-    if isinstance(node.value, list):
-        return "a list"
-    if node.value is None:
-        return "nothing"
-    return quoted(node.raw) if isinstance(node.value, str) else node.raw
-
-
-def is_text(node: Node) -> bool:
-    """Whether a scalar has a text of its own: numbers count by their spelling, so 6.10 stays 6.10."""
-    return isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
-
-
-class Reader:
-    """Collects problems while nodes are read. ``file`` is what messages call the file."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.problems: list[Problem] = []
-
-    def where(self, node: Node) -> str:
-        return f"{self.file}:{node.line}:{node.col}"
-
-    def wrong(self, node: Node, path: str, expected: str, hint: str | None = None, what: str | None = None) -> Any:
-        """Record a problem and give BAD, so that readers can return it."""
-        self.problems.append(Problem(node.line, node.col, path, what or found(node), expected, hint))
-        return BAD
-
-    def wrong_key(self, node: Node, key: str, path: str, expected: str, hint: str | None = None) -> None:
-        line, col = node.keys[key]
-        self.problems.append(Problem(line, col, path, quoted(key), expected, hint))
-
-    def unknown(self, node: Node, path: str, what: str, names: Iterable[str]) -> Any:
-        """A name nobody knows, with what there is and the nearest of it."""
-        names = tuple(names)
-        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-        return self.wrong(node, path, f"{what} ({listed or 'none is declared'})", nearest_of(node.raw, names))
-
-    def mapping(self, node: Node, path: str, expected: str = "a mapping") -> dict[str, Node]:
-        if not isinstance(node.value, dict):
-            self.wrong(node, path or DOCUMENT, expected)
-            return {}
-        return node.value
-
-    def named(self, node: Node, path: str, what: str) -> dict[str, Node]:
-        """A mapping from names: those entries whose name is one."""
-        entries = self.mapping(node, path, f"a mapping of {what} by name")
-        for name in entries:
-            if not _NAME.fullmatch(name):
-                self.wrong_key(node, name, path, _NAME_RULE)
-        return {name: child for name, child in entries.items() if _NAME.fullmatch(name)}
-
-    def items(self, node: Node, path: str, expected: str) -> list[Node]:
-        if not isinstance(node.value, list) or not node.value:
-            self.wrong(node, path, expected, what="an empty list" if node.value == [] else None)
-            return []
-        return node.value
-
-    def table(self, node: Node, path: str, table: Table) -> dict[str, Any]:
-        """A mapping's fields, typed; fields that are wrong or unknown are left out and recorded.
-
-        A ``node`` field comes as its Node, ``patterns`` as a tuple of Nodes.
-        """
-        values: dict[str, Any] = {}
-        prefix = f"{path}." if path else ""
-        for key, child in self.mapping(node, path).items():
-            field = table.get(key)
-            if field is None:
-                expected = "one of " + ", ".join(table)
-                self.wrong_key(node, key, prefix + key, expected, nearest_of(key, table))
-            elif (value := _READERS[field.kind](self, child, prefix + key, field)) is not BAD:
-                values[key] = value
-        if isinstance(node.value, dict):
-            for key, field in table.items():
-                if field.required and key not in node.value:
-                    self.wrong(node, prefix + key, field.about, what="nothing")
-        return values
+_WRITE = re.compile(fields.WRITE_PATTERN)
+_CGROUP = re.compile(fields.CGROUP_PATTERN)
 
 
 def _text(r: Reader, node: Node, path: str, field: Field) -> Any:
@@ -176,7 +71,7 @@ def _number(r: Reader, node: Node, path: str, field: Field) -> Any:
 def _duration(r: Reader, node: Node, path: str, field: Field) -> Any:
     if not isinstance(node.value, str):
         is_count = isinstance(node.value, int) and not isinstance(node.value, bool)
-        return r.wrong(node, path, _DURATION_RULE, f"{node.value}s" if is_count else None)
+        return r.wrong(node, path, DURATION_RULE, f"{node.value}s" if is_count else None)
     try:
         ns = parse_duration(node.value)
     except ValueError as err:
@@ -203,8 +98,8 @@ def _metric(r: Reader, node: Node, path: str, field: Field) -> Any:
 
 
 def _name(r: Reader, node: Node, path: str, field: Field) -> Any:
-    ok = is_text(node) and _NAME.fullmatch(node.raw)
-    return node.raw if ok else r.wrong(node, path, _NAME_RULE)
+    ok = is_text(node) and NAME.fullmatch(node.raw)
+    return node.raw if ok else r.wrong(node, path, NAME_RULE)
 
 
 def _label(r: Reader, node: Node, path: str, field: Field) -> Any:
@@ -289,6 +184,53 @@ def _path_inside(r: Reader, node: Node, path: str, field: Field) -> Any:
     return normal
 
 
+def _globs(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """Globs of relative paths; those with ``!`` before leave files out."""
+    made = _one_or_list(r, node, path, "a glob, or a list of globs")
+    globs = _all(dict.fromkeys(_glob(r, child, at, field) for child, at in made))
+    if globs is not BAD and all(glob.startswith("!") for glob in globs):
+        return r.wrong(node, path, "a glob that names files, such as src/**")
+    return globs
+
+
+def _glob(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """The text as it stands: normalised, ``a/../b`` would lose what a glob in it means."""
+    if _word(r, node, path, field) is BAD:
+        return BAD
+    parts = node.raw.removeprefix("!").split("/")
+    if not parts[0] or parts[0].startswith("~") or ".." in parts:
+        return r.wrong(node, path, "a glob of files inside this file's folder, such as src/**")
+    return node.raw
+
+
+def _writes(r: Reader, node: Node, path: str, field: Field) -> Any:
+    pairs = []
+    for key, child in r.mapping(node, path, "a mapping of values by the file they are written to").items():
+        if not _WRITE.fullmatch(key):
+            r.wrong_key(node, key, path, "a file of /proc or /sys, such as /sys/kernel/debug/sched/base_slice_ns")
+        elif not is_text(child) or not child.raw or not _LINE.fullmatch(child.raw):
+            r.wrong(child, f"{path}.{key}", "one line of text")
+        else:
+            pairs.append((key, child.raw))
+    return tuple(pairs) or BAD
+
+
+def _cgroup(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if isinstance(node.value, str) and _CGROUP.fullmatch(node.value):
+        return node.value
+    return r.wrong(node, path, "the path of a cgroup below the root, such as /cells")
+
+
+def _regex(r: Reader, node: Node, path: str, field: Field) -> Any:
+    if not is_text(node) or not node.raw or len(node.raw) > fields.MAX_REGEX:
+        return r.wrong(node, path, f"a regular expression of 1 to {fields.MAX_REGEX} characters")
+    try:
+        re.compile(node.raw)
+    except re.error as err:
+        return r.wrong(node, path, f"a regular expression of Python's re module: {err}")
+    return node.raw
+
+
 def _one_or_list(r: Reader, node: Node, path: str, expected: str) -> list[tuple[Node, str]]:
     if not isinstance(node.value, list):
         return [(node, path)]
@@ -336,6 +278,18 @@ def _cpu_list(r: Reader, node: Node, path: str, field: Field) -> Any:
     return tuple(sorted(cpus)) or BAD
 
 
+def _temporal(r: Reader, node: Node, path: str, field: Field) -> Any:
+    made = _one_or_list(r, node, path, "an assertion, or a list of assertions")
+    return _all(_assertion(r, child, at) for child, at in made)
+
+
+def _assertion(r: Reader, node: Node, path: str) -> Any:
+    try:
+        return temporal.parse(node.raw if is_text(node) else "")
+    except ValueError as err:
+        return r.wrong(node, path, str(err))
+
+
 _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "text": _text,
     "word": _word,
@@ -351,13 +305,19 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "kargs": _kargs,
     "sysctls": _sysctls,
     "env": _env,
+    "path": _path_inside,
     "paths": _paths,
+    "globs": _globs,
+    "writes": _writes,
+    "cgroup": _cgroup,
+    "regex": _regex,
     "crate": _crate,
     "features": _features,
     "patterns": _patterns,
     "seeds": _seeds,
     "cpu_list": _cpu_list,
     "metric": _metric,
+    "temporal": _temporal,
     "node": lambda r, node, path, field: node,
 }
 
@@ -365,3 +325,24 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
 def read(r: Reader, node: Node, path: str, field: Field) -> Any:
     """One field's value, or BAD."""
     return _READERS[field.kind](r, node, path, field)
+
+
+def read_table(r: Reader, node: Node, path: str, table: Table) -> dict[str, Any]:
+    """A mapping's fields, typed; fields that are wrong or unknown are left out and recorded.
+
+    A ``node`` field comes as its Node, ``patterns`` as a tuple of Nodes.
+    """
+    values: dict[str, Any] = {}
+    prefix = f"{path}." if path else ""
+    for key, child in r.mapping(node, path).items():
+        field = table.get(key)
+        if field is None:
+            expected = "one of " + ", ".join(table)
+            r.wrong_key(node, key, prefix + key, expected, nearest_of(key, table))
+        elif (value := _READERS[field.kind](r, child, prefix + key, field)) is not BAD:
+            values[key] = value
+    if isinstance(node.value, dict):
+        for key, field in table.items():
+            if field.required and key not in node.value:
+                r.wrong(node, prefix + key, field.about, what="nothing")
+    return values

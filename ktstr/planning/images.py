@@ -6,6 +6,7 @@ Nothing is built here; each becomes a step of the graph, with the file that prov
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
 from ktstr.planning.turn import build_turn
+from ktstr.record.sidecar import ResolveSource
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.find import depends_on_kernel, find_scheduler
-from ktstr.schedulers.surroundings import Surroundings, surroundings, verify
+from ktstr.schedulers.surroundings import Surroundings, other_home, surroundings, verify
 from ktstr.vm import agent as agents
 from ktstr.vm import guest_image
 
@@ -37,11 +39,26 @@ class ConfigPart:
 
 
 @dataclass(frozen=True)
+class OtherPart:
+    """A scheduler that may take the place of an image's own: what makes its part of the initramfs, the digest of that
+    part's inputs, its file, the program's file name, and its bytes as ``Image.unpacked``."""
+
+    name: str
+    task: str
+    digest: str
+    path: Path
+    binary: str
+    unpacked: int
+
+
+@dataclass(frozen=True)
 class Image:
     """A guest image of the plan. ``binary`` is the scheduler's file name in it, None for the kernel's own.
 
     ``config``: the configuration of the kernel it boots with, which a scheduler that is a program may read.
-    ``unpacked``: bytes of the scheduler and what goes with it, as far as they are known before it is built.
+    ``others``: schedulers that may take its place. ``unpacked``: bytes of the scheduler and what goes with it, and of
+    the others, as far as they are known before they are built.
+    ``resolve_source``: the sidecar's word for how the scheduler was found.
     """
 
     task: str
@@ -50,21 +67,27 @@ class Image:
     binary: str | None
     config: ConfigPart | None = None
     unpacked: int = 0
+    resolve_source: ResolveSource = "not_found"
+    others: tuple[OtherPart, ...] = ()
+
+    @property
+    def _more(self) -> tuple[OtherPart | ConfigPart, ...]:
+        return self.others if self.config is None else (*self.others, self.config)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """What makes it all."""
-        return (self.task,) if self.config is None else (self.task, self.config.task)
+        return (self.task, *(part.task for part in self._more))
 
     @property
     def digests(self) -> tuple[str, ...]:
         """What it all is."""
-        return (self.digest,) if self.config is None else (self.digest, self.config.digest)
+        return (self.digest, *(part.digest for part in self._more))
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """The parts of the initramfs, in order."""
-        return (self.path,) if self.config is None else (self.path, self.config.path)
+        return (self.path, *(part.path for part in self._more))
 
 
 @dataclass(frozen=True)
@@ -77,9 +100,9 @@ class Agent:
 
 @dataclass(frozen=True)
 class Packed:
-    """What the image of a scheduler that is a program holds."""
+    """What the part of a scheduler that is a program holds; ``agent``: None where another part has it."""
 
-    agent: Agent
+    agent: Agent | None
     scheduler: SchedulerDecl
     artifact: Artifact
     around: Surroundings
@@ -95,6 +118,7 @@ class Images:
     def __init__(self, request: Request, archive: Archive, tools: ToolSteps, steps: Steps) -> None:
         self._request, self._cache, self._tools, self._steps = request, archive.cache, tools, steps
         self._images: dict[tuple[str, str], Image | KtstrError] = {}
+        self._others: dict[tuple[str, str], OtherPart] = {}
         self._agent: Agent | None = None
 
     def agent(self) -> Agent:
@@ -107,11 +131,18 @@ class Images:
             self._agent = Agent(path, digest)
         return self._agent
 
-    def image(self, scheduler: SchedulerDecl, kernel: Kernel) -> Image:
-        """The image for a scheduler on a kernel; one of the kernel's own holds the agent alone.
+    def image(self, scheduler: SchedulerDecl, kernel: Kernel, others: Sequence[SchedulerDecl] = ()) -> Image:
+        """The image for a scheduler on a kernel; one of the kernel's own holds the agent alone. ``others``: programs
+        that may take its place.
 
-        Raises KtstrError for whatever is wrong with the scheduler, each time the same.
+        Raises KtstrError for whatever is wrong with one of the schedulers, each time the same.
         """
+        image = self._alone(scheduler, kernel)
+        parts = tuple(self._other(other, kernel) for other in others)
+        unpacked = image.unpacked + sum(part.unpacked for part in parts)
+        return replace(image, others=parts, unpacked=unpacked) if parts else image
+
+    def _alone(self, scheduler: SchedulerDecl, kernel: Kernel) -> Image:
         key = (scheduler.name, kernel.identity if depends_on_kernel(scheduler) else "")
         if key not in self._images:
             try:
@@ -122,6 +153,24 @@ class Images:
         if isinstance(image, KtstrError):
             raise image
         return image if image.binary is None else replace(image, config=self._config(kernel))
+
+    def _other(self, scheduler: SchedulerDecl, kernel: Kernel) -> OtherPart:
+        key = (scheduler.name, kernel.identity if depends_on_kernel(scheduler) else "")
+        if key not in self._others:
+            self._others[key] = self._other_part(scheduler, kernel)
+        return self._others[key]
+
+    def _other_part(self, scheduler: SchedulerDecl, kernel: Kernel) -> OtherPart:
+        artifact = find_scheduler(scheduler, self._build(kernel))
+        if artifact is None:
+            raise ValueError(f"scheduler {scheduler.name} is no program, and takes no other one's place")
+        around = surroundings(scheduler, other_home(scheduler.name))
+        digest = _sha(f"other format {guest_image.FORMAT}", artifact.inputs, artifact.libraries, around.digest)
+        path = self._cache.entry("images", digest) / "image.cpio"
+        packed = Packed(None, scheduler, artifact, around)
+        needs = self._scheduler_step(artifact)
+        task = self._steps.add(Step("image", f"other-{artifact.name}", path, lambda: _pack(packed, path), needs))
+        return OtherPart(scheduler.name, task, digest, path, artifact.binary.name, artifact.size + around.size)
 
     def _config(self, kernel: Kernel) -> ConfigPart:
         digest = _sha(f"config format {guest_image.FORMAT}", kernel.identity)
@@ -143,6 +192,8 @@ class Images:
             request.options.fetching.offline,
             request.progress.building,
             lambda: build_turn(request),
+            request.project.stand,
+            kernel.sources,
         )
 
     def _image(self, scheduler: SchedulerDecl, artifact: Artifact | None) -> Image:
@@ -158,7 +209,8 @@ class Images:
         packed = Packed(agent, scheduler, artifact, around)
         needs = ("agent", *self._scheduler_step(artifact))
         task = self._steps.add(Step("image", artifact.name, path, lambda: _pack(packed, path), needs))
-        return Image(task, digest, path, artifact.binary.name, unpacked=artifact.size + around.size)
+        size = artifact.size + around.size
+        return Image(task, digest, path, artifact.binary.name, unpacked=size, resolve_source=artifact.resolve_source)
 
     def _scheduler_step(self, artifact: Artifact) -> tuple[str, ...]:
         """The task that builds it; none for a program that is there."""
@@ -192,7 +244,7 @@ def _pack_agent(agent: Agent, path: Path) -> None:
 def _pack(packed: Packed, path: Path) -> None:
     """Make an image of what is there now, unless it is no longer what was planned."""
     artifact = packed.artifact
-    data = guest_image.base_part(packed.agent.path)
+    data = b"" if packed.agent is None else guest_image.base_part(packed.agent.path)
     data += guest_image.scheduler_part(artifact.binary, artifact.folders, packed.around)
     artifact.verify()
     verify(packed.scheduler, packed.around)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktstr.host.apt import Apt
@@ -10,6 +11,7 @@ from ktstr.host.cache import Cache
 from ktstr.kernels.cache import lookup_entry, metadata_path
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.spec import Spec
+from ktstr.schedulers.artifact import KernelSources
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel of the plan. ``place.identity`` names its content before it is made; ``task`` makes it."""
+    """A kernel of the plan. ``place.identity`` names its content before it is made; ``task`` makes it.
+
+    ``sources``: gives those it is made from, as ``schedulers.artifact.Build`` has it.
+    """
 
     label: str
     spec: Spec
@@ -39,6 +44,7 @@ class Kernel:
     kargs: tuple[str, ...]
     task: str
     commit: str | None = None
+    sources: Callable[[], KernelSources] | None = field(default=None, compare=False, repr=False)
 
     @property
     def identity(self) -> str:

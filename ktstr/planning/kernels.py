@@ -115,4 +115,7 @@ class Kernels:
                 fresh=lambda: lookup(resolution, self._cache),
             )
         )
-        return Kernel(label, spec, Entry(resolution.key, resolution.identity, self._cache), decl.kargs, task)
+        place, pin = Entry(resolution.key, resolution.identity, self._cache), resolution.pin
+        if pin is None or isinstance(spec, ImageSpec):
+            return Kernel(label, spec, place, decl.kargs, task)
+        return Kernel(label, spec, place, decl.kargs, task, sources=lambda: self._sources.of_package(label, spec, pin))

@@ -89,20 +89,22 @@ def chosen_tests(config: Config, accel: str, patterns: Sequence[str]) -> tuple[s
 def relevant_schedulers(config: Config, root: Path, workdir: Path, changed: Iterable[str]) -> tuple[str, ...] | None:
     """The schedulers that a change is about: those whose sources alone it touches, none for one of documents only.
 
-    None where it may be about anything. ``changed``: paths relative to the repository at ``workdir``.
+    None where it may be about anything, as one is of a scheduler that takes others' places. ``changed``: paths relative
+    to the repository at ``workdir``.
     """
     folders = {
         name: scheduler.kind.folder
         for name, scheduler in config.schedulers.items()
         if isinstance(scheduler.kind, Source)
     }
+    replacements = {name for test in config.tests.values() for name in test.replacements}
     touched: dict[str, None] = {}
     for name in changed:
         path = workdir / name
         if path.suffix in DOCUMENTS or name.startswith(_DOCUMENT_FOLDERS):
             continue
         owners = [scheduler for scheduler, folder in folders.items() if path.is_relative_to(folder)]
-        if not owners:
+        if not owners or not replacements.isdisjoint(owners):
             return None
         touched.update(dict.fromkeys(owners))
     return tuple(touched)
@@ -125,8 +127,9 @@ def refuse_untracked(config: Config, tree: Path, tracked: frozenset[str], schedu
 
 
 def programs_of(config: Config, selection: Selection) -> tuple[str, ...]:
-    """The ``path:`` schedulers of the cells that a selection means."""
-    names = dict.fromkeys(key.scheduler for key in expand(config, selection).cells)
+    """The ``path:`` schedulers of the cells that a selection means, those that take another's place among them."""
+    cells = expand(config, selection).cells
+    names = dict.fromkeys(name for key in cells for name in (key.scheduler, *config.tests[key.test].replacements))
     return tuple(name for name in names if isinstance(config.schedulers[name].kind, Binary))
 
 

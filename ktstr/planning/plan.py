@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ktstr.config.model import Config
 from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
+from ktstr.config.undeclared import Named, with_undeclared
 from ktstr.config.validated import load_config
 from ktstr.errors import InputError
 from ktstr.host.apt import Apt
@@ -107,7 +108,7 @@ class _Ground:
 
 
 def _ground(request: Request, steps: Steps) -> _Ground:
-    config = load_config(request.project)
+    config = request.declared(load_config(request.project))
     fetching = request.options.fetching
     cache = Cache(cache_root(request.environ), request.cancel)
     archive = Archive(cache, Apt(cache.apt, fetching.offline, request.environ, request.cancel))
@@ -134,10 +135,10 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     and no others, unless nothing but schedulers that are declared wrongly was selected.
     """
     ground = _ground(request, Steps() if beside is None else beside.steps)
-    config, kernels = ground.config, ground.kernels
-    expansion = _without_performance(
-        request, config, expand(config, _selection(request, _kernel_words(request, ground)))
-    )
+    kernels, named = ground.kernels, _named(request, ground.config)
+    config = named.config
+    selection = _selection(request, _kernel_words(request, ground), named.patterns)
+    expansion = _without_performance(request, config, expand(config, selection))
     kernels.resolve(_kernels_of(expansion))
     _check_updates(ground)
     tools = ToolSteps(ground.archive, ground.pins, ground.steps)
@@ -187,7 +188,12 @@ def _kernel_words(request: Request, ground: _Ground) -> tuple[str, ...]:
     return (discovered.spec,)
 
 
-def _selection(request: Request, kernels: tuple[str, ...]) -> Selection:
+def _named(request: Request, config: Config) -> Named:
+    """The declarations, with the schedulers that are named on the command line without one."""
+    return with_undeclared(config, request.options.select.scheduler, request.project.stand, request.environ)
+
+
+def _selection(request: Request, kernels: tuple[str, ...], schedulers: tuple[str, ...]) -> Selection:
     chosen = request.options.select
     try:
         seeds = parse_seeds(chosen.seeds) or None
@@ -199,7 +205,7 @@ def _selection(request: Request, kernels: tuple[str, ...]) -> Selection:
         test=chosen.test,
         preset=chosen.preset,
         kernel=kernels,
-        scheduler=chosen.scheduler,
+        scheduler=schedulers,
         seeds=(chosen.seed,) if chosen.seed is not None else seeds,
     )
 

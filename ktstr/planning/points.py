@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from ktstr.vm.machine import GuestSpec, Machine
 from ktstr.vm.memory import memory_mib
 
 if TYPE_CHECKING:
-    from ktstr.scenarios.compile import Compiled
+    from ktstr.scenarios.compile import Compiled, Programs
     from ktstr.scenarios.program import Program
 
 CELL_FORMAT = 2  # raised when the meaning of a stored record changes
@@ -56,6 +56,7 @@ class ParkedPlan:
 class Point:
     """What the seeds of one test, topology, kernel and scheduler have in common.
 
+    ``others``: the schedulers that take the place of its own within a run.
     ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed. ``parking``: the arguments of
     the machine that its cells may be clones of, None where each boots.
     """
@@ -74,13 +75,14 @@ class Point:
     command: tuple[str, ...]
     parking: tuple[str, ...] | None
     basis: str
+    others: tuple[SchedulerDecl, ...] = ()
 
     @cached_property
     def setup(self) -> bytes:
         """What the agent reads before its program; empty where there is nothing to do."""
         from ktstr.scenarios.compile import compile_setup  # not for cells that were planned on the same basis before
 
-        setup = compile_setup(self.test, self.scheduler, self.image.binary)
+        setup = compile_setup(self.test, self.scheduler, programs(self))
         return b"" if setup is None else _encoded(setup)
 
     @cached_property
@@ -190,7 +192,17 @@ def compile_point(point: Point, seed: int) -> Compiled:
     """The scenario of a point under a seed."""
     from ktstr.scenarios.compile import compile_test  # not for cells that were planned on the same basis before
 
-    return compile_test(point.test, point.topology, point.scheduler, seed, point.image.binary)
+    return compile_test(point.test, point.topology, point.scheduler, seed, programs(point))
+
+
+def programs(point: Point) -> Programs | None:
+    """What the compiler is told of the point's image."""
+    from ktstr.scenarios.compile import Other, Programs
+
+    if point.image.binary is None:
+        return None
+    files = {part.name: part.binary for part in point.image.others}
+    return Programs(point.image.binary, {one.name: Other(one, files[one.name]) for one in point.others})
 
 
 @dataclass(frozen=True)
@@ -231,7 +243,7 @@ class CellMaker:
         """
         machine = self._chosen.machine
         try:
-            image = self._images.image(self._config.schedulers[key.scheduler], self._kernels[key.kernel])
+            image = self._image(key)
         except KtstrError as err:
             name = cell_name(key, self._kernels[key.kernel], machine.accel, self._side)
             return Broken(name, key.scheduler, err)
@@ -245,6 +257,15 @@ class CellMaker:
         vars(plan)["compiled"] = compiled  # what the cached property would make again
         return plan
 
+    def _image(self, key: CellKey) -> Image:
+        """Without the others where its own is none that they could take the place of, which is refused later on."""
+        schedulers, kernel = self._config.schedulers, self._kernels[key.kernel]
+        image = self._images.image(schedulers[key.scheduler], kernel)
+        names = self._config.tests[key.test].replacements
+        if image.binary is None or not names:
+            return image
+        return self._images.image(schedulers[key.scheduler], kernel, [schedulers[name] for name in names])
+
     def _point(self, key: CellKey, image: Image) -> Point:
         known = (key.test, key.preset, key.kernel, key.scheduler)
         if known not in self._points:
@@ -255,19 +276,21 @@ class CellMaker:
         config, machine = self._config, self._chosen.machine
         test, topology = config.tests[key.test], config.presets[key.preset]
         scheduler = _timed(config.schedulers[key.scheduler], machine.accel, topology)
+        others = tuple(_timed(config.schedulers[part.name], machine.accel, topology) for part in image.others)
         kernel = self._kernels[key.kernel]
         memory = memory_mib(topology, test.memory_mib, image.unpacked)
-        arguments = _kernel_args(kernel, scheduler, test)
+        arguments = _kernel_args(kernel, (*others, scheduler), test)
         cpus = _host_cpus(machine.accel, topology)
         parks = self._clones and not test.performance_mode
         guest = GuestSpec(
-            kernel.vmlinux, image.paths, topology, memory, arguments, parks=parks, performance=test.performance_mode
-        )
+            kernel.vmlinux, image.paths, topology, memory, arguments, parks=parks, performance=test.performance_mode,
+            cgroup_parent=scheduler.cgroup_parent,
+        )  # fmt: skip
         command = machine.command_line(guest)
         decided = (
             CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digests,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
-            cpus, memory, arguments, _host(machine.accel),
+            cpus, memory, arguments, _host(machine.accel), image.resolve_source, others,
         )  # fmt: skip
         return Point(
             accel=machine.accel,
@@ -284,6 +307,7 @@ class CellMaker:
             command=command,
             parking=(machine.digest, *machine.parking_line(guest)) if parks else None,
             basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
+            others=others,
         )
 
 
@@ -299,6 +323,9 @@ def _host_cpus(accel: str, topology: Topology) -> int:
     return 1 if accel == "icount" else min(topology.cpus, len(os.sched_getaffinity(0)))
 
 
-def _kernel_args(kernel: Kernel, scheduler: SchedulerDecl, test: TestDecl) -> tuple[str, ...]:
-    sysctls = tuple(f"sysctl.{key}={value}" for key, value in (*scheduler.sysctls, *test.sysctls))
-    return (*sysctls, *kernel.kargs, *scheduler.kargs, *test.kargs)
+def _kernel_args(kernel: Kernel, schedulers: Sequence[SchedulerDecl], test: TestDecl) -> tuple[str, ...]:
+    """The kernel heeds the last one of a name: the test's, then that of the last scheduler."""
+    settings = [setting for scheduler in schedulers for setting in scheduler.sysctls]
+    sysctls = tuple(f"sysctl.{key}={value}" for key, value in (*settings, *test.sysctls))
+    kargs = tuple(arg for scheduler in schedulers for arg in scheduler.kargs)
+    return (*sysctls, *kernel.kargs, *kargs, *test.kargs)

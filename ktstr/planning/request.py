@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ktstr.cancel import Cancel
+from ktstr.config.model import Config
 from ktstr.config.project import Project
 from ktstr.host.tokens import TokenPool
 from ktstr.options import GraphOptions, Shard
@@ -29,12 +30,17 @@ class Rebuild:
     clean: bool = False
 
 
+def _as_declared(config: Config) -> Config:
+    return config
+
+
 @dataclass(frozen=True)
 class Request:
     """One plan's inputs. ``tokens`` are the host CPUs and memory that builds and cells share.
 
     ``vmm``: plan the VMM, whatever is to run the guests. ``side``: which of two commits that are compared this one is;
-    names and run directories begin with it, so that they are nobody else's.
+    names and run directories begin with it, so that they are nobody else's. ``declared``: what is planned in place of
+    what ktstr.yaml declares.
     """
 
     project: Project
@@ -47,3 +53,4 @@ class Request:
     rebuild: Rebuild = Rebuild()
     vmm: bool = False
     side: str | None = None
+    declared: Callable[[Config], Config] = _as_declared

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.config.model import KernelDecl
-from ktstr.errors import HostError
+from ktstr.errors import Changed, HostError
 from ktstr.host.cache import Cache
 from ktstr.host.download import Net
 from ktstr.kernels.build import BuildOptions, build_kernel, lookup_built
-from ktstr.kernels.cache import metadata_path
-from ktstr.kernels.fetch import fetch, fetched, source_marker
+from ktstr.kernels.cache import key_part, metadata_path
+from ktstr.kernels.debsrc import pin_same_source, series_of
+from ktstr.kernels.fetch import KIND as SOURCES
+from ktstr.kernels.fetch import fetch, fetched, source_key, source_marker
 from ktstr.kernels.kconfig import Kconfig
 from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.origins import resolve_sources
 from ktstr.kernels.pahole import needs_newer
 from ktstr.kernels.recipe import Recipe, choose_kconfig
-from ktstr.kernels.spec import Spec, TreeSpec
+from ktstr.kernels.spec import DebSourceSpec, DebSpec, Spec, TreeSpec
 from ktstr.kernels.toolchain import KernelToolchain, find_toolchain
 from ktstr.kernels.tree import tree_origin
-from ktstr.pins.lock import GitPin
+from ktstr.pins.lock import GitPin, Pin
 from ktstr.planning.kernel import Archive, Entry, Kernel
 from ktstr.planning.pins import Pins
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
 from ktstr.planning.turn import build_turn
+from ktstr.schedulers.artifact import KernelSources
 
 
 @dataclass(frozen=True)
@@ -73,18 +78,51 @@ class SourceKernels:
         if not recipe.stored:
             label += "_dirty"
         cache = self._cache if recipe.stored else self._unstored()
-        sources = () if origin.tree is not None else (self._source(label, origin, recipe),)
+        fetching = () if origin.tree is not None else (self._source(label, origin, recipe),)
         task = self._steps.add(
             Step(
                 "kernel",
                 label,
                 metadata_path(recipe.key, cache),
                 lambda: self._build(label, recipe, cache),
-                (*toolchain.needs, *sources),
+                (*toolchain.needs, *fetching),
                 lambda: self._lookup(recipe, cache),
             )
         )
-        return Kernel(label, spec, Entry(recipe.key, recipe.identity, cache), decl.kargs, task, commit_of(origin))
+        place = Entry(recipe.key, recipe.identity, cache)
+        sources = self._tree(label, origin)
+        return Kernel(label, spec, place, decl.kargs, task, commit_of(origin), lambda: sources)
+
+    def of_package(self, label: str, spec: DebSpec, kernel: Pin) -> KernelSources:
+        """The sources that a distribution's kernel was built from: its source package of the same version.
+
+        Raises HostError when that cannot be asked for, or the archive has another version of it by now.
+        """
+        name = f"{spec} sources"
+        known = self._pins.lock.kernels.get(name)
+        pin = known if isinstance(known, Pin) and known.version == kernel.version else None
+        if pin is None:
+            pin = pin_same_source(spec, kernel.version, self._apt)
+            self._pins.keep_kernels({name: pin})
+        stem = f"{key_part(pin.version)}-debsrc"
+        return self._tree(label, Origin(DebSourceSpec(series_of(pin.version)), stem, pin.version, pin.digest, pin))
+
+    def _tree(self, label: str, origin: Origin) -> KernelSources:
+        """The tree of an origin, for what is built from it beside the kernel."""
+
+        @contextmanager
+        def tree() -> Iterator[Path]:
+            progress = self._request.progress.fetching(label)
+            folder = fetch(origin, self._cache, self._apt, self._site, on_progress=progress)
+            if origin.tree is None:
+                with self._cache.reading(SOURCES, source_key(origin)):
+                    yield folder
+                return
+            yield folder
+            if tree_origin(TreeSpec(origin.tree.path)).identity != origin.identity:
+                raise Changed(f"kernel tree {origin.tree.path}")
+
+        return KernelSources(origin.identity, f"kernel {origin.spec}", tree)
 
     def _unstored(self) -> Cache:
         """Where kernels of trees with uncommitted changes live: with the results, not in the cache."""

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from ktstr.host.cache import Cache
 from ktstr.host.cpu_topology import allowed_cpus
 from ktstr.progress import Steps
+from ktstr.record.sidecar import ResolveSource
 from ktstr.tools.pinned import BpfTools
 
 OnSteps: TypeAlias = Callable[[Steps], None]
@@ -26,8 +27,24 @@ def _at_once() -> AbstractContextManager[tuple[int, ...] | None]:
 
 
 @dataclass(frozen=True)
+class KernelSources:
+    """The source tree that a kernel was made from. ``identity``: SHA-256 over all of it; ``name``: what messages say.
+
+    ``tree``: gives its folder, fetched when it is not here, which nobody changes while it is used. Raises InputError
+    or HostError when it cannot be had, Changed at the end for a tree of the user's that was edited meanwhile.
+    """
+
+    identity: str
+    name: str
+    tree: Callable[[], AbstractContextManager[Path]]
+
+
+@dataclass(frozen=True)
 class Build:
     """What a scheduler is made for, and with. A kind that is not built looks at ``environ`` alone.
+
+    ``stand`` is where the user stands, which paths in ``environ`` are relative to. ``sources``: gives those of the
+    kernel, None for a kernel of which nothing says them; it may ask the archive, and raise InputError or HostError.
 
     ``kernel_identity`` names the kernel's content before it is made, ``kernel_task`` makes it, and ``btf`` is where
     its raw BTF is then. ``tools`` gives the BPF tools as they are or will be in the cache; it is called for the
@@ -47,6 +64,8 @@ class Build:
     offline: bool = False
     progress: Callable[[str], OnSteps] = _untold
     turn: Turn = _at_once
+    stand: Path = Path()
+    sources: Callable[[], KernelSources] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,7 @@ class Artifact:
       RUNPATH. An image holds what ``inputs`` and ``libraries`` stand for, so both are in the image's key.
     - ``size``: bytes of the program and its libraries, by which the guest's memory is sized: the same before and after
       it is built, so an allowance for a crate, and 0 for a source, whose few MB any guest has room for.
+    - ``resolve_source``: the sidecar's word for how the program was found.
     - ``needs``: the tasks that come before its build.
     - ``target``: the file that proves it built. ``build`` makes it, ``fresh`` tells whether it is whole and of these
       inputs. All three are None for a program that is there already.
@@ -80,3 +100,4 @@ class Artifact:
     target: Path | None = None
     build: Callable[[], None] | None = None
     fresh: Callable[[], bool] | None = None
+    resolve_source: ResolveSource = "auto_built"

@@ -10,6 +10,7 @@ from pathlib import Path
 from ktstr.errors import Changed, InputError
 from ktstr.files import file_sha256
 from ktstr.host.libraries import library_path, needed_files
+from ktstr.record.sidecar import ResolveSource
 from ktstr.schedulers.artifact import Artifact
 
 _ELF_HEAD = 20
@@ -18,8 +19,10 @@ _EXECUTABLE_TYPES = (2, 3)  # ET_EXEC, ET_DYN (position independent)
 _EM_X86_64 = 62
 
 
-def binary_artifact(name: str, path: Path, where: str, environ: Mapping[str, str]) -> Artifact:
-    """The artifact of the scheduler ``name``, declared at ``where`` as the program ``path``.
+def binary_artifact(
+    name: str, path: Path, where: str, environ: Mapping[str, str], found: ResolveSource = "path"
+) -> Artifact:
+    """The artifact of the scheduler ``name``, declared at ``where`` as the program ``path``, which was ``found`` so.
 
     Libraries are sought in LD_LIBRARY_PATH too. Raises InputError when there is no such file, it is no x86-64
     program, a library of it is missing, or one of them cannot be read.
@@ -31,7 +34,7 @@ def binary_artifact(name: str, path: Path, where: str, environ: Mapping[str, str
         if _digests(path, folders, where) != planned:
             raise Changed(f"{where}: scheduler binary {path}: it or a library that it needs")
 
-    return Artifact(name, planned.program, planned.libraries, path, verify, folders, planned.size)
+    return Artifact(name, planned.program, planned.libraries, path, verify, folders, planned.size, resolve_source=found)
 
 
 @dataclass(frozen=True)

@@ -107,9 +107,14 @@ def find_cargo(environ: Mapping[str, str]) -> Cargo:
     for name, found in programs.items():
         if found is None:
             raise HostError(f"{name} is not installed: a scheduler declared by crate: is built with it", fix=CARGO_FIX)
-    variables = tuple(sorted((name, value) for name, value in environ.items() if _is_kept(name)))
+    variables = tuple(sorted(kept_variables(environ).items()))
     program, clang = str(programs["cargo"]), find_clang(path)
     return Cargo(program, clang, _known_versions(program, clang, variables), variables)
+
+
+def kept_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Of the user's variables, those that find programs and registries, and those that change what is compiled."""
+    return {name: value for name, value in environ.items() if _is_kept(name)}
 
 
 def _is_kept(name: str) -> bool:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from ktstr.config.model import Crate
 from ktstr.errors import Changed, InputError
 from ktstr.files import file_sha256
-from ktstr.host.elf import system_folders
 from ktstr.host.libraries import needed_files
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.binary import check_binary
 from ktstr.schedulers.build import METADATA, load_built
 from ktstr.schedulers.cargo import Cargo, Installing, find_cargo, install
-from ktstr.schedulers.runtime import runtime_digest
+from ktstr.schedulers.kept import KIND, kept_artifact
 
-KIND = "schedulers"
 SCHEMA = 1  # raised when the same inputs are built in another way
 BUILD_WAIT_S = 7200.0  # for another process that builds the same crate
 # What a guest's memory is sized by: its size must not depend on whether the crate was built before. The largest
@@ -40,35 +39,8 @@ def crate_artifact(crate: Crate, where: str, request: Build) -> Artifact:
     cargo = find_cargo(request.environ)
     parts = (SCHEMA, crate.name, crate.version, crate.features, cargo.versions, cargo.settings)
     inputs = hashlib.sha256(repr(parts).encode()).hexdigest()
-    out = request.cache.entry(KIND, inputs)
-    folders = system_folders()
-    libraries = runtime_digest(RUNTIME, folders)
-    name = f"{crate.name}@{crate.version}"
-
-    def make() -> None:
-        _build(crate, where, cargo, inputs, request)
-
-    def fresh() -> bool:
-        return load_built(out, inputs) is not None
-
-    def verify() -> None:
-        if not fresh():
-            raise Changed(f"scheduler {name}: {out}")
-        if runtime_digest(RUNTIME, folders) != libraries:
-            raise Changed(f"scheduler {name}: a library that it needs")
-
-    return Artifact(
-        name=name,
-        inputs=inputs,
-        libraries=libraries,
-        binary=out / crate.name,
-        verify=verify,
-        folders=folders,
-        size=SIZE,
-        target=out / METADATA,
-        build=make,
-        fresh=fresh,
-    )
+    kept = kept_artifact(f"{crate.name}@{crate.version}", crate.name, inputs, RUNTIME, request.cache)
+    return replace(kept, size=SIZE, build=lambda: _build(crate, where, cargo, inputs, request))
 
 
 def _build(crate: Crate, where: str, cargo: Cargo, inputs: str, request: Build) -> None:

@@ -1,7 +1,8 @@
 """What a scheduler's program finds around it in the guest: its environment, and the files declared to go with it.
 
 It starts in a folder that holds the files, each at its path relative to ktstr.yaml: what is declared as
-``files: [conf/layers.json]`` is ``conf/layers.json`` to the program, as it would be here.
+``files: [conf/layers.json]`` is ``conf/layers.json`` to the program, as it would be here. All of it is in one folder of
+the guest, with the program and its libraries; each scheduler of a guest has its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from ktstr.files import file_sha256
 
 MAX_FILES, MAX_BYTES = 4096, 256 << 20  # of one scheduler
 
+# Of the scheduler that the guest is for; vmm_c/guest/proc/home.c knows it and those of the others.
+HOME = "/sched"
 # Folders of the image first; logs without colour. What Rust schedulers log by default hides libbpf's own words.
 _ENVIRONMENT = {
-    "PATH": "/sched/bin:/bin:/usr/bin",
-    "LD_LIBRARY_PATH": "/sched/lib",
+    "PATH": "{home}/bin:/bin:/usr/bin",
+    "LD_LIBRARY_PATH": "{home}/lib",
     "HOME": "/tmp",
     "TERM": "dumb",
     "NO_COLOR": "1",
@@ -29,9 +32,15 @@ _ENVIRONMENT = {
 _LIBBPF_LOG, _LIBBPF_LEVEL = "scx_utils::libbpf_logger", "warn"
 
 
-def environment(declared: Mapping[str, str]) -> dict[str, str]:
-    """The program's environment: ours, what is ``declared``, and in RUST_LOG always a level for libbpf's messages."""
-    made = _ENVIRONMENT | dict(declared)
+def other_home(name: str) -> str:
+    """The folder of a scheduler that may take the place of the one that the guest is for."""
+    return f"{HOME}/other/{name}"
+
+
+def environment(declared: Mapping[str, str], home: str = HOME) -> dict[str, str]:
+    """The environment of a program whose folder is ``home``: ours, what is ``declared``, and in RUST_LOG always a level
+    for libbpf's messages."""
+    made = {name: value.format(home=home) for name, value in _ENVIRONMENT.items()} | dict(declared)
     if _LIBBPF_LOG not in made["RUST_LOG"]:
         levels = [level for level in (made["RUST_LOG"], f"{_LIBBPF_LOG}={_LIBBPF_LEVEL}") if level]
         made["RUST_LOG"] = ",".join(levels)
@@ -43,28 +52,33 @@ class Surroundings:
     """What goes with a program.
 
     ``files``: where each one is, by its path in the guest's folder. ``size``: their bytes. ``digest``: of all this.
+    ``home``: the folder of all of it in the guest.
     """
 
     environment: Mapping[str, str]
     files: Mapping[str, Path]
     size: int
     digest: str
+    home: str = HOME
 
 
 ALONE = Surroundings(environment({}), {}, 0, "")
 
 
-def surroundings(scheduler: SchedulerDecl) -> Surroundings:
-    """What goes with ``scheduler``, as it is now.
+def surroundings(scheduler: SchedulerDecl, home: str = HOME) -> Surroundings:
+    """What goes with ``scheduler``, as it is now, into the folder ``home`` of the guest.
 
     Raises InputError, with the place in ktstr.yaml, for a declared file that is not there, is none, lies outside of
     the folder of ktstr.yaml (a link may lead there), or cannot be read, and for more than MAX_FILES or MAX_BYTES.
     """
-    where = f"{scheduler.where} schedulers.{scheduler.name}.files"
-    variables = environment(dict(scheduler.env))
+    place = f"{scheduler.where} schedulers.{scheduler.name}"
+    where = f"{place}.files"
+    variables = environment(dict(scheduler.env), home)
     files: dict[str, Path] = {}
     for name in scheduler.files:
         files.update(_files(scheduler.base, name, where))
+    if scheduler.config is not None:
+        files.update(_files(scheduler.base, scheduler.config, f"{place}.config"))
     try:
         size = sum(path.stat().st_size for path in files.values())
         if len(files) > MAX_FILES or size > MAX_BYTES:
@@ -75,13 +89,13 @@ def surroundings(scheduler: SchedulerDecl) -> Surroundings:
         contents = [(name, is_program(path), file_sha256(path)) for name, path in sorted(files.items())]
     except OSError as err:
         raise InputError(f"{where}: {err.filename}: {err.strerror}") from None
-    digest = hashlib.sha256(repr((sorted(variables.items()), contents)).encode()).hexdigest()
-    return Surroundings(variables, files, size, digest)
+    digest = hashlib.sha256(repr((home, sorted(variables.items()), contents)).encode()).hexdigest()
+    return Surroundings(variables, files, size, digest, home)
 
 
 def verify(scheduler: SchedulerDecl, planned: Surroundings) -> None:
     """Raise Changed unless the files are still what was planned; InputError as ``surroundings``."""
-    if surroundings(scheduler).digest != planned.digest:
+    if surroundings(scheduler, planned.home).digest != planned.digest:
         raise Changed(f"{scheduler.where} schedulers.{scheduler.name}.files: one of them")
 
 

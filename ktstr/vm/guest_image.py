@@ -1,8 +1,8 @@
 """What a guest's initramfs holds, as cpio archives that the kernel unpacks one over the other.
 
-base part: the agent as /init, and the folders it mounts on. Scheduler part: the binary in
-/sched/bin, its libraries in /sched/lib, its loader where the binary names it, its environment in
-/sched/environment, and in /sched/files what was declared to go with it. Configuration part: the
+base part: the agent as /init, and the folders it mounts on. Scheduler part, in a folder of its own
+(/sched, or one below it): the binary in bin, its libraries in lib, its loader where the binary
+names it, its environment, and in files what was declared to go with it. Configuration part: the
 kernel's own, in /boot. Run part: /ktstr/setup and /ktstr/program. No shell, and nothing that depends on when or
 where it was packed.
 """
@@ -19,10 +19,6 @@ from ktstr.vm.cpio import MAX_DATA, Entry, archive, char_device, directory, regu
 
 FORMAT = 2  # raised when the same parts are packed in another way: part of every image's digest
 SETUP, PROGRAM = "ktstr/setup", "ktstr/program"
-SCHEDULER_BIN = "sched/bin"
-SCHEDULER_LIB = "sched/lib"
-SCHEDULER_ENVIRONMENT = "sched/environment"
-SCHEDULER_FILES = "sched/files"
 # Mount points. The agent mounts devtmpfs on /dev; until then the kernel opens /dev/console for it.
 _FOLDERS = ("dev", "ktstr", "proc", "run", "sched", "sched/bin", "sched/lib", "sys", "tmp")
 _NODES = (("dev/console", 5, 1, 0o600), ("dev/null", 1, 3, 0o666))  # Documentation/admin-guide/devices.txt
@@ -44,14 +40,15 @@ def scheduler_part(binary: Path, folders: Sequence[Path] = (), around: Surroundi
     loader looks. Raises InputError naming the library that is missing and the file that needs it,
     or saying why ``binary`` is no x86-64 program.
     """
-    entries = [regular(f"{SCHEDULER_BIN}/{binary.name}", _content(binary, "scheduler binary"), 0o755)]
-    for place, library in sorted(library_places(binary, folders).items()):
+    home = around.home.lstrip("/")
+    entries = [regular(f"{home}/bin/{binary.name}", _content(binary, "scheduler binary"), 0o755)]
+    for place, library in sorted(library_places(binary, folders, home).items()):
         entries.append(regular(place, _content(library, "library"), 0o755))
     lines = "".join(f"{name}={value}\n" for name, value in sorted(around.environment.items()))
-    entries += [regular(SCHEDULER_ENVIRONMENT, lines.encode()), directory(SCHEDULER_FILES)]
+    entries += [regular(f"{home}/environment", lines.encode()), directory(f"{home}/files")]
     for place, path in sorted(around.files.items()):
         mode = 0o755 if is_program(path) else 0o644
-        entries.append(regular(f"{SCHEDULER_FILES}/{place}", _content(path, "file"), mode))
+        entries.append(regular(f"{home}/files/{place}", _content(path, "file"), mode))
     return _archive(entries, binary)
 
 
@@ -69,10 +66,10 @@ def config_part(release: str, config: bytes | None) -> bytes:
     return archive([directory("boot"), *entries])
 
 
-def library_places(binary: Path, folders: Sequence[Path] = ()) -> dict[str, Path]:
+def library_places(binary: Path, folders: Sequence[Path] = (), home: str = "sched") -> dict[str, Path]:
     """Where each file that ``binary`` needs goes in the guest, and where it is here. Raises as ``scheduler_part``."""
     needed = needed_files(binary, folders, "scheduler binary")
-    places = {f"{SCHEDULER_LIB}/{name}": path for name, path in needed.libraries.items()}
+    places = {f"{home}/lib/{name}": path for name, path in needed.libraries.items()}
     return places | {place.lstrip("/"): path for place, path in needed.loaders.items()}
 
 

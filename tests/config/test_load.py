@@ -180,8 +180,9 @@ def test_aliases_share_values() -> None:
         (
             HEAD + "tests:\n  t:\n    duraton: 2s\n    cgroups: [{name: a}]\n",
             "ktstr.yaml:4:5 tests.t.duraton: found 'duraton', expected one of description, duration, cgroups,"
-         " performance_mode, memory_mib,"
-            " kargs, sysctls, checks, constraints, scheduler_args, demo, perf_delta, compare, nearest match 'duration'",
+            " performance_mode, memory_mib, kargs, sysctls, checks, temporal, captures, constraints, scheduler_args,"
+            " scheduler_ops, demo, perf_delta, expect, compare, nearest match"
+            " 'duration'",
         ),
         (
             HEAD + "tests:\n  t:\n    duration: 2\n    cgroups: [{name: a}]\n",
@@ -203,8 +204,9 @@ def test_aliases_share_values() -> None:
          " max_gap_ms,"
          " max_spread_pct, max_throughput_cv, min_work_rate, max_p99_wake_latency_ns, max_wake_latency_cv,"
          " min_iteration_rate, max_migration_ratio, max_imbalance_ratio, max_local_dsq_depth, fail_on_stall,"
-         " sustained_samples, max_fallback_rate, max_keep_last_rate, min_page_locality, max_cross_node_migration_ratio,"
-         " max_slow_tier_ratio, nearest match 'max_gap_ms'"),
+         " sustained_samples, max_fallback_rate, max_keep_last_rate, max_wait_ms, max_idle_wait_ms, affinity,"
+         " one_queue, vtime_forward, min_cgroup_share, max_dsq_growth, max_callback_us, min_page_locality,"
+         " max_cross_node_migration_ratio, max_slow_tier_ratio, nearest match 'max_gap_ms'"),
         (HEAD + TEST + "    checks: {isolation: yes}\n",
          "ktstr.yaml:5:25 tests.t.checks.isolation: found 'yes', expected true or false, nearest match 'true'"),
         (HEAD + TEST + "    checks: {max_gap_ms: 1.5}\n",
@@ -217,7 +219,8 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:5:42 tests.t.constraints.max_cpus: found 4, expected at least min_cpus (8)"),
         (HEAD + TEST + "    kargs: [init=/bin/sh]\n",
          "ktstr.yaml:5:13 tests.t.kargs[0]: found 'init=/bin/sh', expected an argument that ktstr does not set itself"
-         " (--, console, debug, init, initrd, kaslr, ktstr.wait, loglevel, nokaslr, panic, quiet, rdinit, reboot)"),
+         " (--, console, debug, init, initrd, kaslr, ktstr.cgroup, ktstr.park, ktstr.wait, loglevel, nokaslr, panic,"
+         " quiet, rdinit, reboot)"),
         (HEAD + TEST + "    kargs: ['a b']\n",
          "ktstr.yaml:5:13 tests.t.kargs[0]: found 'a b', expected one kernel argument, without spaces or quotes"),
         (HEAD + TEST + "    sysctls: {'kernel.x y': 1}\n",
@@ -240,9 +243,11 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:6:40 presets.bad.distances: found a matrix of 2 rows, expected possible distances:"
          " distances 0->1 and 1->0 differ"),
         (HEAD + TEST + "schedulers:\n  s: {path: a, source: b}\n",
-         "ktstr.yaml:6:6 schedulers.s: found path and source, expected exactly one of builtin, path, source and crate"),
+         "ktstr.yaml:6:6 schedulers.s: found path and source, expected exactly one of builtin, path, source, crate,"
+         " tree, build and discover"),
         (HEAD + TEST + "schedulers:\n  s: {}\n",
-         "ktstr.yaml:6:6 schedulers.s: found none, expected exactly one of builtin, path, source and crate"),
+         "ktstr.yaml:6:6 schedulers.s: found none, expected exactly one of builtin, path, source, crate,"
+         " tree, build and discover"),
         *((HEAD + TEST + f"schedulers:\n  s: {{crate: {text}}}\n",
            f"ktstr.yaml:6:14 schedulers.s.crate: found {found}, expected a crate's name and its version in full,"
            " such as scx_lavd@1.1.4")
@@ -254,8 +259,7 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:6:37 schedulers.s.features[1]: found 'c d', expected a feature's name: letters, digits, '_', '-',"
          " '+' and '.'"),
         (HEAD + TEST + "schedulers:\n  s: {path: a, features: [b]}\n",
-         "ktstr.yaml:6:16 schedulers.s.features: found 'features', expected features only beside crate, which is built"
-         " with them"),
+         "ktstr.yaml:6:16 schedulers.s.features: found 'features', expected features only beside crate"),
         (HEAD + TEST + "schedulers:\n  s: {builtin: cfs}\n",
          "ktstr.yaml:6:16 schedulers.s.builtin: found 'cfs', expected one of eevdf"),
         (HEAD + TEST + "schedulers:\n  eevdf: {path: a}\n",

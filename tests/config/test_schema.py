@@ -25,8 +25,8 @@ def test_every_cpuset_kind_has_its_form() -> None:
     assert set(schema.document()["$defs"]["cpuset"]["properties"]) == set(get_args(CpusetKind))
 
 
-def test_the_checks_are_the_nineteen_of_the_specification() -> None:
-    assert len(fields.CHECKS) == 19
+def test_the_checks_are_the_nineteen_of_the_specification_and_ours() -> None:
+    assert len(fields.CHECKS) == 19 + 6 + 2  # invariants of samples; DSQs and callbacks
 
 
 @pytest.mark.parametrize(

@@ -287,3 +287,57 @@ def test_a_comparison_that_no_matrix_has_runs_under_both_too() -> None:
 
 def test_a_scheduler_that_the_user_names_narrows_a_comparison() -> None:
     assert {c[3] for c in cells(Selection(test=("duel",), scheduler=("eevdf",)), DUEL)} == {"eevdf"}
+
+
+SCHEDULERS = """
+kernels: {new: "deb:forky/cloud-amd64", old: "debsrc:6.12"}
+schedulers:
+  recent: {path: a, kernels: ["deb:*"]}
+  wide: {path: b, preset: odd-5llc}
+  broken: {path: c, expect: refused}
+tests:
+  t: {cgroups: [{name: a}]}
+  small: {cgroups: [{name: a}], constraints: {max_cpus: 2}}
+  stalls: {cgroups: [{name: a}], expect: stalls}
+  reloads: {cgroups: [{name: a}], scheduler_ops: [{at: 1s, op: replace, scheduler: recent}]}
+presets: {pair: 1n1l2c1t}
+"""
+
+
+def schedulers(**chosen: tuple[str, ...]) -> Expansion:
+    config = parse(SCHEDULERS.encode(), Path("ktstr.yaml"), validated=True)
+    return expand(config, Selection(**chosen))  # type: ignore[arg-type]
+
+
+def test_a_scheduler_is_skipped_on_kernels_that_it_is_not_for_and_that_is_said() -> None:
+    found = schedulers(test=("t",), kernel=("new", "old", "6.14"), scheduler=("recent",))
+    assert [key.kernel for key in found.cells] == ["new"], "by its spec"
+    assert [skip.reason for skip in found.skips] == [
+        "recent is declared for kernels deb:*, this one is old",
+        "recent is declared for kernels deb:*, this one is 6.14",
+    ]
+
+
+def test_a_test_is_skipped_on_kernels_that_a_replacement_is_not_for() -> None:
+    found = schedulers(test=("reloads",), kernel=("new", "old"), scheduler=("broken",))
+    assert [key.kernel for key in found.cells] == ["new"]
+    assert [skip.reason for skip in found.skips] == ["recent is declared for kernels deb:*, this one is old"]
+
+
+def test_a_scheduler_s_own_topology_is_that_of_tests_by_name_which_fit_it() -> None:
+    found = schedulers(test=("t", "small"), scheduler=("wide", "recent"))
+    assert [(key.test, key.scheduler, key.preset) for key in found.cells] == [
+        ("t", "wide", "odd-5llc"),
+        ("t", "recent", "tiny-1llc"),
+        ("small", "wide", "pair"),
+        ("small", "recent", "pair"),
+    ]
+    (cell,) = schedulers(test=("t",), scheduler=("wide",), preset=("pair",)).cells
+    assert cell.preset == "pair"
+
+
+def test_what_is_expected_of_a_scheduler_is_not_asked_of_the_kernel_s_own() -> None:
+    found = schedulers(test=("stalls",), scheduler=("eevdf", "wide"))
+    assert [key.scheduler for key in found.cells] == ["wide"]
+    (skip,) = found.skips
+    assert skip.reason == ("expects of a scheduler what eevdf, which is no program, cannot do (expect: stalls)")

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from ktstr.config.model import Binary, Builtin, SchedulerDecl
-from ktstr.errors import HostError
+from ktstr.errors import HostError, InputError
 from ktstr.host.cache import Cache
 from ktstr.kernels.spec import DebSpec
 from ktstr.planning.images import Agent, Image, Images
@@ -36,7 +36,8 @@ def made(tmp_path: Path) -> tuple[Images, Steps, Cache]:
     """Images whose agent is there."""
     cache, steps = Cache(tmp_path / "cache"), Steps()
     options = SimpleNamespace(fetching=SimpleNamespace(offline=False))
-    request = SimpleNamespace(environ={}, options=options, progress=Progress(io.StringIO()))
+    project = SimpleNamespace(stand=tmp_path)
+    request = SimpleNamespace(environ={}, options=options, progress=Progress(io.StringIO()), project=project)
     images = Images(cast(Any, request), cast(Any, SimpleNamespace(cache=cache)), TOOLS, steps)
     images._agent = Agent(tmp_path / "agent", "1" * 64)
     return images, steps, cache
@@ -105,3 +106,38 @@ def test_environment_and_files_are_part_of_the_images_key(made: tuple[Images, St
     ]
     digests = {images.image(one, kernel(cache, "one")).digest for one in (plain, *others)}
     assert len(digests) == 3
+
+
+def test_one_that_may_take_its_place_is_a_part_of_its_own_beside_it(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, steps, cache = made
+    (tmp_path / "conf").write_text("1")
+    own, on = scheduler(tmp_path), kernel(cache, "one")
+    other = replace(own, name="other", files=("conf",))
+    alone, image = images.image(own, on), images.image(own, on, [other])
+    (part,) = image.others
+    assert (part.name, part.binary, image.binary) == ("other", "scx", "scx")
+    assert (image.digest, image.digests) == (alone.digest, (alone.digest, part.digest, alone.digests[-1]))
+    assert image.paths == (alone.path, part.path, alone.paths[-1])
+    assert image.unpacked == alone.unpacked + part.unpacked and part.unpacked > 1
+    assert set(image.tasks) == {*alone.tasks, part.task}
+    next(step for step in steps if step.target == part.path).make()
+    home = "sched/other/other"
+    packed = unpack(part.path.read_bytes())
+    assert {f"{home}/bin/scx", f"{home}/files/conf", f"{home}/lib/libc.so.6"} <= set(packed)
+    lines = packed[f"{home}/environment"][3].decode().splitlines()
+    assert f"LD_LIBRARY_PATH=/{home}/lib" in lines
+    assert f"PATH=/{home}/bin:/bin:/usr/bin" in lines
+    assert not {path for path in packed if path.startswith("sched/") and not path.startswith("sched/other")}
+    assert "init" not in packed
+    assert images.image(own, on, [other]) == image
+
+
+def test_one_that_cannot_take_its_place_is_an_error_of_its_cells(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, _, cache = made
+    gone = SchedulerDecl("gone", Binary(tmp_path / "gone"), where="ktstr.yaml:2:2", base=tmp_path)
+    with pytest.raises(InputError, match="gone"):
+        images.image(scheduler(tmp_path), kernel(cache, "one"), [gone])

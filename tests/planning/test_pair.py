@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.config.load import parse
-from ktstr.config.model import CellKey, Config
+from ktstr.config.model import CellKey, Config, SchedulerOp
 from ktstr.config.select import Selection
 from ktstr.errors import InputError
 from ktstr.planning.pair import (
@@ -73,6 +73,13 @@ def test_what_a_change_is_about(config: Config, changed: list[str], schedulers: 
     assert relevant_schedulers(config, ROOT, ROOT, changed) == schedulers
 
 
+def test_a_change_of_one_that_takes_others_places_may_be_about_any_of_them(config: Config) -> None:
+    op = SchedulerOp(0, "replace", None, "mine")
+    swaps = replace(config, tests=config.tests | {"swaps": replace(config.tests["plain"], scheduler_ops=(op,))})
+    assert relevant_schedulers(swaps, ROOT, ROOT, ["src/mine/a.bpf.c"]) is None
+    assert relevant_schedulers(swaps, ROOT, ROOT, ["src/other/x.h"]) == ("other",)
+
+
 def test_programs_are_looked_up_for_the_cells_that_are_selected_however_a_matrix_has_them(config: Config) -> None:
     assert programs_of(config, Selection(("gated",))) == ("built",)
     assert programs_of(config, Selection(("gated",), scheduler=("o*", "mine"))) == ()
@@ -81,6 +88,13 @@ def test_programs_are_looked_up_for_the_cells_that_are_selected_however_a_matrix
         b"schedulers: [mine, built]}", b"schedulers: ['o*'], include: [{test: gated, scheduler: built}]}"
     )
     assert programs_of(parse(included, ROOT / "ktstr.yaml"), Selection(("gated",))) == ("built",)
+
+
+def test_one_that_takes_another_s_place_is_a_program_of_the_cells_too(config: Config) -> None:
+    op = SchedulerOp(0, "replace", None, "away")
+    gated = replace(config.tests["gated"], scheduler_ops=(op,))
+    swaps = replace(config, tests=config.tests | {"gated": gated})
+    assert programs_of(swaps, Selection(("gated",), scheduler=("mine",))) == ("away",)
 
 
 def test_a_program_that_no_commit_has_is_refused(config: Config) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 
 from ktstr.checks.model import WorkGroup
 from ktstr.config.load import parse
-from ktstr.config.model import Binary, Builtin, Config, SchedulerDecl, TestDecl
+from ktstr.config.model import Binary, Builtin, Config, SchedulerDecl, SchedulerOp, TestDecl
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
-from ktstr.scenarios.compile import compile_test
+from ktstr.scenarios.compile import Compiled, Other, Programs, compile_test
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
@@ -21,6 +22,7 @@ from ktstr.scenarios.program import (
     Hold,
     Op,
     Payload,
+    Read,
     Release,
     RemoveCgroups,
     Spawn,
@@ -29,9 +31,11 @@ from ktstr.scenarios.program import (
     StopWorkers,
     Work,
     Worker,
+    Write,
     spawn_order,
 )
 
+S = 1_000_000_000
 EEVDF = SchedulerDecl("eevdf", Builtin("eevdf"))
 SCX = SchedulerDecl("scx", Binary(Path("/x")), args=("-v",), attach_timeout_ns=3_000_000_000, where="ktstr.yaml:9:3")
 TINY = Topology.parse("1n2l2c1t")
@@ -63,7 +67,7 @@ def declared(name: str) -> TestDecl:
 
 
 def test_a_program_without_perturbations() -> None:
-    compiled = compile_test(declared("two"), TINY, SCX, 0, "scx")
+    compiled = compile_test(declared("two"), TINY, SCX, 0, Programs("scx"))
     program = compiled.program
     assert program.cgroups == (Cgroup("left", (0, 1)), Cgroup("right"))
     assert program.works == (
@@ -91,12 +95,12 @@ def test_a_program_without_perturbations() -> None:
 
 
 def test_the_scheduler_is_started_in_the_setup_which_no_seed_changes() -> None:
-    setup = compile_test(declared("two"), TINY, SCX, 0, "scx").setup
+    setup = compile_test(declared("two"), TINY, SCX, 0, Programs("scx")).setup
     assert setup is not None
     assert setup.payloads == (Payload(("/sched/bin/scx", "-v", "--slice", "5")),)
     assert setup.ops == (StartScheduler(0, 3_000_000_000),)
-    assert setup.deadline_ns == 18_000_000_000  # attach 3 s + stopping 5 s + margin 10 s
-    assert compile_test(declared("two"), TINY, SCX, 9, "scx").setup == setup
+    assert setup.deadline_ns == 21_000_000_000  # attach 3 s, twice + stopping 5 s + margin 10 s
+    assert compile_test(declared("two"), TINY, SCX, 9, Programs("scx")).setup == setup
 
 
 def test_tables_name_what_the_numbers_mean() -> None:
@@ -134,8 +138,8 @@ def _unseeded(work: Work) -> Work:
 @given(st.integers(1, 2**64 - 1))
 def test_a_seed_changes_order_and_time_and_nothing_else(seed: int) -> None:
     test = declared("two")
-    plain = compile_test(test, TINY, SCX, 0, "scx")
-    made = compile_test(test, TINY, SCX, seed, "scx")
+    plain = compile_test(test, TINY, SCX, 0, Programs("scx"))
+    made = compile_test(test, TINY, SCX, seed, Programs("scx"))
     shifts = made.perturbations
     ops = made.program.ops
     assert [type(op) for op in without_delays(ops)] == [type(op) for op in plain.program.ops]
@@ -196,12 +200,69 @@ def test_an_affinity_is_cut_to_the_cpuset() -> None:
 def test_more_arguments_than_the_agent_takes() -> None:
     many = replace(SCX, args=("x",) * 62)
     with pytest.raises(InputError, match=r"ktstr\.yaml:9:3 schedulers\.scx\.args: found 64 arguments of 149 bytes"):
-        compile_test(declared("two"), TINY, many, 0, "scx")
+        compile_test(declared("two"), TINY, many, 0, Programs("scx"))
     long = replace(SCX, args=("ü" * 4096,))
     with pytest.raises(InputError, match="expected at most 63 of 8192"):
-        compile_test(declared("two"), TINY, long, 0, "scx")
+        compile_test(declared("two"), TINY, long, 0, Programs("scx"))
 
 
 def test_where_a_cpuset_is_written_does_not_change_the_program() -> None:
     moved = parse(("\n\n" + TEXT).encode(), Path("ktstr.yaml"), validated=True).tests["two"]
-    assert compile_test(moved, TINY, SCX, 3, "scx") == compile_test(declared("two"), TINY, SCX, 3, "scx")
+    there, here = (compile_test(test, TINY, SCX, 3, Programs("scx")) for test in (moved, declared("two")))
+    assert there == here
+
+
+def test_a_scheduler_s_arguments_come_in_order_its_file_and_cgroup_first() -> None:
+    told = replace(SCX, config="conf/layers.json", cgroup_parent="/cells")
+    compiled = compile_test(declared("two"), TINY, told, 0, Programs("scx"))
+    assert compiled.setup is not None
+    assert compiled.setup.payloads == (
+        Payload(
+            (
+                "/sched/bin/scx", "--config", "/sched/files/conf/layers.json", "--cell-parent-cgroup", "/cells", "-v",
+                "--slice", "5",
+            )
+        ),
+    )  # fmt: skip
+
+
+def test_settings_of_the_kernel_s_own_are_written_and_read_back_around_the_workload() -> None:
+    tuned = SchedulerDecl("tuned", Builtin("eevdf", (("/proc/sys/a", "1"), ("/proc/sys/b", "2")), (("/sys/c", "3"),)))
+    plain, compiled = (compile_test(declared("two"), TINY, one, 7) for one in (EEVDF, tuned))
+    ops = compiled.program.ops
+    assert ops[:4] == (Write("/proc/sys/a", "1"), Read("/proc/sys/a"), Write("/proc/sys/b", "2"), Read("/proc/sys/b"))
+    assert ops[4:-2] == plain.program.ops
+    assert ops[-2:] == (Write("/sys/c", "3"), Read("/sys/c"))
+    assert plain.settings == {}
+    assert {place: (ops[place], one.value) for place, one in compiled.settings.items()} == {
+        1: (Read("/proc/sys/a"), "1"),
+        3: (Read("/proc/sys/b"), "2"),
+        len(ops) - 1: (Read("/sys/c"), "3"),
+    }
+
+
+def replaced(*ops: SchedulerOp, **more: Any) -> Compiled:
+    other = SchedulerDecl(
+        "mine", Binary(Path("/x/scx_mine")), ("-m",), attach_timeout_ns=9 * S, config="a.json", where="ktstr.yaml:7:3",
+        **more,
+    )  # fmt: skip
+    test = replace(declared("two"), scheduler_ops=ops)
+    return compile_test(test, TINY, SCX, 0, Programs("scx", {"mine": Other(other, "scx_mine")}))
+
+
+def test_another_scheduler_takes_the_place_with_its_own_folder_arguments_and_time() -> None:
+    op = SchedulerOp(S, "replace", None, "mine")
+    made = replaced(op, replace(op, args=("-o",)), SchedulerOp(S, "replace", ("-b",)))
+    config = ("--config", "/sched/other/mine/files/a.json")
+    assert [payload.argv for payload in made.program.payloads[1:]] == [
+        ("/sched/other/mine/bin/scx_mine", *config, "-m"),
+        ("/sched/other/mine/bin/scx_mine", *config, "-o"),
+        ("/sched/bin/scx", "-b"),
+    ]
+    starts = [each for each in made.program.ops if isinstance(each, StartScheduler)]
+    assert starts == [StartScheduler(1, 9 * S), StartScheduler(2, 9 * S), StartScheduler(3, SCX.attach_timeout_ns or 0)]
+
+
+def test_another_scheduler_that_looks_elsewhere_for_cgroups_does_not_take_the_place() -> None:
+    with pytest.raises(InputError, match=r"^ktstr\.yaml:\d+:\d+ tests\.two\.scheduler_ops: found scheduler mine with"):
+        replaced(SchedulerOp(S, "replace", None, "mine"), cgroup_parent="/cells")

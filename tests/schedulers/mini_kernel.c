@@ -22,7 +22,13 @@ typedef __u32 __wsum;
 
 enum scx_exit_kind { SCX_EXIT_NONE = 0, SCX_EXIT_UNREG = 64, SCX_EXIT_ERROR = 1024 };
 enum truth { false, true };
-enum scx_consts { SCX_DSQ_LOCAL = 0x8000000000000002ULL, SCX_KICK_IDLE = 1 };
+enum scx_consts {
+	SCX_DSQ_LOCAL = 0x8000000000000002ULL,
+	SCX_DSQ_LOCAL_ON = 0xc000000000000000ULL,
+	SCX_KICK_IDLE = 1
+};
+enum scx_enq_flags { SCX_ENQ_WAKEUP = 1 };
+enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2 };
 
 struct cpumask {
 	unsigned long bits[1];
@@ -39,8 +45,30 @@ struct sched_ext_entity {
 	u32 weight;
 };
 
+struct sched_entity {
+	u64 sum_exec_runtime;
+};
+
+struct kernfs_node {
+	const char *name;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct scx_init_task_args {
+	bool fork;
+};
+
 struct task_struct {
 	unsigned int flags;
+	struct sched_entity se;
+	struct css_set *cgroups;
 	struct sched_ext_entity scx;
 	const struct cpumask *cpus_ptr;
 };
@@ -49,6 +77,7 @@ struct sched_ext_ops {
 	s32 (*select_cpu)(struct task_struct *p, s32 prev_cpu, u64 wake_flags);
 	void (*enqueue)(struct task_struct *p, u64 enq_flags);
 	void (*dispatch)(s32 cpu, struct task_struct *prev);
+	s32 (*init_task)(struct task_struct *p, struct scx_init_task_args *args);
 	s32 (*init)(void);
 	void (*exit)(struct scx_exit_info *ei);
 	u32 timeout_ms;
@@ -57,8 +86,14 @@ struct sched_ext_ops {
 
 /* BTF keeps the types that something uses, and bpftool prints enums that a struct holds. */
 struct sched_ext_ops ops;
+struct css_set set;
+struct cgroup group;
+struct kernfs_node node;
+struct scx_init_task_args init_task;
 struct {
 	enum scx_consts consts;
+	enum scx_enq_flags enq_flags;
+	enum bpf_map_type map_type;
 	enum truth truth;
 } enums;
 bool flag;

@@ -16,7 +16,7 @@ from ktstr.errors import Changed, HostError, InputError, KtstrError
 from ktstr.host.cache import Cache
 from ktstr.host.libraries import needed_files
 from ktstr.schedulers.artifact import Artifact, Build
-from ktstr.schedulers.find import depends_on_kernel, find_scheduler, resolve_source
+from ktstr.schedulers.find import depends_on_kernel, find_scheduler
 from ktstr.tools.pinned import BpfTools
 
 from .conftest import SCX_KTSTR
@@ -99,10 +99,9 @@ def output(artifact: Artifact) -> int:
     return int(subprocess.run([artifact.binary], capture_output=True, check=True).stdout)
 
 
-def test_each_kind_has_its_word_in_the_sidecar() -> None:
-    kinds = (Builtin("eevdf"), Binary(Path("/opt/scx_mine")), Source(Path("schedulers/ours")), Crate("scx", "1.0.0"))
-    words = [resolve_source(SchedulerDecl("mine", kind)) for kind in kinds]
-    assert words == ["not_found", "path", "auto_built", "auto_built"]
+def test_each_kind_has_its_word_in_the_sidecar(target: Build, program: Path) -> None:
+    kinds = (Binary(program), Source(SCX_KTSTR), Crate("scx", "1.0.0"))
+    assert [find(kind, target).resolve_source for kind in kinds] == ["path", "auto_built", "auto_built"]
 
 
 def test_only_what_is_built_from_bpf_sources_depends_on_the_kernel(target: Build, program: Path) -> None:

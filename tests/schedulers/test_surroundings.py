@@ -100,3 +100,17 @@ def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (tmp_path / name).write_text("")
     with pytest.raises(InputError, match="found 2 files of 0 MiB, expected at most 1 of 256 MiB"):
         surroundings(declared(tmp_path, "a", "b"))
+
+
+def test_the_configuration_goes_with_the_files_and_what_is_wrong_with_it_is_told_of_it(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/a.json").write_text("{}")
+    one = SchedulerDecl("mine", Binary(tmp_path / "scx"), config="conf/a.json", base=tmp_path, where="ktstr.yaml:3:5")
+    around = surroundings(one)
+    assert around.files == {"conf/a.json": tmp_path / "conf/a.json"}
+    (tmp_path / "conf/a.json").write_text("{ }")
+    with pytest.raises(Changed):
+        verify(one, around)
+    (tmp_path / "conf/a.json").unlink()
+    with pytest.raises(InputError, match=r"ktstr\.yaml:3:5 schedulers\.mine\.config: .*a\.json: found no such file"):
+        surroundings(one)

@@ -1,0 +1,77 @@
+"""Collects what is wrong with YAML nodes while they are read, each problem with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ktstr.config.fields import NAME_PATTERN
+from ktstr.config.problems import Problem, nearest_of, quoted
+from ktstr.config.yaml_lines import DOCUMENT, Node
+
+BAD: Any = object()  # what a reader gives for a value it has already complained about
+NAME = re.compile(NAME_PATTERN)
+NAME_RULE = "a name of up to 64 letters, digits, '_', '.' and '-'"
+
+
+def found(node: Node) -> str:
+    """What stands at a node, as messages say it."""
+    if isinstance(node.value, dict):
+        return "a mapping"
+    if isinstance(node.value, list):
+        return "a list"
+    if node.value is None:
+        return "nothing"
+    return quoted(node.raw) if isinstance(node.value, str) else node.raw
+
+
+def is_text(node: Node) -> bool:
+    """Whether a scalar has a text of its own: numbers count by their spelling, so 6.10 stays 6.10."""
+    return isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
+
+
+class Reader:
+    """Collects problems while nodes are read. ``file`` is what messages call the file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def where(self, node: Node) -> str:
+        return f"{self.file}:{node.line}:{node.col}"
+
+    def wrong(self, node: Node, path: str, expected: str, hint: str | None = None, what: str | None = None) -> Any:
+        """Record a problem and give BAD, so that readers can return it."""
+        self.problems.append(Problem(node.line, node.col, path, what or found(node), expected, hint))
+        return BAD
+
+    def wrong_key(self, node: Node, key: str, path: str, expected: str, hint: str | None = None) -> None:
+        line, col = node.keys[key]
+        self.problems.append(Problem(line, col, path, quoted(key), expected, hint))
+
+    def unknown(self, node: Node, path: str, what: str, names: Iterable[str]) -> Any:
+        """A name nobody knows, with what there is and the nearest of it."""
+        names = tuple(names)
+        listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        return self.wrong(node, path, f"{what} ({listed or 'none is declared'})", nearest_of(node.raw, names))
+
+    def mapping(self, node: Node, path: str, expected: str = "a mapping") -> dict[str, Node]:
+        if not isinstance(node.value, dict):
+            self.wrong(node, path or DOCUMENT, expected)
+            return {}
+        return node.value
+
+    def named(self, node: Node, path: str, what: str) -> dict[str, Node]:
+        """A mapping from names: those entries whose name is one."""
+        entries = self.mapping(node, path, f"a mapping of {what} by name")
+        for name in entries:
+            if not NAME.fullmatch(name):
+                self.wrong_key(node, name, path, NAME_RULE)
+        return {name: child for name, child in entries.items() if NAME.fullmatch(name)}
+
+    def items(self, node: Node, path: str, expected: str) -> list[Node]:
+        if not isinstance(node.value, list) or not node.value:
+            self.wrong(node, path, expected, what="an empty list" if node.value == [] else None)
+            return []
+        return node.value
