@@ -7,26 +7,35 @@ details, and the worst of them is the verdict. The same record gives the same ju
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from ktstr.checks import lifecycle, machine, quote, shortage
+from ktstr.checks import callbacks, invariants, lifecycle, machine, monitor, quote, samples, shortage, temporal
+from ktstr.checks.expectation import Inverted, invert
 from ktstr.checks.model import Group, WorkGroup, gather
+from ktstr.checks.samples import View
+from ktstr.checks.settings import Setting, judge_settings
 from ktstr.checks.stats import scenario_stats
 from ktstr.checks.thresholds import UNMEASURED, Thresholds
 from ktstr.checks.verdict import Detail, Verdict, fold
+from ktstr.checks.whereabouts import explained
 from ktstr.checks.workers import STOP_TIMEOUT_NS, Run, judge_workers
+from ktstr.config.model import Expect
+from ktstr.config.temporal import Temporal
 from ktstr.record.cell import CellRecord
 from ktstr.record.guest import GuestRecord
 from ktstr.record.machine import VERDICT_EXITS, MachineEnd
 from ktstr.record.outcome import Outcome
+from ktstr.record.sidecar import Monitor
 from ktstr.record.statistics import ScenarioStats
 
 
 @dataclass(frozen=True)
 class Expected:
     """What the cell was to do. ``scheduler``: the name of the binary scheduler, None for the kernel's own;
-    ``attach_timeout_ns``: how long it could take to attach; ``memory_mib``: the guest's.
+    ``attach_timeout_ns``: how long it could take to attach; ``memory_mib``: the guest's. ``expect``: how the run had to
+    end, None for one that had to pass. ``settings``: what had to be read back, by the place of the op that did.
+    ``temporal``: what is to hold over time; ``captures``: how many samples, evenly apart, are to be had.
     """
 
     works: Sequence[WorkGroup]
@@ -35,15 +44,27 @@ class Expected:
     stop_timeout_ns: int = STOP_TIMEOUT_NS
     attach_timeout_ns: int | None = None
     memory_mib: int | None = None
+    temporal: Sequence[Temporal] = ()
+    captures: int = 0
+    expect: Expect | None = None
+    settings: Mapping[int, Setting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The outcome, its reasons (worst first) and the run's statistics (None for an error)."""
+    """The outcome, its reasons (worst first) and the run's statistics (None for an error).
+
+    ``expected_failure``: it passed because it failed as it had to. ``monitor``: what the samples come to, None without
+    any while the workload ran. ``captures_had``, of ``captures_wanted``.
+    """
 
     outcome: Outcome
     details: tuple[Detail, ...]
     stats: ScenarioStats | None
+    expected_failure: bool = False
+    monitor: Monitor | None = None
+    captures_had: int = 0
+    captures_wanted: int = 0
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -74,6 +95,8 @@ def machine_error(record: CellRecord) -> str | None:
 
 def guest_error(guest: GuestRecord, end: MachineEnd, expected: Expected) -> str | None:
     """Why the guest was no machine that the scheduler could run on: too small, or too slow; None when it was."""
+    if (missing := shortage.no_sched_ext(guest)) is not None:
+        return missing
     words = shortage.out_of_memory(guest, end)
     if words is not None:
         return shortage.too_small(guest, words, expected.memory_mib)
@@ -133,6 +156,27 @@ def _unmeasured(limits: Thresholds) -> list[Detail]:
     ]
 
 
+def _monitored(record: CellRecord, seen: View | None, limits: Thresholds, expected: Expected) -> list[Detail]:
+    """What the samples of the runqueues say."""
+    if seen is None:
+        asked = [f"{name} was set but not evaluated" for name in limits.unmonitored()]
+        asked += [f"{assertion.text}: not evaluated" for assertion in expected.temporal]
+        return [Detail(Verdict.INCONCLUSIVE, "Monitor", f"{what}: {_why_unseen(record)}") for what in asked]
+    even = all(work.nice == 0 and work.policy == "normal" for work in expected.works)
+    watched = invariants.Watched(seen, limits, exact=expected.accel == "icount", even=even)
+    return [
+        *monitor.judge(seen, limits, sched_ext=expected.scheduler is not None),
+        *invariants.judge(watched),
+        *temporal.judge(seen, expected.temporal),
+    ]
+
+
+def _why_unseen(record: CellRecord) -> str:
+    if record.monitor is None:
+        return "runqueues were not sampled"
+    return record.monitor.unwatched or "no sample was taken while the workload ran"
+
+
 def _late(details: list[Detail], guest: GuestRecord, run: Run) -> list[Detail]:
     """Timeouts of the guest are no fault of anybody's in it when its vCPUs waited that long for the host."""
     stalled_ns = lifecycle.stall_ns(guest)
@@ -149,7 +193,15 @@ def _excused_by_wait(detail: Detail, least_ns: float | None, run: Run) -> Detail
     return replace(detail, verdict=Verdict.INCONCLUSIVE, message=f"{detail.message}; {excuse}")
 
 
-def _details(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, expected: Expected) -> list[Detail]:
+@dataclass(frozen=True)
+class _Seen:
+    """What a record holds, as it is judged."""
+
+    groups: tuple[Group, ...]
+    view: View | None
+
+
+def _details(record: CellRecord, seen: _Seen, limits: Thresholds, expected: Expected) -> list[Detail]:
     guest = record.guest
     evidence = machine.evidence(expected.accel, guest.workers, record.end.kvm)
     run = Run(limits, evidence, expected.stop_timeout_ns)
@@ -157,8 +209,11 @@ def _details(record: CellRecord, groups: tuple[Group, ...], limits: Thresholds, 
     causes += lifecycle.judge_scheduler(guest, expected.scheduler, ended_well=not causes)
     causes = _late(causes, guest, run)
     cut_short = bool(causes) and not guest.workers
-    set_up = _set_up(guest)
-    worker = [] if cut_short else judge_workers(groups, run)
+    set_up = [*_set_up(guest), *judge_settings(expected.settings, guest)]
+    worker = [] if cut_short else explained(judge_workers(seen.groups, run), guest.workers, seen.view)
+    worker += _monitored(record, seen.view, limits, expected)
+    if expected.scheduler is not None:
+        worker += callbacks.judge(record, limits)
     if set_up:
         worker = _excused(worker)
     elif causes:
@@ -176,7 +231,21 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
     error = machine_error(record) or guest_error(record.guest, record.end, expected)
     if error is not None:
         return Judgement(Outcome.ERROR, (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
-    groups = gather(expected.works, record.guest.workers)
-    details = sorted(_details(record, groups, limits, expected), key=lambda d: -d.verdict)
+    seen = _Seen(gather(expected.works, record.guest.workers), samples.view(record))
+    judged = Inverted(tuple(_details(record, seen, limits, expected)), expected_failure=False)
+    if expected.expect is not None:
+        judged = invert(expected.expect, record.guest, judged.details)
+    details = tuple(sorted(judged.details, key=lambda d: -d.verdict))
     verdict = fold([Verdict.PASS, *(d.verdict for d in details)])
-    return Judgement(verdict.outcome, tuple(details), scenario_stats(groups, record.guest.stimuli))
+    stats = scenario_stats(seen.groups, record.guest.stimuli)
+    if seen.view is not None:
+        stats = monitor.with_phases(stats, seen.view)
+    return Judgement(
+        verdict.outcome,
+        details,
+        stats,
+        judged.expected_failure,
+        None if seen.view is None else monitor.summary(seen.view),
+        0 if seen.view is None else monitor.captured(seen.view, expected.captures),
+        expected.captures,
+    )

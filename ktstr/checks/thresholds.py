@@ -1,4 +1,4 @@
-"""The 19 thresholds of a test: what each means, its default, who judges it, and how layers merge.
+"""The thresholds of a test: what each means, its default, who judges it, and how layers merge.
 
 Layers: defaults, then the scheduler's ``checks``, then the test's; the last value set wins, and a
 ``false`` that was set turns a check off. ``max_gap_ms`` and ``max_spread_pct`` have built-in limits,
@@ -19,13 +19,14 @@ from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
 
 Source: TypeAlias = Literal["default", "scheduler", "test"]
-Judge: TypeAlias = Literal["workers", "monitor", "memory"]
+Judge: TypeAlias = Literal["workers", "monitor", "programs", "memory"]
 NAME_WIDTH = 38
 
 
 @dataclass(frozen=True)
 class Check:
-    """One threshold. ``judged_by``: worker reports, the runqueue monitor, or the workers' memory placement."""
+    """One threshold. ``judged_by``: worker reports, the runqueue monitor, the kernel's counts of BPF programs, or the
+    workers' memory placement."""
 
     default: CheckValue | None
     unit: str
@@ -50,17 +51,29 @@ TABLE: dict[str, Check] = {
     "sustained_samples": Check(5, "samples", "monitor"),
     "max_fallback_rate": Check(200.0, "/s", "monitor"),
     "max_keep_last_rate": Check(100.0, "/s", "monitor"),
+    "max_wait_ms": Check(1000, "ms", "monitor"),
+    "max_idle_wait_ms": Check(400, "ms", "monitor"),
+    "affinity": Check(True, "", "monitor"),
+    "one_queue": Check(True, "", "monitor"),
+    "vtime_forward": Check(False, "", "monitor"),
+    "min_cgroup_share": Check(0.25, "", "monitor"),
+    "max_dsq_growth": Check(100, "DSQs", "monitor"),
+    "max_callback_us": Check(1000, "us", "programs"),
     "min_page_locality": Check(None, "", "memory"),
     "max_cross_node_migration_ratio": Check(None, "", "memory"),
     "max_slow_tier_ratio": Check(None, "", "memory"),
 }
 UNDER_NOT_STARVED = ("max_gap_ms", "max_spread_pct")
-# What this version measures nothing for; ``sustained_samples`` only shapes the other monitor checks.
+# What this version measures nothing for.
 UNMEASURED: dict[str, str] = {
-    name: "runqueues were not monitored" if check.judged_by == "monitor" else "page placement was not read"
-    for name, check in TABLE.items()
-    if check.judged_by != "workers" and name != "sustained_samples"
+    name: "page placement was not read" for name, check in TABLE.items() if check.judged_by == "memory"
 }
+# Judged on samples of the runqueues; ``sustained_samples`` only shapes the others.
+MONITORED = tuple(name for name, check in TABLE.items() if check.judged_by == "monitor" and name != "sustained_samples")
+
+
+# Of these the defaults are for schedulers in BPF: the kernel's own balances by other rules.
+OF_BPF = ("max_imbalance_ratio", "max_local_dsq_depth", "fail_on_stall", "max_fallback_rate", "max_keep_last_rate")
 
 
 @dataclass(frozen=True)
@@ -88,13 +101,17 @@ class Thresholds:
             return None
         return None if value is None or isinstance(value, bool) else value
 
+    def is_asked_for(self, name: str) -> bool:
+        """Whether a layer set it: no default."""
+        return self.settings[name].source != "default" and self.settings[name].value is not False
+
     def unmeasured(self) -> tuple[str, ...]:
         """Gates that someone asked for (defaults do not count) and that nothing measures yet."""
-        return tuple(
-            name
-            for name in UNMEASURED
-            if self.settings[name].source != "default" and self.settings[name].value is not False
-        )
+        return tuple(filter(self.is_asked_for, UNMEASURED))
+
+    def unmonitored(self) -> tuple[str, ...]:
+        """Gates that someone asked for and that can be judged only when runqueues were sampled."""
+        return tuple(filter(self.is_asked_for, MONITORED))
 
 
 def _checked(layer: Source, values: Mapping[str, CheckValue]) -> Mapping[str, CheckValue]:
@@ -135,7 +152,9 @@ def note(thresholds: Thresholds, name: str) -> str:
     if name in UNDER_NOT_STARVED and not thresholds.on("not_starved"):
         return "off with not_starved"
     setting = thresholds.settings[name]
-    if TABLE[name].judged_by == "workers" or setting.value is None or setting.value is False:
+    if name in OF_BPF and setting.source == "default":
+        return "only of BPF schedulers"
+    if TABLE[name].judged_by != "memory" or setting.value is None or setting.value is False:
         return ""
     return "not judged yet" if name not in thresholds.unmeasured() else "inconclusive: not measured yet"
 

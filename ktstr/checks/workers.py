@@ -92,7 +92,11 @@ def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
 
 
 def spread(group: Group, run: Run) -> list[Detail]:
-    """Largest minus smallest off-CPU share of wall time, in percent; one worker has no spread."""
+    """Largest minus smallest off-CPU share of wall time, in percent; one worker has no spread.
+
+    Of work that sleeps, as pairs do that wait for each other, nothing is known when the spread would be as wide had
+    nobody ever waited for a CPU.
+    """
     limit = run.limits.limit("max_spread_pct")
     if limit is None or len(group.reports) < 2:
         return []
@@ -108,8 +112,21 @@ def spread(group: Group, run: Run) -> list[Detail]:
         f"{_who(group, worst)} was off CPU {most:.2f} % of its time, worker {best.index} (tid {best.tid})"
         f" {least:.2f} %: spread {value:.2f} % > limit {limit:g} %"
     )
-    excuse = machine.explains_spread(run.machine, worst, best, value, limit)
+    excuse = machine.explains_spread(run.machine, worst, best, value, limit) or _slept(group, value, limit)
     return [_Breach("Unfair", group, what, value, limit, worst.index).judged(excuse)]
+
+
+def _slept(group: Group, spread_pct: float, limit_pct: float) -> str | None:
+    """That workers slept for what they were off CPU: the waits of all of them together (run_delay of
+    /proc/PID/schedstat) are too short to have made the spread."""
+    waits = [report.schedstat_run_delay_ns for report in group.reports]
+    if not group.samples_wakes or None in waits:
+        return None
+    waited = sum(wait for wait in waits if wait is not None)
+    wall = min(report.wall_time_ns for report in group.reports)
+    if not wall or spread_pct - 100 * waited / wall <= limit_pct:
+        return None
+    return f"they slept of their own accord: all of them together waited {waited / MS:.3f} ms for a CPU"
 
 
 def gap(group: Group, run: Run) -> list[Detail]:

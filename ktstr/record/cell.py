@@ -12,13 +12,17 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from ktstr.record.dump import Inspected
 from ktstr.record.guest import GuestRecord
 from ktstr.record.host import Host
 from ktstr.record.machine import MachineEnd
+from ktstr.record.samples import MonitorRecord
 
 
 class CellRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One cell's measured facts. ``measured_at`` is an ISO 8601 time in UTC."""
+    """One cell's measured facts. ``measured_at`` is an ISO 8601 time in UTC. ``monitor``: what was seen in the guest's
+    memory; None in a record of before there was that, and of a machine that ended before it could run a program.
+    ``inspected``: of the scheduler; None where none was seen."""
 
     guest: GuestRecord
     end: MachineEnd
@@ -27,3 +31,5 @@ class CellRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     measured_commit: str | None
     run_id: str
     host: Host
+    monitor: MonitorRecord | None = None
+    inspected: Inspected | None = None

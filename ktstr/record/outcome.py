@@ -14,7 +14,9 @@ ReasonKind: TypeAlias = Literal[
     "Starved", "Stuck", "Unfair", "Isolation", "Benchmark", "Migration", "PageLocality", "CrossNodeMigration",
     "SlowTier", "Monitor", "SchedulerDied", "Skip", "Other",
     # Ours, beside the reference's 13:
-    "NotAttached", "Evicted", "DetachFailed", "Panic", "Deadline", "Setup", "Machine",
+    "NotAttached", "Evicted", "DetachFailed", "Panic", "Deadline", "Setup", "Machine", "NotAsExpected", "Invariant",
+    "Temporal",
+    "Callback",
 ]  # fmt: skip
 
 

@@ -28,7 +28,9 @@ Timestamp: TypeAlias = Annotated[
 ]
 RunId: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{8}T[0-9]{6}Z-[0-9]+$")]
 InputDigest: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{16,128}$")]
-ResolveSource: TypeAlias = Literal["path", "env_var", "path_lookup", "auto_built", "not_found"]
+ResolveSource: TypeAlias = Literal[
+    "path", "env_var", "path_lookup", "sibling_dir", "target_debug", "target_release", "auto_built", "not_found"
+]
 RunSource: TypeAlias = Literal["local", "ci", "archive"]
 Accel: TypeAlias = Literal["kvm", "icount", "tcg"]
 

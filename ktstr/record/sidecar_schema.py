@@ -10,6 +10,7 @@ import itertools
 import json
 from typing import Any
 
+from msgspec import Struct
 from msgspec.json import schema_components
 
 from ktstr.record.sidecar import BITS, Sidecar
@@ -43,6 +44,12 @@ def _tidy(schema: Any) -> Any:
     return _merged(whole) if "anyOf" in whole else whole
 
 
+def definitions_of(struct: type[Struct]) -> Schema:
+    """The schemas of a struct and of all that it is made of, by their names."""
+    _, definitions = schema_components([struct], ref_template="#/$defs/{name}")
+    return _named(definitions)
+
+
 def _named(schemas: dict[str, Any]) -> dict[str, Any]:
     """Schemas by a name of ours, which is no keyword."""
     return {name: _tidy(schema) for name, schema in schemas.items()}
@@ -67,8 +74,7 @@ def _merged(schema: Schema) -> Schema:
 
 def document() -> Schema:
     """The whole schema: what the types say, and what ``Sidecar`` checks beyond them."""
-    _, definitions = schema_components([Sidecar], ref_template="#/$defs/{name}")
-    whole = _named(definitions)
+    whole = definitions_of(Sidecar)
     top = whole.pop("Sidecar")
     top["properties"]["perturbations"] = {**top["properties"]["perturbations"], **_PERTURBATIONS}
     top["properties"]["perturbations"].pop("anyOf", None)

@@ -18,12 +18,14 @@ ORDER = [
     "max_p99_wake_latency_ns", "max_wake_latency_cv", "min_iteration_rate",
     "max_migration_ratio", "max_imbalance_ratio", "max_local_dsq_depth",
     "fail_on_stall", "sustained_samples", "max_fallback_rate",
-    "max_keep_last_rate", "min_page_locality", "max_cross_node_migration_ratio",
-    "max_slow_tier_ratio",
+    "max_keep_last_rate", "max_wait_ms", "max_idle_wait_ms",
+    "affinity", "one_queue", "vtime_forward",
+    "min_cgroup_share", "max_dsq_growth", "max_callback_us",
+    "min_page_locality", "max_cross_node_migration_ratio", "max_slow_tier_ratio",
 ]  # fmt: skip
 
 
-def test_the_table_has_the_19_checks_in_order_and_agrees_with_the_declared_fields() -> None:
+def test_the_table_has_the_checks_in_order_and_agrees_with_the_declared_fields() -> None:
     assert list(TABLE) == ORDER
     assert list(CHECKS) == ORDER
     for name, check in TABLE.items():
@@ -54,7 +56,13 @@ def test_built_in_gap_and_spread_hold_while_not_starved_is_on() -> None:
 def test_gates_nothing_measures_count_only_when_someone_set_them() -> None:
     assert merge({}, {}).unmeasured() == ()
     set_ = {"max_imbalance_ratio": 3.0, "sustained_samples": 2, "fail_on_stall": False, "min_page_locality": 0.9}
-    assert merge({}, set_).unmeasured() == ("max_imbalance_ratio", "min_page_locality")
+    assert merge({}, set_).unmeasured() == ("min_page_locality",)
+
+
+def test_gates_of_samples_that_someone_set_are_known_where_there_are_no_samples() -> None:
+    assert merge({}, {}).unmonitored() == ()
+    set_ = {"max_imbalance_ratio": 3.0, "sustained_samples": 2, "fail_on_stall": False, "max_wait_ms": 5}
+    assert merge({}, set_).unmonitored() == ("max_imbalance_ratio", "max_wait_ms")
 
 
 @pytest.mark.parametrize(
@@ -84,10 +92,10 @@ def test_show_thresholds_has_a_row_per_check_padded_to_38_with_value_and_layer()
 
 
 def test_show_thresholds_says_what_is_off_and_what_is_not_judged() -> None:
-    text = to_text("t", "s", merge({}, {"not_starved": False, "max_fallback_rate": 10}))
+    text = to_text("t", "s", merge({}, {"not_starved": False, "min_page_locality": 0.5}))
     assert "off with not_starved" in text.splitlines()[6]
-    assert " ".join(text.split()).count("max_fallback_rate 10 /s test inconclusive: not measured yet") == 1
-    assert "not judged yet" in next(x for x in text.splitlines() if x.startswith("fail_on_stall"))
+    assert " ".join(text.split()).count("min_page_locality 0.5 test inconclusive: not measured yet") == 1
+    assert " ".join(text.split()).count("fail_on_stall true default only of BPF schedulers") == 1
 
 
 def test_json_carries_value_unit_layer_and_judge() -> None:

@@ -106,6 +106,22 @@ def test_spread_equal_to_the_limit_holds() -> None:
     assert only(judged([half, worker(1, cpu_time_ns=699 * MS)])).kind == "Unfair"
 
 
+def test_a_spread_of_workers_that_slept_is_inconclusive() -> None:
+    """Of pairs one may work for both: 73 % of 1 s apart, of which 50 ms were waits."""
+
+    def pair(*waits_ms: int | None) -> Detail:
+        reports = [
+            worker(i, wall_time_ns=S, cpu_time_ns=cpu, schedstat_run_delay_ns=None if ms is None else ms * MS)
+            for i, (cpu, ms) in enumerate(zip((920 * MS, 190 * MS), waits_ms, strict=True))
+        ]
+        return only(judged(reports, work_type="PipeIo", max_spread_pct=50))
+
+    slept = pair(20, 30)
+    assert slept.verdict is INCONCLUSIVE
+    assert slept.message.endswith("they slept of their own accord: all of them together waited 50.000 ms for a CPU")
+    assert pair(200, 30).verdict is pair(20, None).verdict is FAIL
+
+
 def test_one_worker_has_no_spread_and_one_measured_of_two_is_unknown() -> None:
     assert judged([worker(0)], max_spread_pct=0) == []
     found = only(judged([worker(0), worker(1, wall_time_ns=0)]))

@@ -1,0 +1,144 @@
+"""The samples of a run as its judges see them: those taken while the workload ran, with what follows from them.
+
+A moment's time and the guest's scheduler clock (``rq->clock``) pass alike and begin apart. A CPU that is busy brings
+its clock up to date at each tick, so the smallest difference that was seen is that between the two, short of a tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TypeVar
+
+from ktstr import cpulist
+from ktstr.checks.formulas import MS, NS
+from ktstr.record.cell import CellRecord
+from ktstr.record.samples import CpuSample, MonitorSample, TaskName, TaskSample
+
+DSQ_BUILTIN = 1 << 63  # SCX_DSQ_FLAG_BUILTIN of include/linux/sched/ext.h
+DSQ_LOCAL = DSQ_BUILTIN | 2
+T = TypeVar("T")
+_BUILTIN_NAMES = {DSQ_BUILTIN: "invalid", DSQ_BUILTIN | 1: "global", DSQ_LOCAL: "local", DSQ_BUILTIN | 3: "bypass"}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A task that waits in one sample: on which CPU's runqueue, and for how long (ns; None: not known)."""
+
+    cpu: int
+    task: TaskSample
+    wait_ns: int | None
+
+
+@dataclass(frozen=True)
+class View:
+    """``samples``: in order, of the time in which the workload ran.
+
+    By the moments' clock: ``begin_ns``: when the scenario began; ``start_ns`` and ``end_ns``: the workload's time;
+    ``end_ns`` is None when it was not seen to end.
+    """
+
+    samples: tuple[MonitorSample, ...]
+    names: Mapping[int, TaskName]
+    begin_ns: int
+    start_ns: int
+    end_ns: int | None
+
+    @cached_property
+    def offset_ns(self) -> int:
+        return min((s.at_ns - max(cpu.clock for cpu in s.cpus) for s in self.samples), default=0)
+
+    def waiting(self, sample: MonitorSample) -> Iterator[Waiting]:
+        """Every task that waits in a sample."""
+        now = sample.at_ns - self.offset_ns
+        for cpu, state in enumerate(sample.cpus):
+            for task in state.waiting:
+                yield Waiting(cpu, task, _wait_ns(task, now))
+
+    def who(self, pid: int) -> str:
+        name = self.names.get(pid)
+        return f"{name.comm}[{pid}]" if name is not None else f"task {pid}"
+
+    def cgroup(self, pid: int) -> str | None:
+        name = self.names.get(pid)
+        return None if name is None else name.cgroup
+
+    def ms(self, sample: MonitorSample) -> int:
+        """When a sample was taken, in ms since the workload began."""
+        return (sample.at_ns - self.start_ns) // MS
+
+    @property
+    def seconds(self) -> float:
+        """From the first sample to the last."""
+        return (self.samples[-1].at_ns - self.samples[0].at_ns) / NS if self.samples else 0.0
+
+
+def _wait_ns(task: TaskSample, now: int) -> int | None:
+    """Since it was put on this runqueue, or since sched_ext saw it become runnable: a task that is moved while it waits
+    is queued anew."""
+    since = [] if task.queued_ns is None else [max(0, now - task.queued_ns)]
+    if task.runnable_ms is not None:
+        since.append(task.runnable_ms * MS)
+    return max(since, default=None)
+
+
+def longest_run(items: Sequence[T], holds: Callable[[T], bool]) -> Sequence[T]:
+    """The longest stretch of items that all hold; empty when none does."""
+    best, begin = (0, 0), 0
+    for index, item in enumerate(items):
+        if not holds(item):
+            begin = index + 1
+        elif index + 1 - begin > best[1] - best[0]:
+            best = (begin, index + 1)
+    return items[best[0] : best[1]]
+
+
+def is_idle(cpu: CpuSample) -> bool:
+    """Nothing runs there, whatever is queued."""
+    return cpu.running is None
+
+
+@lru_cache(maxsize=1024)
+def cpus_of(allowed: str) -> frozenset[int]:
+    """The CPUs of a list of a sample's; none for what is no list."""
+    try:
+        return frozenset(cpulist.parse(allowed))
+    except ValueError:
+        return frozenset()
+
+
+def queue_name(cpu: int, task: TaskSample) -> str:
+    """Where a waiting task sits, in words."""
+    if task.kind != "ext":
+        return f"on CPU {cpu}'s {task.kind} runqueue"
+    if task.dsq is None:
+        return f"on no DSQ (CPU {cpu})"
+    if task.dsq == DSQ_LOCAL:
+        return f"in CPU {cpu}'s local DSQ"
+    if task.dsq & DSQ_BUILTIN:
+        return f"in the {_BUILTIN_NAMES.get(task.dsq, 'built-in')} DSQ"
+    return f"in DSQ {task.dsq:#x}"
+
+
+def is_shared(task: TaskSample) -> bool:
+    """Whether any CPU may take it from where it waits: then it is no CPU's own."""
+    return task.kind == "ext" and task.dsq != DSQ_LOCAL
+
+
+def view(record: CellRecord) -> View | None:
+    """The samples while the workload ran, from the first Release to the last StopWorkers. None without any."""
+    monitor = record.monitor
+    if monitor is None or monitor.begin_ns is None or not monitor.samples:
+        return None
+    releases = [s.at_ns for s in record.guest.stimuli if s.op == "Release"]
+    stops = [s.at_ns for s in record.guest.stimuli if s.op == "StopWorkers"]
+    start = monitor.begin_ns + min(releases, default=0)
+    end = monitor.begin_ns + max(stops) if stops else None
+    cpus = len(monitor.samples[0].cpus)
+    kept = tuple(
+        s for s in monitor.samples if start <= s.at_ns and (end is None or s.at_ns <= end) and len(s.cpus) == cpus
+    )
+    if not kept:
+        return None
+    return View(kept, {task.pid: task for task in monitor.tasks}, monitor.begin_ns, start, end)
