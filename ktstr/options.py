@@ -203,6 +203,7 @@ class Running:
         FLAG, "boot each cell's machine, rather than clone one that has booted and attached", False
     )
     rerun: bool = variable(FLAG, "run again even when a result is stored", False)
+    vmcore: bool = variable(FLAG, "keep the memory of a guest that lost its scheduler, or of one that died", False)
 
 
 @dataclass(frozen=True)

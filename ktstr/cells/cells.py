@@ -14,6 +14,7 @@ from ktstr.results.ledger import CellOutcome, Ledger
 
 if TYPE_CHECKING:
     from ktstr.cells.measure import Bench
+    from ktstr.record.cell import CellRecord
     from ktstr.record.sidecar import Sidecar
 
 
@@ -79,6 +80,10 @@ class Cells:
         from ktstr.cells.measure import Bench  # records, judgement and sidecars: not for a run with nothing to do
 
         return Bench(self._plan)
+
+    def record(self, cell: CellPlan) -> CellRecord | None:
+        """What was measured of a cell; None where nothing is stored."""
+        return self._bench.record(cell)
 
     def _sidecar(self, cell: CellPlan) -> Sidecar:
         return self._bench.sidecar(cell)

@@ -57,7 +57,9 @@ class CellJob:
     order; ``memory_mib`` is the guest's. ``setup``: what the agent does before ``program``. ``parked``: the machine
     that it is a clone of, None for one that boots.
 
-    ``commit`` is the project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
+    ``vmcore``: a core of the guest's memory is written beside what it left (``cells.inspecting``).
+    ``cgroup_parent``: the cgroup below which the scenario's are made, None for the agent's own. ``commit`` is the
+    project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
     """
 
     name: str
@@ -76,6 +78,8 @@ class CellJob:
     limits: Limits
     commit: str | None = None
     accel_reason: str | None = None
+    vmcore: bool = False
+    cgroup_parent: str | None = None
 
     def encode(self) -> bytes:
         """As bytes, for ``decode_job``."""
@@ -148,4 +152,5 @@ class ArtifactStore:
             program=job.program,
             parks=job.parked is not None,
             performance=job.performance,
+            cgroup_parent=job.cgroup_parent,
         )

@@ -18,7 +18,6 @@ from ktstr.record.sidecar import PerfDeltaAssertion
 from ktstr.results import names
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome
-from ktstr.schedulers.find import resolve_source
 
 
 def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
@@ -43,7 +42,7 @@ def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
         kernel_hz=None if kernel is None else kernel.hz,
         kernel_preempt=None if kernel is None else kernel.preempt,
         project_commit=plan.commit,
-        resolve_source=resolve_source(point.scheduler),
+        resolve_source=point.image.resolve_source,
         run_source=names.run_source(plan.request.environ),
         perturbations=cell.compiled.perturbations.as_json(),
         perf_delta=gates(point.test),
@@ -79,6 +78,10 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
         point.accel,
         attach_timeout_ns=point.scheduler.attach_timeout_ns,
         memory_mib=point.memory_mib,
+        temporal=point.test.temporal,
+        captures=point.test.captures,
+        expect=point.test.expect or point.scheduler.expect,
+        settings=cell.compiled.settings,
     )
     return judge(record, merge(point.scheduler.checks, point.test.checks), expected)
 

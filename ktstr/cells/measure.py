@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ktstr.cells.dumps import Dumped, dumps_in, write_dump
 from ktstr.cells.host_cpus import HostCpus
+from ktstr.cells.inspecting import VMCORE
 from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits, ParkedRef
 from ktstr.cells.judge import identity, judged
 from ktstr.cells.run import Runner
@@ -35,7 +37,8 @@ from ktstr.vm.memory import HOST_OVERHEAD_MIB, clone_mib
 from ktstr.vm.snapshot_store import SnapshotStore, limit_bytes
 
 CONSOLE, SCHED_LOG, COMMAND, SIDECAR = "console.log", "sched.log", "command.txt", "sidecar.json"
-_SHOWN = (CONSOLE, SCHED_LOG, COMMAND)
+SCHED_PRINTK = "sched.printk"  # what its programs printed with bpf_printk, if they did
+_SHOWN = (CONSOLE, SCHED_LOG, SCHED_PRINTK, VMCORE, COMMAND)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Bench:
 
     def __init__(self, plan: Plan) -> None:
         self._plan, self._store = plan, CellStore(plan.request.project.cells)
+        self._unwatched: set[str] = set()  # kernels of which that was said
         unstored = Cache(plan.request.project.unstored, plan.request.cancel)
         self._artifacts = ArtifactStore(plan.archive.cache, unstored)
         request = plan.request
@@ -85,6 +89,13 @@ class Bench:
         if (self._store.folder(cell.input_digest) / RECORD).exists():
             return "run: the stored result does not stand"
         return f"run: no result for inputs {cell.input_digest[:12]}"
+
+    def record(self, cell: CellPlan) -> CellRecord | None:
+        """What is stored of a cell; None when there is nothing, or nothing that can be read."""
+        try:
+            return self._store.read(cell.input_digest)
+        except KtstrError:
+            return None
 
     def sidecar(self, cell: CellPlan) -> Sidecar:
         """The sidecar of a stored measurement, made anew. Raises HostError when that is gone."""
@@ -156,21 +167,40 @@ class Bench:
             except OSError as err:
                 raise refused(err, workdir, SETTING) from err
 
+    def _say_unwatched(self, cell: CellPlan, record: CellRecord) -> None:
+        """Once for each kernel whose guests cannot be watched."""
+        monitor, label = record.monitor, cell.point.kernel.label
+        if monitor is None or monitor.samples or monitor.cost_s is not None or label in self._unwatched:
+            return
+        self._unwatched.add(label)
+        self._plan.request.progress.step(f"kernel {label}: its guests are not watched: {monitor.unwatched}")
+
     def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
         """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
         if result.record is None:
             assert result.error is not None
             raise result.error.error()
         record = result.record
+        self._say_unwatched(cell, record)
         if self._plan.request.cancel.is_set() and record.end.reason not in VERDICT_EXITS:
             return None  # we ended it: that says nothing, whatever its machine left
         (workdir / SCHED_LOG).write_text(quote.plain(record.guest.sched_log), encoding="utf-8")
+        if record.guest.sched_printk:
+            (workdir / SCHED_PRINTK).write_text(quote.plain(record.guest.sched_printk), encoding="utf-8")
         (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
         judgement = judged(cell, record)
         if judgement.outcome == Outcome.ERROR:
+            write_dump(Dumped(cell.name, identity(self._plan, cell), workdir), record, None)
             folder = self._store.set_aside(cell.input_digest, workdir)
             return CellOutcome(
                 cell.name, Outcome.ERROR, judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
+            )
+        if judgement.outcome == Outcome.PASS:
+            (workdir / VMCORE).unlink(missing_ok=True)
+        elif self._plan.request.options.running.vmcore and not (workdir / VMCORE).exists():
+            self._plan.request.progress.step(
+                f"{cell.name}: no core was kept: its scheduler was not lost, and no task waited for half of what the"
+                " watchdog allows"
             )
         self._tell_if_another(cell, record)
         self._store.commit(cell.input_digest, workdir, record)
@@ -192,11 +222,13 @@ class Bench:
     def _outcome(self, cell: CellPlan, stored: Stored, *, ran: bool) -> CellOutcome:
         record, judgement = stored.record, stored.judgement
         folder = self._store.folder(cell.input_digest)
-        whole = sidecars.build(identity(self._plan, cell), record, judgement)
+        named = identity(self._plan, cell)
+        whole = sidecars.build(named, record, judgement)
         data = sidecars.dump(whole)
         path = folder / SIDECAR
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data, staging_name(record.run_id))
+        write_dump(Dumped(cell.name, named, folder), record, whole)
         return CellOutcome(
             cell.name, judgement.outcome, judgement.reasons, ran, record.end.host_seconds, whole,
             files=_files_in(folder), lasting=reusable(record, judgement.outcome, cell.point.accel),
@@ -230,6 +262,8 @@ def job_of(plan: Plan, cell: CellPlan) -> CellJob:
         limits=Limits(plan.request.options.running.timeout, point.host_cpus, memory + HOST_OVERHEAD_MIB),
         commit=plan.commit,
         accel_reason=plan.accel_reason,
+        vmcore=plan.request.options.running.vmcore,
+        cgroup_parent=point.scheduler.cgroup_parent,
     )
 
 
@@ -244,4 +278,4 @@ def machines_open() -> int:
 
 def _files_in(folder: Path) -> tuple[str, ...]:
     """What there is to look at beside the sidecar."""
-    return tuple(str(path) for name in _SHOWN if (path := folder / name).exists())
+    return (*dumps_in(folder), *(str(path) for name in _SHOWN if (path := folder / name).exists()))

@@ -11,6 +11,7 @@ from ktstr.cells.remembered import Remembered
 from ktstr.config.project import Project
 from ktstr.planning.plan import Plan
 from ktstr.results import view
+from ktstr.results.failure_dumps import publish_dumps
 from ktstr.results.ledger import CellOutcome
 
 
@@ -55,6 +56,8 @@ def publish(
     for kernel, items in _by_kernel(outcomes).items():
         made = _publish_one(plan, epoch, kernel, [sidecar for _, sidecar in items])
         paths |= {outcome.name: path for (outcome, _), path in zip(items, made, strict=True)}
+    setting = view.VERBATIM if plan.request.environ.get(view.VERBATIM) else view.SETTING
+    publish_dumps({paths[o.name]: o.files for o in outcomes if o.name in paths}, setting)
     remembered.keep({cell.name: cell for cell in plan.cells}, outcomes, paths)
     shown = _shown(plan.request.project)
     return [

@@ -14,7 +14,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ktstr.cancel import Cancel
+from ktstr.cells import watching
 from ktstr.cells.host_cpus import HostCpus
+from ktstr.cells.inspecting import VMCORE, Core, Inspection
 from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import refused
@@ -28,7 +30,7 @@ from ktstr.results.names import run_id
 from ktstr.results.store import REAL_TIME
 from ktstr.vm.guest_files import prepare
 from ktstr.vm.guest_topology import differences
-from ktstr.vm.machine import ANYWHERE, GuestSpec, Machine, Place
+from ktstr.vm.machine import ANYWHERE, Guest, GuestSpec, Machine, Place
 from ktstr.vm.messages import decode_channel
 from ktstr.vm.snapshot import Parked, Snapshot, Unparked
 from ktstr.vm.snapshot_store import SnapshotStore
@@ -93,14 +95,21 @@ class Runner:
         spec, limit_s = self.artifacts.guest(job), job.limits.host_seconds
         snapshot = held if isinstance(held, Snapshot) else None
         origin = _origin(held)
-        with (
-            self._place(job, spec, cancel) as place,
-            self._kernel(job),
-            self.machine.start(spec, workdir, limit_s, cancel, place, snapshot) as running,
-        ):
-            ended = running.wait()
+        with self._place(job, spec, cancel) as place, self._kernel(job):
+            eyes = watching.eyes_for(spec.kernel.parent)
+            spec = dataclasses.replace(spec, watched=isinstance(eyes, watching.Eyes))
+            with self.machine.start(spec, workdir, limit_s, cancel, place, snapshot) as running:
+                inspection = Inspection(
+                    running,
+                    spec.kernel.parent,
+                    eyes.hz if isinstance(eyes, watching.Eyes) else None,
+                    _core(job, workdir),
+                )
+                seen = _followed(running, eyes, job, inspection)
+                ended = running.wait()
+                inspected = inspection.end(ended.end)
         channel = ended.channel.read_bytes() if ended.channel.exists() else b""
-        return _recorded(job, channel, replace(ended.end, origin=origin))
+        return replace(_recorded(job, channel, replace(ended.end, origin=origin), seen), inspected=inspected)
 
     def _kernel(self, job: CellJob) -> AbstractContextManager[None]:
         """Nobody replaces or removes it while a machine boots from it."""
@@ -114,15 +123,30 @@ class Runner:
         return self.host_cpus.hold(spec, job.limits.host_seconds, cancel)
 
 
+def _core(job: CellJob, workdir: Path) -> Core | None:
+    return Core(workdir / VMCORE, stands_still=job.accel not in REAL_TIME) if job.vmcore else None
+
+
 def _origin(held: Snapshot | Unparked | None) -> Origin:
     if isinstance(held, Unparked):
         return Origin(why_cold=held.cold)
     return Origin() if held is None else Origin(kind=held.facts.kind, ram_digest=held.facts.ram_digest)
 
 
-def _recorded(job: CellJob, channel: bytes, end: MachineEnd) -> CellRecord:
+def _followed(
+    running: Guest, eyes: watching.Eyes | watching.Blind, job: CellJob, inspection: Inspection
+) -> watching.Seen | watching.Blind:
+    if isinstance(eyes, watching.Blind):
+        return eyes
+    return watching.follow(running, eyes, job.topology.cpus, inspection.look)
+
+
+def _recorded(
+    job: CellJob, channel: bytes, end: MachineEnd, seen: watching.Seen | watching.Blind | None = None
+) -> CellRecord:
     guest, _broken = decode_channel(channel)
-    return _record(job, guest, _judged_end(job, guest, end))
+    monitor = None if seen is None else watching.record(seen, guest, job.accel)
+    return replace(_record(job, guest, _judged_end(job, guest, end)), monitor=monitor)
 
 
 def _judged_end(job: CellJob, guest: GuestRecord, end: MachineEnd) -> MachineEnd:

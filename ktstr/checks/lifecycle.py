@@ -11,8 +11,9 @@ import re
 import signal
 
 from ktstr.checks import quote
+from ktstr.checks.failure.exit_kind import exit_kind
 from ktstr.checks.verdict import Detail, Verdict
-from ktstr.record.guest import GuestRecord, SchedEvent
+from ktstr.record.guest import GuestRecord, Refusal, SchedEvent
 from ktstr.record.outcome import ReasonKind
 
 # kernel/sched/ext.c: what the watchdog's exit kind (SCX_EXIT_ERROR_STALL) is called.
@@ -22,9 +23,11 @@ _STALL = re.compile(r"failed to run for (\d{1,6})\.(\d{3})s")
 DIED = "scheduler process died"
 # include/asm-generic/bug.h and kernel/panic.c: a warning, or an oops that did not end the machine.
 _WARNING = re.compile(r"\b(?:WARNING|BUG): ")
+_BY_THE_WAY = re.compile(r'" enabled|" does not implement ')
+_STAMP = re.compile(r"^\[ *\d+\.\d{6}\] ")  # of the kernel's log, as the agent keeps it
 SIGNALED = 128  # the agent's code for a process that died of a signal while it was being stopped
 _FATAL = frozenset(s.value for s in signal.Signals) - {signal.SIGINT.value}
-_ENDS = frozenset({"exited", "signaled", "evicted", "detached", "detach_failed"})
+ENDS = frozenset({"exited", "signaled", "evicted", "detached", "detach_failed"})
 
 
 def _signal_name(number: int) -> str:
@@ -43,18 +46,37 @@ def _last_words(guest: GuestRecord) -> str:
     return f"; its last words: {words}" if words else "; it said nothing"
 
 
+def _refused(refusal: Refusal | None) -> str:
+    """What the kernel refused it, by name and in the kernel's words; or that it was not that."""
+    if refusal is None:
+        return ""
+    again = "started once more with its bpf(2) calls traced"
+    otherwise = "" if refusal.alike else f"; {again}, it ended otherwise than the first time"
+    if refusal.outcome == "refused":
+        what = f"{refusal.command}{f' of {quote.clean(refusal.name)}' if refusal.name else ''}"
+        words = quote.verifier_words(refusal.text)
+        return f"; the kernel refused {what} ({os.strerror(refusal.error)}){f': {words}' if words else ''}{otherwise}"
+    if refusal.outcome == "accepted":
+        none = f"none of {refusal.calls}" if refusal.calls else "nothing: it made no bpf(2) call"
+        return f"; {again}, the kernel refused it {none}{'' if refusal.alike else '; it ended otherwise than before'}"
+    if refusal.outcome == "untraced":
+        return f"; its bpf(2) calls could not be traced: {_errno_name(refusal.error)}"
+    return f"; {again}, it {'attached' if refusal.outcome == 'attached' else 'went on until it was ended'}"
+
+
 def _why_not_loaded(guest: GuestRecord) -> str:
     """What kernel, libbpf, verifier and the scheduler itself said until it was to have attached."""
     words = quote.telling_words(guest.sched_log)
     warnings = [line for line in quote.lines(guest.sched_kmsg) if _WARNING.search(line)][:2]
     kernel = f"; the kernel: {' | '.join(warnings)}" if warnings else ""
+    kernel = f"{_refused(guest.refusal)}{kernel}"
     return f"{kernel}; its words: {words}" if words else f"{kernel}; it said nothing"
 
 
 def kernel_words(text: str) -> str:
     """What the kernel said about an eviction: its ``sched_ext`` lines but not the stack, at most three."""
-    lines = quote.lines(text)
-    telling = [line for line in lines if "sched_ext:" in line and '" enabled' not in line]
+    lines = [_STAMP.sub("", line) for line in quote.lines(text)]
+    telling = [line for line in lines if "sched_ext:" in line and not _BY_THE_WAY.search(line)]
     return " | ".join(list(dict.fromkeys(telling or lines))[:3])
 
 
@@ -68,7 +90,7 @@ def stall_ns(guest: GuestRecord) -> float | None:
 
 def _evicted(guest: GuestRecord, event: SchedEvent) -> str:
     reason = kernel_words(f"{event.text}\n{guest.sched_kmsg}")
-    stalled = any(WATCHDOG in text for text in (event.text, guest.sched_kmsg, guest.sched_log))
+    stalled = exit_kind(guest) == "error_stall"
     who = f"the kernel's watchdog evicted the scheduler ({WATCHDOG})" if stalled else "the kernel evicted the scheduler"
     return f"{who}{f': {reason}' if reason else ''}{_last_words(guest)}"
 
@@ -77,6 +99,8 @@ def _died(guest: GuestRecord, event: SchedEvent, attached: bool) -> str:
     when = "in mid-run" if attached else "at load, before it attached"
     how = f"exit status {event.code}" if event.kind == "exited" else _signal_name(event.code)
     words = _last_words(guest) if attached else _why_not_loaded(guest)
+    if not attached and event.kind == "exited" and event.code == 0:
+        how += " (a scheduler has to stay in the foreground)"
     return f"{DIED} {when} at {event.at_ns / 1e6:.3f} ms: {how}{words}"
 
 
@@ -126,11 +150,11 @@ def _event(guest: GuestRecord, event: SchedEvent, attached: bool) -> Detail | No
 
 def _absent(guest: GuestRecord, scheduler: str, ended_well: bool) -> list[Detail]:
     """What the events do not say although they should."""
-    kinds = {event.kind for event in guest.sched_events}
+    kinds = [event.kind for event in guest.sched_events]
     if "attached" not in kinds:
         what = f"scheduler {scheduler} was declared but never seen to attach"
         return [Detail(Verdict.INCONCLUSIVE, "NotAttached", what)] if ended_well else []
-    if "detached" not in kinds and ended_well and not guest.errors:
+    if kinds.count("detached") < kinds.count("attached") and ended_well and not guest.errors:
         what = f"scheduler {scheduler} attached, but its clean detach was not verified"
         return [Detail(Verdict.INCONCLUSIVE, "DetachFailed", what)]
     return []
@@ -147,10 +171,12 @@ def judge_scheduler(guest: GuestRecord, scheduler: str | None, *, ended_well: bo
     details: list[Detail] = []
     attached = ended = False
     for event in guest.sched_events:
+        if event.kind == "started":  # it may be started again within a run
+            attached = ended = False
         attached |= event.kind == "attached"
-        if event.kind in _ENDS and ended:
+        if event.kind in ENDS and ended:
             continue
-        ended |= event.kind in _ENDS
+        ended |= event.kind in ENDS
         if (detail := _event(guest, event, attached)) is not None:
             details.append(detail)
     return details or _absent(guest, scheduler, ended_well)

@@ -15,6 +15,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\
 # verifier's reason stands before its own count.
 _LIBBPF = re.compile(r"\blibbpf: .*(?:fail|error|invalid|unable|incompatible|not found|not supported)", re.IGNORECASE)
 _VERIFIED = re.compile(r"(?:^|[:\s])processed \d+ insns ")
+# What UEI_REPORT of a scheduler in C prints of why it was ended (tools/sched_ext/include/scx/user_exit_info.h), behind
+# the kernel's dump.
+_EXIT = re.compile(r"EXIT: \S")
 
 
 def plain(text: str) -> str:
@@ -29,8 +32,8 @@ def clean(line: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """The non-blank lines of a log, cleaned."""
-    return [found for line in text.splitlines() if (found := clean(line))]
+    """The lines of a log that say something, cleaned: no blank ones, and no rules."""
+    return [found for line in text.splitlines() if any(map(str.isalnum, found := clean(line)))]
 
 
 def last_words(text: str, count: int = 3) -> str:
@@ -39,8 +42,18 @@ def last_words(text: str, count: int = 3) -> str:
 
 
 def telling_words(text: str) -> str:
-    """Of a program that was not loaded: libbpf's first complaints, the verifier's reason, and its last words."""
+    """Of a program that was not loaded: libbpf's first complaints, the verifier's reason, and its last words; or why
+    the kernel ended it, in one line that is a scheduler's last."""
     found = lines(text)
+    if found and _EXIT.match(found[-1]):
+        return found[-1]
     complaints = [line for line in found if _LIBBPF.search(line)][:2]
     reasons = [before for before, line in itertools.pairwise(found) if _VERIFIED.search(line)][-1:]
     return " | ".join(dict.fromkeys([*complaints, *reasons, *found[-3:]]))
+
+
+def verifier_words(text: str, count: int = 3) -> str:
+    """The end of a log of bpf(2): the verifier's reason and the instruction before it, without its own counts."""
+    found = lines(text)
+    counts = next((place for place, line in enumerate(found) if _VERIFIED.search(line)), len(found))
+    return " | ".join(" ".join(line.split()) for line in found[:counts][-count:])

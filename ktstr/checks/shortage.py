@@ -1,6 +1,7 @@
-"""When the guest itself was the cause: it had too little memory for what it was given, or too little time to load it.
+"""When the guest itself was the cause: its kernel has no sched_ext, it had too little memory for what it was given, or
+too little time to load it.
 
-Nobody is blamed for either: the cell is an error that names what raises the limit.
+Nobody is blamed for any: the cell is an error that names what helps.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from ktstr.record.machine import MachineEnd
 # declared.
 _PANIC = re.compile(r"Out of memory: [a-z-]+ panic_on_oom|System is deadlocked on memory")
 _KILLED = re.compile(r"(?<!cgroup )\bout of memory: Killed process \d+ \([^)]{0,64}\)", re.IGNORECASE)
+_NO_SCHED_EXT = "this kernel has no sched_ext: "  # vmm_c/guest/proc/scheduler.c
 _MORE = 2  # times the memory that was too little
+
+
+def no_sched_ext(guest: GuestRecord) -> str | None:
+    """The error of a guest whose kernel can run no scheduler but its own; None when it can."""
+    said = next((error for error in guest.errors if error.startswith(_NO_SCHED_EXT)), None)
+    return None if said is None else f"{quote.clean(said)}; another kernel has it, or it can be built with that"
 
 
 def out_of_memory(guest: GuestRecord, end: MachineEnd) -> str | None:

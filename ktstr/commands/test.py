@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -156,6 +157,7 @@ def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned)
     remember_verdicts(invocation.project.state, verdicts)
     for outcome in outcomes:
         invocation.ledger.record(outcome)
+    _explain(outcomes)
     cells = _summaries(options, planned, outcomes)
     compared = _compared(invocation, planned, outcomes)
     if options.testing.junit is not None:
@@ -168,6 +170,16 @@ def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned)
     text = summary.table(cells, verbose=options.testing.verbose, interrupted=interrupted)
     compared_text = "" if compared is None else compared.text(verbose=options.testing.verbose)
     return Report(text + _all_skipped(invocation) + compared_text, code)
+
+
+def _explain(outcomes: Sequence[CellOutcome]) -> None:
+    """On standard error: what happened to schedulers that were lost."""
+    if not any(outcome.failed for outcome in outcomes):
+        return
+    from ktstr.cells.dumps import told  # records and their types: not for a run in which all is well
+
+    if text := told(outcomes):
+        sys.stderr.write(text)
 
 
 def _all_skipped(invocation: Invocation) -> str:

@@ -87,6 +87,14 @@ def file_name(identity: CellIdentity) -> str:
     return f"{identity.test}-{variant_hash(identity)}.ktstr.json"
 
 
+SIDECAR, DUMP, DUMP_TEXT = ".ktstr.json", ".failure-dump.json", ".failure-dump.txt"  # what names end in
+
+
+def dump_name(identity: CellIdentity) -> str:
+    """``{test}-{variant hash}.failure-dump.json``."""
+    return f"{identity.test}-{variant_hash(identity)}{DUMP}"
+
+
 def is_sidecar(path: Path) -> bool:
     """Whether a file's name is a sidecar's."""
     return is_sidecar_name(path.name)

@@ -22,10 +22,12 @@ from ktstr.checks import quote
 from ktstr.checks.judge import Judgement
 from ktstr.checks.stats import Step, only_step
 from ktstr.checks.verdict import Detail, Verdict
+from ktstr.checks.verifier.programs import prog_stats, verifier_stats
 from ktstr.errors import InputError
 from ktstr.files import SIDECAR_CAP, parse_json, unreadable
 from ktstr.record.cell import CellRecord
 from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.dump import Inspected
 from ktstr.record.guest import GuestRecord, Stimulus, WorkerReport, WorkerSummary
 from ktstr.record.host import NOTHING_KNOWN, Host
 from ktstr.record.machine import KvmRun
@@ -34,6 +36,7 @@ from ktstr.record.sidecar import (
     Accel,
     KvmCost,
     KvmStats,
+    Monitor,
     Perturbation,
     Reason,
     Sidecar,
@@ -85,18 +88,23 @@ def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> S
     run = Run(record.measured_at, record.run_id, host, judgement.outcome, judgement.stats, judgement.details)
     measured = replace(
         _unmeasured(identity, run),
+        expected_failure=judgement.expected_failure,
         kernel_version=identity.kernel_version or guest.kernel_release,
         vcpus=identity.vcpus,
         cpu_budget=identity.cpu_budget if kvm is None else kvm.cpu_budget,
         kvm_stats=None if kvm is None else _kvm_stats(kvm),
         kvm_run=None if kvm is None else _kvm_cost(kvm),
         resolve_source=identity.resolve_source,
+        monitor=_with_programs(judgement.monitor, record.inspected),
+        periodic_fired=judgement.captures_had,
+        periodic_target=judgement.captures_wanted,
         stimulus_events=_stimuli(guest),
         cleanup_duration_ms=record.end.cleanup_ms,
         emulator=record.end.emulator,
         origin=record.end.origin,
         input_digest=record.input_digest,
         measured_commit=record.measured_commit,
+        verifier_stats=verifier_stats(record.inspected),
         workers=tuple(_worker(report) for report in sorted(guest.workers, key=lambda report: report.index)),
         vcpu_times=guest.vcpus,
         sched_events=tuple(replace(event, text=quote.clean(event.text)) for event in guest.sched_events),
@@ -167,6 +175,12 @@ def _unmeasured(identity: CellIdentity, run: Run) -> Sidecar:
         load_ns=None,
         kvm_run=None,
     )
+
+
+def _with_programs(monitor: Monitor | None, inspected: Inspected | None) -> Monitor | None:
+    """The monitor's summary with the profile of the scheduler's callbacks, where the kernel counted them."""
+    rows = prog_stats(inspected)
+    return monitor if monitor is None or not rows else replace(monitor, prog_stats_deltas=rows)
 
 
 def _load_ns(guest: GuestRecord) -> int | None:

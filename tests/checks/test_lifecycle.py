@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from ktstr.checks.lifecycle import judge_scheduler, stall_ns
 from ktstr.checks.verdict import Detail, Verdict
-from ktstr.record.guest import SchedEvent
+from ktstr.record.guest import Refusal, RetryOutcome, SchedEvent
 from tests.checks.reports import heard
 
 MS = 1_000_000
@@ -48,6 +52,53 @@ def test_a_death_at_load_quotes_its_own_last_words() -> None:
     assert (found.verdict, found.kind) == (Verdict.FAIL, "SchedulerDied")
     assert found.message.startswith("scheduler process died at load")
     assert "exit status 7" in found.message and "no such kfunc scx_bpf_consume" in found.message
+
+
+# As the verifier of 7.2 writes it.
+LOG = """\
+46: (79) r1 = *(u64 *)(r1 +128)         ; R1=scalar()
+; *(volatile u64 *)(u64)prev->scx.weight = 1; @ faults.bpf.h:140
+48: (7b) *(u64 *)(r1 +0) = r2
+R1 invalid mem access 'scalar'
+processed 30 insns (limit 1000000) max_states_per_insn 0 total_states 2 peak_states 2 mark_read 0
+"""
+
+
+def traced(outcome: RetryOutcome, command: str | None = None, **more: Any) -> str:
+    facts: dict[str, Any] = {"name": "", "error": 0, "calls": 41, "alike": True, "text": "", **more}
+    refusal = Refusal(at_ns=9, outcome=outcome, command=command, **facts)
+    guest = heard(sched_events=(event("started"), event("exited", 1)), refusal=refusal, ended=True)
+    return only(judge_scheduler(guest, "scx_ktstr", ended_well=True)).message.partition("exit status 1; ")[2]
+
+
+def test_a_program_that_was_refused_is_named_with_the_verifiers_reason() -> None:
+    said = traced("refused", "BPF_PROG_LOAD", name="ktstr_dispatch", error=13, text=LOG)
+    assert said == (
+        "the kernel refused BPF_PROG_LOAD of ktstr_dispatch (Permission denied):"
+        " ; *(volatile u64 *)(u64)prev->scx.weight = 1; @ faults.bpf.h:140 | 48: (7b) *(u64 *)(r1 +0) = r2"
+        " | R1 invalid mem access 'scalar'; it said nothing"
+    )
+
+
+def test_a_map_that_was_refused_is_named_with_what_was_asked_for() -> None:
+    said = traced("refused", "BPF_MAP_CREATE", name="big\x1b[2J", error=7, text="map of type 2")
+    assert said == "the kernel refused BPF_MAP_CREATE of big (Argument list too long): map of type 2; it said nothing"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "more", "says"),
+    [
+        ("refused", {"alike": False, "error": 22}, "it ended otherwise than the first time"),
+        ("accepted", {}, "started once more with its bpf(2) calls traced, the kernel refused it none of 41"),
+        ("accepted", {"calls": 0}, "the kernel refused it nothing: it made no bpf(2) call"),
+        ("accepted", {"alike": False}, "none of 41; it ended otherwise than before"),
+        ("attached", {"alike": False}, "started once more with its bpf(2) calls traced, it attached"),
+        ("timed_out", {"alike": False}, "it went on until it was ended"),
+        ("untraced", {"error": 1}, "its bpf(2) calls could not be traced: Operation not permitted"),
+    ],
+)
+def test_what_behaves_otherwise_when_traced_is_said_so(outcome: RetryOutcome, more: dict[str, Any], says: str) -> None:
+    assert says in traced(outcome, "BPF_LINK_CREATE" if outcome == "refused" else None, **more)
 
 
 def test_a_death_without_a_word_says_so() -> None:
@@ -134,3 +185,16 @@ def test_a_third_of_the_longest_stall_told_may_be_beyond_the_timeout() -> None:
     told = event("evicted", text="x[1] failed to run for 6.000s")
     assert stall_ns(heard(sched_events=(told,), sched_kmsg=KMSG)) == 2000 * MS
     assert stall_ns(heard(sched_events=(event("evicted", text="failed to run for long"),))) is None
+
+
+def test_what_becomes_of_a_scheduler_that_was_attached_again_is_judged() -> None:
+    again = (*GOOD, event("started"), event("attached"))
+    found = only(life(*again, event("evicted", text="sched_ext: oh"), event("exited")))
+    assert found.kind == "Evicted"
+    found = only(life(*again))
+    assert (found.verdict, found.kind) == (Verdict.INCONCLUSIVE, "DetachFailed")
+    assert life(*GOOD, *GOOD) == []
+
+
+def test_a_loader_that_went_to_the_background_is_told_to_stay() -> None:
+    assert "a scheduler has to stay in the foreground" in only(life(event("started"), event("exited", 0))).message

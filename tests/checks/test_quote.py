@@ -43,6 +43,8 @@ def test_of_a_failed_load_the_first_complaint_and_the_verifiers_reason_are_told(
         "Permission denied (os error 13)",
     ]
     assert quote.telling_words("one\ntwo\n") == "one | two"
+    ended = "curr=init[1] class=rt\n\n=====\nEXIT: scx_bpf_error (init from non-central CPU)\n=====\n"
+    assert quote.telling_words(ended) == "EXIT: scx_bpf_error (init from non-central CPU)"
 
 
 def test_a_log_is_kept_without_colours() -> None:

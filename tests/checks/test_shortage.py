@@ -66,3 +66,11 @@ def test_attaching_late_is_the_machines_doing_where_it_is_emulated(accel: str, o
             "scx_layered did not attach within 300 s of emulated time; attach_timeout: 600s under"
             " schedulers.scx_layered in ktstr.yaml raises it; its last words: loading",
         )
+
+
+def test_a_kernel_without_sched_ext_is_nobodys_failure() -> None:
+    """As the agent says it."""
+    said = "this kernel has no sched_ext: /sys/kernel/sched_ext/state is absent (CONFIG_SCHED_CLASS_EXT)"
+    found = judged(errors=(said,))
+    assert found.outcome == "error"
+    assert found.reasons == (f"{said}; another kernel has it, or it can be built with that",)

@@ -1,0 +1,53 @@
+"""Failure dumps as files: written, read and checked, and copied beside the sidecars that people look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ktstr.errors import InputError
+from ktstr.files import SIDECAR_CAP, full_or_denied, read_json, write_atomic
+from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.dump import FailureDump
+from ktstr.results.names import DUMP, DUMP_TEXT, SIDECAR
+
+
+def dump(found: FailureDump) -> bytes:
+    """The bytes of the file: indented, keys in the order of the types."""
+    text = json.dumps(encode(found), indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def read_dump(path: Path) -> FailureDump:
+    """A failure dump from disk, checked in full. Raises InputError with the path and the first wrong field."""
+    try:
+        return decode(FailureDump, read_json(path, SIDECAR_CAP), "dump")
+    except DecodeError as err:
+        raise InputError(f"{path}: {err}", fix="dumps of other versions are disposable: measure again") from err
+
+
+def publish_dumps(published: Mapping[Path, Iterable[str]], setting: str) -> None:
+    """Copy each cell's dump and its text beside its sidecar, and remove those of a cell that has none now.
+
+    ``published``: the cell's files, by where its sidecar is. Raises HostError; ``setting`` moves the folder elsewhere.
+    """
+    there = {path for folder in {sidecar.parent for sidecar in published} for path in folder.glob("*.failure-dump.*")}
+    for sidecar, files in published.items():
+        for end in (DUMP, DUMP_TEXT):
+            target = sidecar.with_name(sidecar.name.removesuffix(SIDECAR) + end)
+            source = next((Path(file) for file in files if file.endswith(end)), None)
+            try:
+                _place(target, source, target in there)
+            except OSError as err:
+                raise full_or_denied(err, target, setting) from err
+
+
+def _place(target: Path, source: Path | None, is_there: bool) -> None:
+    if source is None:
+        if is_there:
+            target.unlink(missing_ok=True)
+        return
+    data = source.read_bytes()
+    if not is_there or target.read_bytes() != data:
+        write_atomic(target, data)
