@@ -16,6 +16,7 @@ from ktstr.commands.declare.plans import request_of
 from ktstr.commands.perf.judged import ALPHA, judged_so_far, judging
 from ktstr.commands.perf.options import Options
 from ktstr.config.select import Selection
+from ktstr.config.undeclared import with_undeclared
 from ktstr.config.validated import load_config
 from ktstr.errors import KtstrError
 from ktstr.planning import pair as pairs
@@ -117,12 +118,13 @@ def _requests(invocation: Invocation, options: Options, sides: Sides, chosen: Ch
 
 def _refuse_untracked(request: Request, workdir: Path, side: Side, tree: Path) -> None:
     """Raise InputError for a scheduler's program that the commit does not have."""
-    config, select = load_config(request.project), request.options.select
-    tests = tuple(name for name in select.test if name in config.tests)
-    selection = Selection(tests, select.preset, select.kernel, select.scheduler)
-    programs = pairs.programs_of(config, selection) if tests else ()
+    select = request.options.select
+    named = with_undeclared(load_config(request.project), select.scheduler, request.project.stand, request.environ)
+    tests = tuple(name for name in select.test if name in named.config.tests)
+    selection = Selection(tests, select.preset, select.kernel, named.patterns)
+    programs = pairs.programs_of(named.config, selection) if tests else ()
     if programs:  # else no look at what is tracked
-        pairs.refuse_untracked(config, tree, tracked_files(workdir, side), programs)
+        pairs.refuse_untracked(named.config, tree, tracked_files(workdir, side), programs)
 
 
 def _paired(invocation: Invocation, options: Options, sides: Sides, pair: Pair) -> Paired:
