@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
@@ -13,3 +15,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
     settings.register_profile("any_host", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("any_host")
+
+
+# What takes longest begins first, so that no process is left alone with it at the end.
+_FIRST = ("e2e", "introspect", "vm", "c")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those of a file stay together: what its fixtures make is costly."""
+    if not config.pluginmanager.has_plugin("xdist"):
+        return  # in the lab
+    here = Path(__file__).parent
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(here))))
+    items.sort(key=lambda item: _rank(item.path.relative_to(here).parts[0]))
+
+
+def _rank(folder: str) -> int:
+    return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)

@@ -118,7 +118,7 @@ def _lab(names: list[str], reports: Path) -> LabResult:
     from ktstr.lab.run import run_in_lab
     from ktstr.pins.lock import read_lock
 
-    plugins = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+    plugins = tuple(word for name in ("cacheprovider", "hypothesispytest", "xdist") for word in ("-p", f"no:{name}"))
     options = ("-q", *plugins, f"--rootdir={ROOT}", f"--timeout={SESSION_S}")
     cache = Cache(cache_root(os.environ))
     return run_in_lab(
