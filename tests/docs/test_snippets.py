@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ktstr.commands.declare.registry import builtin_commands
 from ktstr.commands.declare.variables import variables_of
+from ktstr.config import fields
 from ktstr.config.load import load
 from ktstr.record.vocabulary import MS, WORK_TYPES, WorkParam
 from tests.project_checks import CHECK
@@ -41,6 +43,15 @@ def test_every_yaml_block_loads(page: str, block: str, tmp_path: Path) -> None:
 
 def test_there_are_blocks_to_check() -> None:
     assert len(blocks()) >= 3
+
+
+def test_the_page_about_schedulers_has_an_example_of_every_kind_and_lists_every_expected_end() -> None:
+    examples = [yaml.safe_load(block) for page, block in blocks() if page == "schedulers.md"]
+    keys = {key for sections in examples for one in sections.get("schedulers", {}).values() for key in one}
+    assert set(fields.SCHEDULER_KINDS) <= keys
+    text = (ROOT / "docs" / "schedulers.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert listed == {*fields.SCHEDULER_KINDS, *fields.EXPECT["end"].choices}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -63,8 +63,8 @@ def test_a_longer_slice_is_found_on_the_metrics_it_harms(project: UserProject, t
 def test_a_commit_of_comments_is_no_regression(project: UserProject) -> None:
     change(
         project,
-        "static __always_inline bool stalled(void)",
-        "/* Whether it has stopped. */\n\nstatic __always_inline bool stalled(void)",
+        "static __always_inline u64 slice_of(const struct task_struct *p)",
+        "/* How long a turn is. */\nstatic __always_inline u64 slice_of(const struct task_struct *p)",
     )
     assert "regressed" not in words(delta(project, *NOISE), "bursts").values()
 

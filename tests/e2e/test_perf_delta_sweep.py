@@ -39,9 +39,9 @@ tests:
 matrices:
   all: {tests: [bursts, pairs, spinners], presets: [four], schedulers: [scx_ktstr]}
 """
-STALLED = "static __always_inline bool stalled(void)"
-HARMLESS = [f"/* {'Whether it has stopped. ' * (1 + n)}*/\n" + "\n" * n + STALLED for n in range(10)] + [
-    f"static __attribute__((unused)) int unused_{n}(int x)\n{{\n\treturn x * {n} + {n * n};\n}}\n\n{STALLED}"
+SLICE_OF = "static __always_inline u64 slice_of(const struct task_struct *p)"
+HARMLESS = [f"/* {'How long a turn is. ' * (1 + n)}*/\n" + "\n" * n + SLICE_OF for n in range(10)] + [
+    f"static __attribute__((unused)) int unused_{n}(int x)\n{{\n\treturn x * {n} + {n * n};\n}}\n\n{SLICE_OF}"
     for n in range(10)
 ]
 LOCK = """\
@@ -82,7 +82,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, lock: str) -> UserProject:
 
 @pytest.mark.parametrize("number", range(20))
 def test_a_commit_of_comments_or_unused_code_never_regresses(project: UserProject, number: int) -> None:
-    change(project, STALLED, HARMLESS[number])
+    change(project, SLICE_OF, HARMLESS[number])
     found = delta(project, "noise_adjust=6", "kernel=default")
     assert "regressed" not in {**words(found, "bursts"), **words(found, "pairs")}.values(), found["failures"]
 
@@ -96,7 +96,7 @@ def test_a_longer_slice_makes_wakers_wait(project: UserProject) -> None:
 
 def test_a_lock_in_the_fast_path_costs_throughput(project: UserProject) -> None:
     change(project, SELECT, LOCK + SELECT)
-    edit(project, "\tdsq_insert(p, SHARED_DSQ,", "\tslowly();\n\tdsq_insert(p, SHARED_DSQ,")
+    edit(project, "\tdsq_insert(p, queue,", "\tslowly();\n\tdsq_insert(p, queue,")
     edit(project, "\tif (is_idle)\n", "\tslowly();\n\tif (is_idle)\n")
     found = delta(project, "noise_adjust=6", "kernel=default", codes=(1,))
     assert words(found, "pairs")["iteration_rate"] == "regressed"

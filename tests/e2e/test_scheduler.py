@@ -23,6 +23,8 @@ schedulers:
   dies: {{path: ./dies_at_load}}
   missing: {{path: ./no_such_file}}
   script: {{path: ./script}}
+  plain: {{path: ./plain}}
+  lacks: {{path: ./lacks}}
 presets: {{pair: 1n1l2c1t}}
 tests:
   busy:
@@ -44,6 +46,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, lock: str) -> UserProject:
     subprocess.run(["gcc", "-Wall", "-Werror", "-o", str(folder / "dies_at_load"), str(source)], check=True)
     (folder / "script").write_text("#!/bin/sh\nexec true\n", encoding="utf-8")
     (folder / "script").chmod(0o755)
+    (folder / "plain").write_bytes((folder / "dies_at_load").read_bytes())
+    gone = folder / "libgone.so"
+    empty = ("-x", "c", "/dev/null", "-shared", "-Wl,-soname,libgone.so", "-o", str(gone))
+    subprocess.run(["gcc", *empty], check=True)
+    needing = ("-Wl,--no-as-needed", str(gone), "-o", str(folder / "lacks"))
+    subprocess.run(["gcc", str(source), *needing], check=True)
+    gone.unlink()
     return made
 
 
@@ -108,7 +117,12 @@ def test_a_binary_that_dies_at_load_shows_its_last_words(project: UserProject) -
 
 @pytest.mark.parametrize(
     ("scheduler", "said"),
-    [("missing", "found no such file"), ("script", "found a script (the guest has no shell)")],
+    [
+        ("missing", "found no such file"),
+        ("script", "found a script (the guest has no shell)"),
+        ("plain", "is not executable"),
+        ("lacks", "libgone.so"),
+    ],
 )
 def test_what_is_no_program_is_refused_before_a_machine_starts(project: UserProject, scheduler: str, said: str) -> None:
     done = project.doit("test", *WHERE, f"scheduler={scheduler}")

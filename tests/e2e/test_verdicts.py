@@ -51,7 +51,9 @@ def test_the_unfair_one_names_cgroup_worker_value_and_limit(
     assert reason["limit"] == 10
     said = re.fullmatch(
         r"cgroup crowd: worker (\d) \(tid \d+, SpinWait\) was off CPU ([\d.]+) % of its time,"
-        r" worker 8 \(tid \d+\) ([\d.]+) %: spread ([\d.]+) % > limit 10 %",
+        r" worker 8 \(tid \d+\) ([\d.]+) %: spread ([\d.]+) % > limit 10 %; samples: of 10 samples it ran in \d,"
+        r" waited in \d+ and slept in 0: on CPU 0's fair runqueue 100 %; meanwhile its CPUs 0 ran worker/.* of"
+        r" /ktstr/crowd .*",
         reason["message"],
     )
     assert said is not None, reason["message"]

@@ -23,7 +23,7 @@ from ktstr.stats.runs import sidecars_of
 # Worst first: how verdicts are ordered wherever the report orders by them.
 SEVERITY = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.SKIP, Outcome.PASS)
 # The more a kind says of the whole system, the sooner it is read.
-WHOLE_SYSTEM = ("Panic", "SchedulerDied", "Evicted", "NotAttached", "DetachFailed", "Machine", "Setup")
+WHOLE_SYSTEM = ("Panic", "SchedulerDied", "Evicted", "NotAttached", "DetachFailed", "Machine", "Setup", "NotAsExpected")
 KINDS = (*WHOLE_SYSTEM, "Stuck", "Starved", "Deadline", "Isolation", "Unfair")
 
 
