@@ -16,6 +16,7 @@ from ktstr.errors import EXIT_ENVIRONMENT, HostError, InputError, KtstrError
 from ktstr.host.cache import Cache
 from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.record.cell import CellRecord
+from ktstr.record.codec import ready
 from ktstr.vm.machine import GuestSpec
 
 ArtifactKind: TypeAlias = Literal["kernel", "image"]
@@ -116,12 +117,12 @@ class CellResult:
 
 def decode_job(data: bytes) -> CellJob:
     """Raises msgspec.ValidationError or DecodeError for anything else."""
-    return msgspec.msgpack.decode(data, type=CellJob)
+    return msgspec.msgpack.decode(data, type=ready(CellJob))
 
 
 def decode_result(data: bytes) -> CellResult:
     """Raises as ``decode_job``."""
-    return msgspec.msgpack.decode(data, type=CellResult)
+    return msgspec.msgpack.decode(data, type=ready(CellResult))
 
 
 @dataclass(frozen=True)

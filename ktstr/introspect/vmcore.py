@@ -23,6 +23,7 @@ from ktstr.host.elf import PT_LOAD, BadElf, opened
 from ktstr.introspect.program import GuestProgram, Unreadable
 from ktstr.kernels.entry import KernelEntry
 from ktstr.kernels.symbols import KERNEL_MAP
+from ktstr.record.codec import ready
 from ktstr.vm.guest_memory import BadAddress, GuestMemory, Layout, Piece
 from ktstr.vm.machine import Registers
 
@@ -215,7 +216,7 @@ def _registers(data: bytes) -> Registers:
 
 def _core_note(data: bytes) -> CoreNote | None:
     try:
-        return msgspec.json.decode(data, type=CoreNote)
+        return msgspec.json.decode(data, type=ready(CoreNote))
     except msgspec.DecodeError:
         return None
 

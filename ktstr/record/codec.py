@@ -7,8 +7,10 @@ refused here: integers beyond 64 bits, and nesting that is too deep for the deco
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
+import threading
 import types
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -31,6 +33,8 @@ _KINDS = {
     "object": "an object",
     "array": "an array",
 }
+_TYPES = threading.Lock()
+_ready: set[Any] = set()
 _NOTHING = object()  # a value that the path of an error does not lead to
 
 
@@ -43,11 +47,25 @@ def encode(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
+def ready(cls: type[T]) -> type[T]:
+    """The same type, which any thread may decode from now on.
+
+    msgspec makes what it knows of a type as it first decodes it, in Python; another thread that decodes it meanwhile
+    meets it half made, and the process dies of a segmentation fault (msgspec 0.22).
+    """
+    if cls not in _ready:
+        with _TYPES:
+            with contextlib.suppress(msgspec.ValidationError):
+                msgspec.convert(None, cls)  # all parts of it too, before it finds that this is none
+            _ready.add(cls)
+    return cls
+
+
 def decode(cls: type[T], data: object, where: str = "") -> T:
     """Build ``cls`` from parsed JSON. Raises DecodeError naming the field, in a path that begins with ``where``."""
     root = where or cls.__name__
     try:
-        value = msgspec.convert(data, cls)
+        value = msgspec.convert(data, ready(cls))
         beyond = _beyond_bounds(data)
     except msgspec.ValidationError as err:
         raise DecodeError(_explained(str(err), cls, data, root)) from err

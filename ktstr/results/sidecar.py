@@ -26,7 +26,7 @@ from ktstr.checks.verifier.programs import prog_stats, verifier_stats
 from ktstr.errors import InputError
 from ktstr.files import SIDECAR_CAP, parse_json, unreadable
 from ktstr.record.cell import CellRecord
-from ktstr.record.codec import DecodeError, decode, encode
+from ktstr.record.codec import DecodeError, decode, encode, ready
 from ktstr.record.dump import Inspected
 from ktstr.record.guest import GuestRecord, Stimulus, WorkerReport, WorkerSummary
 from ktstr.record.host import NOTHING_KNOWN, Host
@@ -313,7 +313,7 @@ def parse_sidecar(data: bytes, where: Path | str) -> Sidecar:
 
 @functools.cache
 def _decoder() -> msgspec.json.Decoder[Sidecar]:
-    return msgspec.json.Decoder(Sidecar)
+    return msgspec.json.Decoder(ready(Sidecar))
 
 
 # What may differ between two spellings of the same document: white space, and the characters of numbers.

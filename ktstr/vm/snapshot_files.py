@@ -23,6 +23,7 @@ from msgspec import Meta, Struct
 
 from ktstr.errors import InputError
 from ktstr.files import file_sha256, parse_json, reason, refused
+from ktstr.record.codec import ready
 from ktstr.record.machine import MachineEnd
 from ktstr.vm.snapshot import Bytes, Parked, Sha256, Snapshot, SnapshotFacts, Unparked, sealed_file
 from ktstr.vm.snapshot_ram import PAGE, Damaged, RamDigest, pack, unpack
@@ -123,7 +124,7 @@ def read_metadata(folder: Path) -> Metadata | None:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             has = found.get("format") if isinstance(found, dict) else found
             raise Damaged(f"{METADATA} has the format {has!r:.40}, expected {FORMAT}")
-        metadata = msgspec.convert(found, Metadata)
+        metadata = msgspec.convert(found, ready(Metadata))
     except InputError as err:
         raise Damaged(err.message) from None
     except msgspec.ValidationError as err:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from ktstr.errors import HostError
 from ktstr.files import reason
+from ktstr.record.codec import ready
 from ktstr.record.sidecar import KvmStats, ProgStats, VerifierStats
 
 
@@ -41,7 +42,7 @@ class Extras:
 
 def read_extras(paths: Iterable[str]) -> tuple[Extras, ...]:
     """Of each file, in order. Raises HostError for one that is not what it was when the pool was loaded."""
-    decoder = msgspec.json.Decoder(_Sidecar)
+    decoder = msgspec.json.Decoder(ready(_Sidecar))
     return tuple(_read(Path(path), decoder) for path in paths)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from ktstr.columns import printable
+from ktstr.record.codec import ready
 from ktstr.record.host import Host
 from ktstr.record.metrics import METRICS
 from ktstr.stats.compare.dims import PINS
@@ -157,4 +158,4 @@ def _host(comparison: Comparison) -> list[str]:
 
 
 def _decoded(host: str | None) -> Host | None:
-    return None if host is None else without_heap(msgspec.json.decode(host, type=Host))
+    return None if host is None else without_heap(msgspec.json.decode(host, type=ready(Host)))
