@@ -21,13 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
 _FIRST = ("e2e", "introspect", "vm", "c")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, those of a file stay together: what its fixtures make is costly."""
-    if not config.pluginmanager.has_plugin("xdist"):
-        return  # in the lab
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(here))))
     items.sort(key=lambda item: _rank(item.path.relative_to(here).parts[0]))
 
 

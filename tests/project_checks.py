@@ -13,8 +13,9 @@ from ktstr.errors import EXIT_OK, EXIT_VERDICT
 from ktstr.options import FLAG, variable
 
 ROOT = Path(__file__).parent.parent
-# Most tests wait for a guest, which takes one CPU. The lab takes two, and what runs in it the time of its host.
-_SHARED = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadgroup", "--no-loadscope-reorder")
+# Most tests wait for a guest, which takes one CPU. The lab takes two, and what runs in it the time of its host. The
+# tests of a file stay together: what its fixtures make is costly, and theirs alone.
+_SHARED = ("-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
 PYTHON_SOURCES = ("ktstr", "tests", "benchmarks", "dodo.py")
 
 
