@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ktstr.introspect.program import GuestProgram, Kernel
 
 VMCORE = "memory.vmcore"  # in a cell's folder
-_PROFILED = 5  # programs' counts are read at each so many-th moment: all CPUs have their own
+# Programs' counts are read at this moment and at each so many-th: all CPUs have their own.
+_FIRST_PROFILE, _PROFILES = 5, 10
 _TRIES = 20  # moments at which programs are looked for in a guest that cannot be read
 _FINE = frozenset({"clean", "killed"})
 
@@ -134,12 +135,15 @@ class Inspection:
         self._looks += 1
         if self._met != self._attached:
             self._meet(program)
-        elif self._looks % _PROFILED == 0 and _counts_runs(program):
+        elif self._is_due() and _counts_runs(program):
             self._last = _joined(self._last, _programs(program))
         if self._early is None and self._waits_too_long(sample):
             self._early = self._snapshot(program, moment)
             if self._core is not None and self._core.stands_still:
                 self._keep_memory()
+
+    def _is_due(self) -> bool:
+        return self._looks == _FIRST_PROFILE or self._looks % _PROFILES == 0
 
     def _keep_memory(self, *, stop: bool = False) -> None:
         """Once. ``stop``: while the guest stands still."""
