@@ -12,14 +12,13 @@ from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from ktstr import cpulist
+from ktstr.checks.dsq import BUILTIN, BYPASS, GLOBAL, INVALID, LOCAL
 from ktstr.checks.formulas import MS, NS
 from ktstr.record.cell import CellRecord
 from ktstr.record.samples import CpuSample, MonitorSample, TaskName, TaskSample
 
-DSQ_BUILTIN = 1 << 63  # SCX_DSQ_FLAG_BUILTIN of include/linux/sched/ext.h
-DSQ_LOCAL = DSQ_BUILTIN | 2
 T = TypeVar("T")
-_BUILTIN_NAMES = {DSQ_BUILTIN: "invalid", DSQ_BUILTIN | 1: "global", DSQ_LOCAL: "local", DSQ_BUILTIN | 3: "bypass"}
+_BUILTIN_NAMES = {INVALID: "invalid", GLOBAL: "global", LOCAL: "local", BYPASS: "bypass"}
 
 
 @dataclass(frozen=True)
@@ -114,16 +113,16 @@ def queue_name(cpu: int, task: TaskSample) -> str:
         return f"on CPU {cpu}'s {task.kind} runqueue"
     if task.dsq is None:
         return f"on no DSQ (CPU {cpu})"
-    if task.dsq == DSQ_LOCAL:
+    if task.dsq == LOCAL:
         return f"in CPU {cpu}'s local DSQ"
-    if task.dsq & DSQ_BUILTIN:
+    if task.dsq & BUILTIN:
         return f"in the {_BUILTIN_NAMES.get(task.dsq, 'built-in')} DSQ"
     return f"in DSQ {task.dsq:#x}"
 
 
 def is_shared(task: TaskSample) -> bool:
     """Whether any CPU may take it from where it waits: then it is no CPU's own."""
-    return task.kind == "ext" and task.dsq != DSQ_LOCAL
+    return task.kind == "ext" and task.dsq != LOCAL
 
 
 def view(record: CellRecord) -> View | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ktstr.checks.dsq import BUILTIN, BYPASS, CPU_MASK, GLOBAL, INVALID, LOCAL, LOCAL_ON
 from ktstr.introspect.program import GuestProgram, Unreadable, reading
 from ktstr.introspect.stacks import frame
 from ktstr.introspect.tasks import TaskReader
@@ -23,8 +24,7 @@ _MAX_FRAMES = 64
 _MAX_NODES = 1024
 _MAX_NAME = 128  # SCX_OPS_NAME_LEN
 _CURSOR = 1  # SCX_DSQ_LNODE_ITER_CURSOR: no task, but where an iterator is
-_BUILTIN, _LOCAL_ON = 1 << 63, 1 << 62  # SCX_DSQ_FLAG_*
-_INVALID, _GLOBAL, _LOCAL, _BYPASS = (_BUILTIN | number for number in range(4))
+_BUILTIN_NAMES = {INVALID: "INVALID", GLOBAL: "GLOBAL", LOCAL: "LOCAL", BYPASS: "BYPASS"}
 _STATE_VARIABLES = ("scx_enable_state_var", "scx_ops_enable_state_var")
 _STATE_ENUMS = ("scx_enable_state", "scx_ops_enable_state")
 _STATE_PREFIXES = ("SCX_ENABLE_", "SCX_OPS_", "SCX_")
@@ -279,9 +279,8 @@ def _queued(program: GuestProgram, dsq: int) -> Iterator[int]:
 def dsq_name(number: int, cpu: int | None = None, node: int | None = None) -> str:
     """A DSQ's id as people write it (enum scx_dsq_id_flags). The scheduler's own: in decimal, as it was created."""
     of = f" of CPU {cpu}" if cpu is not None else f" of node {node}" if node is not None else ""
-    if number & _BUILTIN == 0:
+    if not number & BUILTIN:
         return f"DSQ {number}"
-    if number & _LOCAL_ON:
-        return f"LOCAL of CPU {number & 0xFFFFFFFF}"
-    names = {_INVALID: "INVALID", _GLOBAL: "GLOBAL", _LOCAL: "LOCAL", _BYPASS: "BYPASS"}
-    return names.get(number, f"BUILTIN {number & ~_BUILTIN:#x}") + of
+    if number & LOCAL_ON:
+        return f"LOCAL of CPU {number & CPU_MASK}"
+    return _BUILTIN_NAMES.get(number, f"BUILTIN {number & ~BUILTIN:#x}") + of

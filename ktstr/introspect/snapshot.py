@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ktstr import cpulist
-from ktstr.checks.failure.dsq import OWNERS, dsq_name, in_no_dsq
+from ktstr.checks.dsq import OWNERS, dsq_name, in_no_dsq
 from ktstr.introspect.bpf import read_programs
 from ktstr.introspect.maps import map_facts, read_map
 from ktstr.introspect.program import GuestProgram, Unreadable, reading

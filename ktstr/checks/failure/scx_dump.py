@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ktstr import cpulist
 from ktstr.checks import quote
-from ktstr.checks.failure.dsq import OWNERS, dsq_name, in_no_dsq, local_cpu
+from ktstr.checks.dsq import OWNERS, dsq_name, in_no_dsq, local_cpu
 from ktstr.record.dump import CpuState, CurrentTask, Dsq, ExitInfo, ExitKind, Snapshot, WaitingTask
 
 PREFIX = "sched_ext_dump: "

@@ -1,12 +1,12 @@
-"""What dispatch queues are called (enum scx_dsq_id_flags, include/linux/sched/ext.h)."""
+"""Ids of dispatch queues (enum scx_dsq_id_flags, include/linux/sched/ext.h), and what a failure dump calls them."""
 
 from __future__ import annotations
 
 from ktstr.record.dump import Owner
 
-BUILTIN, LOCAL_ON = 1 << 63, 1 << 62
-_LOCAL, _CPU_MASK = 2, 0xFFFFFFFF
-_NAMES = {0: "no DSQ", 1: "the global DSQ", 3: "the bypass DSQ"}
+BUILTIN, LOCAL_ON, CPU_MASK = 1 << 63, 1 << 62, 0xFFFFFFFF
+INVALID, GLOBAL, LOCAL, BYPASS = (BUILTIN | number for number in range(4))
+_NAMES = {INVALID: "no DSQ", GLOBAL: "the global DSQ", BYPASS: "the bypass DSQ"}
 # enum scx_ops_state, the same in every kernel that has sched_ext.
 OWNERS: tuple[Owner, ...] = ("kernel", "in_transit", "bpf_scheduler", "in_transit")
 
@@ -16,18 +16,17 @@ def dsq_name(number: int, cpu: int | None) -> str:
     if not number & BUILTIN:
         return f"DSQ {number:#x}"
     if number & LOCAL_ON:
-        return f"the local DSQ of CPU {number & _CPU_MASK}"
-    kind = number & ~BUILTIN
-    if kind == _LOCAL:
+        return f"the local DSQ of CPU {number & CPU_MASK}"
+    if number == LOCAL:
         return "a local DSQ" if cpu is None else f"the local DSQ of CPU {cpu}"
-    return _NAMES.get(kind, f"the built-in DSQ {kind:#x}")
+    return _NAMES.get(number, f"the built-in DSQ {number & ~BUILTIN:#x}")
 
 
 def local_cpu(number: int, cpu: int | None) -> int | None:
     """The CPU whose local queue it is; None for a queue of another kind."""
     if number & BUILTIN and number & LOCAL_ON:
-        return number & _CPU_MASK
-    return cpu if number == BUILTIN | _LOCAL else None
+        return number & CPU_MASK
+    return cpu if number == LOCAL else None
 
 
 def in_no_dsq(owner: Owner | None) -> str:
