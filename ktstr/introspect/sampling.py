@@ -79,7 +79,7 @@ _TASK = {
 }  # fmt: skip
 _TASK_MORE = {
     "delayed": "se.sched_delayed", "dsq": "scx.dsq", "dsq_vtime": "scx.dsq_vtime", "runnable_at": "scx.runnable_at",
-    "on_rq": "on_rq", "cpu": "thread_info.cpu",
+    "cpu": "thread_info.cpu",
 }  # fmt: skip
 # Of a list_head the first pointer, ``next``, is read.
 _RQ = {
@@ -268,12 +268,15 @@ class Sampler:
         """By CPU, tasks of the last sample that are runnable and on no queue, since a CPU moves them (``on_rq`` is set,
         TASK_ON_RQ_MIGRATING too): where vCPUs take turns, others wait for that CPU's lock all the while."""
         gone = [pointer for pointer in before if pointer not in self._here]
+        on_rq = self._members.member("task_struct", "on_rq")
         for pointer in gone[:_MOST_MOVING]:
             try:
+                if not any(self._at.read(pointer + on_rq.offset, on_rq.size)):
+                    continue  # it sleeps
                 data = self._at.read(pointer, self._layout.task.size)
                 found = self._layout.task.of(data)
                 cpu = found.get("cpu", self._cpus)
-                if found["pid"] != before[pointer] or not found.get("on_rq") or cpu >= self._cpus:
+                if found["pid"] != before[pointer] or cpu >= self._cpus:
                     continue
                 task = self._task(pointer, data, jiffies, runs=False)
             except BadAddress:  # it was freed
