@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from ktstr.kernels.cache import Corrupt, read_entry
 from ktstr.record.codec import DecodeError, decode
 from ktstr.record.dump import Inspected, Snapshot
 from ktstr.record.kernel import BpfProgram
-from ktstr.record.machine import MachineEnd
+from ktstr.record.machine import FINE_EXITS, MachineEnd
 from ktstr.record.samples import MonitorSample
 from ktstr.vm.machine import Guest, GuestEnded, Registers
 from ktstr.vm.moments import Moment
@@ -32,7 +32,8 @@ VMCORE = "memory.vmcore"  # in a cell's folder
 # Programs' counts are read at this moment and at each so many-th: all CPUs have their own.
 _FIRST_PROFILE, _PROFILES = 5, 10
 _TRIES = 20  # moments at which programs are looked for in a guest that cannot be read
-_FINE = frozenset({"clean", "killed"})
+
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=4)
@@ -84,16 +85,13 @@ class Inspection:
         """What tells the attached scheduler from those before; None where there is none."""
         if sample.root is not None or self._failed >= _TRIES or not self._is_of_before_scx_root():
             return sample.root
-        found: list[int | None] = [None]
+        return self._read(self._enabled)
 
-        def read() -> None:
-            from ktstr.introspect.scx import read_state
+    def _enabled(self) -> int | None:
+        from ktstr.introspect.scx import read_state
 
-            state = read_state(self._opened(), self._hz)
-            found[0] = state.enable_seq if state.state == "enabled" else None
-
-        self._read(read)
-        return found[0]
+        state = read_state(self._opened(), self._hz)
+        return state.enable_seq if state.state == "enabled" else None
 
     def _is_of_before_scx_root(self) -> bool:
         """Whether it is a kernel with sched_ext of before Linux 6.16, where no sample says that it is attached."""
@@ -106,9 +104,9 @@ class Inspection:
     def end(self, end: MachineEnd) -> Inspected | None:
         """All that was seen, once the machine has ended: with a last look where that was not as it should be. None for
         a guest without a scheduler."""
-        if self._attached is not None and end.reason not in _FINE and self._failed < _TRIES:
+        if self._attached is not None and end.reason not in FINE_EXITS and self._failed < _TRIES:
             self._read(self._leave)
-        if end.reason not in _FINE:
+        if end.reason not in FINE_EXITS:
             self._keep_memory()
         if not self._first and self._unread is None:
             return None
@@ -121,14 +119,16 @@ class Inspection:
             unread=self._unread,
         )
 
-    def _read(self, read: Callable[[], None]) -> None:
+    def _read(self, read: Callable[[], T]) -> T | None:
+        """What ``read`` gives; None, and why in ``_unread``, where it cannot be read."""
         from ktstr.introspect.program import Unreadable
 
         try:
-            read()
+            return read()
         except (Unreadable, DecodeError, HostError, Corrupt) as err:
             self._failed += 1
             self._unread = str(err) if not self._first else None
+            return None
 
     def _look(self, moment: Moment, sample: MonitorSample) -> None:
         program = self._opened()

@@ -106,11 +106,8 @@ class Bench:
 
     def _stored(self, cell: CellPlan) -> Stored | None:
         """A stored measurement that stands, with its judgement; None when the cell has to run."""
-        try:
-            record = self._store.read(cell.input_digest)
-        except KtstrError:
-            return None  # damaged: measured again, and replaced whole
-        if record is None:
+        record = self.record(cell)
+        if record is None:  # damaged too: measured again, and replaced whole
             return None
         judgement = judged(cell, record)
         return Stored(record, judgement) if reusable(record, judgement.outcome, cell.point.accel) else None
@@ -208,11 +205,7 @@ class Bench:
 
     def _tell_if_another(self, cell: CellPlan, record: CellRecord) -> None:
         """Where counted instructions are to give the same again, they do so from the same RAM only."""
-        try:
-            before = self._store.read(cell.input_digest)
-        except KtstrError:
-            return  # damaged, and replaced now
-        was, now = (None if one is None else _ram(one) for one in (before, record))
+        was, now = (None if one is None else _ram(one) for one in (self.record(cell), record))
         if cell.point.accel == "icount" and was and now and was != now:
             self._plan.request.progress.step(
                 f"{cell.name}: its machine's RAM is {now[:12]}, and was {was[:12]} when it was measured before:"

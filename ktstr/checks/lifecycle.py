@@ -53,9 +53,7 @@ def _refused(refusal: Refusal | None) -> str:
     again = "started once more with its bpf(2) calls traced"
     otherwise = "" if refusal.alike else f"; {again}, it ended otherwise than the first time"
     if refusal.outcome == "refused":
-        what = f"{refusal.command}{f' of {quote.clean(refusal.name)}' if refusal.name else ''}"
-        words = quote.verifier_words(refusal.text)
-        return f"; the kernel refused {what} ({os.strerror(refusal.error)}){f': {words}' if words else ''}{otherwise}"
+        return f"; {quote.refusal(refusal, 3)}{otherwise}"
     if refusal.outcome == "accepted":
         none = f"none of {refusal.calls}" if refusal.calls else "nothing: it made no bpf(2) call"
         return f"; {again}, the kernel refused it {none}{'' if refusal.alike else '; it ended otherwise than before'}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+
+from ktstr.record.guest import Refusal
 
 LINE_MAX = 300
 # Terminal escapes: CSI and OSC sequences, then every other control character but tab.
@@ -57,3 +60,10 @@ def verifier_words(text: str, count: int = 3) -> str:
     found = lines(text)
     counts = next((place for place, line in enumerate(found) if _VERIFIED.search(line)), len(found))
     return " | ".join(" ".join(line.split()) for line in found[:counts][-count:])
+
+
+def refusal(found: Refusal, count: int) -> str:
+    """What the kernel refused a loader, and the last so many lines of why."""
+    what = f"{found.command or 'a call'}{f' of {clean(found.name)}' if found.name else ''}"
+    words = verifier_words(found.text, count)
+    return f"the kernel refused {what} ({os.strerror(found.error)}){f': {words}' if words else ''}"

@@ -23,6 +23,9 @@ ExitReason: TypeAlias = Literal[
 # Which ends are facts about the kernel or scheduler, and which say nothing about them.
 VERDICT_EXITS: frozenset[str] = frozenset({"clean", "panic", "triple_fault", "virtual_deadline"})
 
+# Those that are nobody's failure.
+FINE_EXITS: frozenset[str] = frozenset({"clean", "killed"})
+
 HostNode: TypeAlias = Annotated[int, Meta(ge=0, le=63)]
 
 

@@ -24,6 +24,7 @@ from ktstr.record.dump import (
     Stage,
 )
 from ktstr.record.guest import GuestRecord, Refusal, SchedEvent
+from ktstr.record.machine import FINE_EXITS
 from ktstr.record.sidecar import Accel
 from ktstr.record.vocabulary import EXIT_KINDS
 
@@ -31,7 +32,6 @@ CONSOLE_LINES, LOG_LINES, KERNEL_LINES = 40, 200, 40
 DUMP_LINES = 2000
 # How a scheduler is lost without being asked to go; the first one is the cause.
 _LOST = frozenset({"exited", "signaled", "evicted", "attach_timeout", "spawn_failed", "detach_failed"})
-_FINE = frozenset({"clean", "killed"})  # a machine's end that says nothing against anybody
 _GONE = "the scheduler was gone before its memory could be read"
 
 
@@ -59,7 +59,7 @@ def failure_dump(cell: Cell, record: CellRecord) -> FailureDump | None:
     """The dump of a cell whose scheduler was lost, or whose machine ended badly under it; None for any other."""
     guest, event = record.guest, lost_event(record.guest)
     machine = DumpedMachine(record.end.reason, quote.clean(record.end.detail))
-    if event is None and machine.reason in _FINE:
+    if event is None and machine.reason in FINE_EXITS:
         return None
     name = _ops_name(guest)
     parsed = _parsed(guest, event)
@@ -192,7 +192,6 @@ def _unavailable(
     if late is None:
         parts: Iterable[Part] = ("cpus", "waiting", "dsqs", "programs", "maps", "registers", "stacks")
         found |= dict.fromkeys(parts, why)
-    for part, text in (("scheduler_log", guest.sched_log), ("kernel_log", guest.sched_kmsg)):
-        if not text:
-            found[part] = "it said nothing"  # type: ignore[index]  # a tuple's words are not literals to the checker
+    logs: dict[Part, str] = {"scheduler_log": guest.sched_log, "kernel_log": guest.sched_kmsg}
+    found |= {part: "it said nothing" for part, text in logs.items() if not text}
     return found

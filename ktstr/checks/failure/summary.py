@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
 from ktstr import cpulist
 from ktstr.checks import quote
-from ktstr.checks.failure.dsq import local_cpu
+from ktstr.checks.dsq import local_cpu
 from ktstr.record.dump import CpuState, DumpedMachine, ExitInfo, Snapshot, WaitingTask
 from ktstr.record.guest import Refusal, SchedEvent
 
@@ -194,7 +193,7 @@ def _lost(found: Findings, event: SchedEvent, name: str) -> str:
     words = quote.telling_words(found.log) if found.scheduler is None else quote.last_words(found.log)
     words = f"; its words: {words}" if words else "; it said nothing"
     if found.scheduler is None and found.refusal is not None and found.refusal.outcome == "refused":
-        words = _refused(found.refusal)
+        words = f"; {quote.refusal(found.refusal, 1)}"
     text = quote.clean(event.text)
     at = f" {event.at_ns / 1e6:.3f} ms into the run"
     if event.kind in ("exited", "signaled"):
@@ -208,13 +207,6 @@ def _lost(found: Findings, event: SchedEvent, name: str) -> str:
     if event.kind == "attach_timeout":
         return f"{name} did not attach in time ({text}){words}"
     return f"{name} did not detach: {text or f'error {event.code}'}{words}"
-
-
-def _refused(refusal: Refusal) -> str:
-    """What the kernel refused, in its own words."""
-    what = f"{refusal.command or 'a call'}{f' of {quote.clean(refusal.name)}' if refusal.name else ''}"
-    said = quote.verifier_words(refusal.text, 1)
-    return f"; the kernel refused {what} ({os.strerror(refusal.error)}){f': {said}' if said else ''}"
 
 
 def _longest(found: Findings) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from ktstr.record.dump import Snapshot
 from tests.checks.failure.dumps import ERROR, LOST_TASK, STALL
 
 
-def parsed(text: str):  # type: ignore[no-untyped-def]
+def parsed(text: str) -> Any:
     found = parse_scx_dump(text, at_ns=5)
     assert found is not None
     return found
