@@ -99,21 +99,23 @@ class Runs:
 
 
 class Lab:
-    """A project that a lab sees, and the folder it writes to."""
+    """A project that a lab sees, and the folder it writes to: what each lab measured stays in a folder of its own."""
 
     def __init__(self, project: UserProject, out: Path) -> None:
-        self.project, self.out = project, out
+        self.project, self.out, self.labs = project, out, 0
 
-    def run(self, invocations: Sequence[str], more: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """``doit test json=1`` for each and then ``more`` commands, in one lab; the reports.
+    def run(self, invocations: Sequence[str], more: Sequence[str] = ()) -> Results:
+        """``doit test json=1`` for each and then ``more`` commands, in one lab; what its cells gave.
 
         A lab that is lost is started again, without the machines that it had made: nothing that was measured in it
         stays either, or clones of two machines would be taken for those of one.
         """
         command = f"{sys.executable} -m ktstr.tasks.main test json=1 accel=kvm offline=1 jobs=1"
-        lines = [f"rm -rf {self.out}/runs"]
+        root = self.out / f"runs-{self.labs}"
+        self.labs += 1
+        lines = [f"rm -rf {root}"]
         lines += [f"{command} {words} >{self.out}/report-{i}.json" for i, words in enumerate(invocations)]
-        extra = {"KTSTR_RUNS_ROOT": str(self.out / "runs")}
+        extra = {"KTSTR_RUNS_ROOT": str(root)}
         cache = Cache(cache_root(os.environ))
         result = run_in_lab(
             ["sh", "-c", "; ".join((*lines, *more))],
@@ -129,11 +131,7 @@ class Lab:
             warnings.warn(f"lab: it was started again: {result.lost}", stacklevel=2)
         texts = [(self.out / f"report-{i}.json").read_text(encoding="utf-8") for i in range(len(invocations))]
         assert all(texts), result.output.decode(errors="replace")[-4000:]
-        return [json.loads(text) for text in texts]
-
-    def results(self, reports: list[dict[str, Any]]) -> Results:
-        """Of these reports; the sidecars and guests are those that are stored now."""
-        return read_results(self.out / "runs" / ".cells", reports)
+        return read_results(root / ".cells", [json.loads(text) for text in texts])
 
 
 def presets() -> tuple[str, ...]:
@@ -161,7 +159,7 @@ def measure(path: Path, lock: str, kernel: str) -> Runs:
     more = [wide_machine(out / "wide")] if kernel == "default" else []
     invocations = [f"{chosen} {words}" for words in (*both, shown, "test=alone preset=single")]
     lab = Lab(project, out)
-    first = lab.results(lab.run(invocations, more))
+    first = lab.run(invocations, more)
     icount = by_name([project.test("accel=icount", chosen, *words.split(), timeout="1200")[1] for words in both])
     kvm = again(lab, kernel, first, icount)
     wide = decode_channel((out / "wide/channel").read_bytes())[0] if more else None
@@ -180,7 +178,7 @@ def again(lab: Lab, kernel: str, first: Results, icount: Cells) -> Results:
     warnings.warn(f"lab: cells run again: {found}", stacklevel=2)
     groups = companies(first.reports, found)
     second = lab.run([f"{words} kernel={kernel}" for words in groups])
-    return merged(first, lab.results(second), set().union(*groups.values()))
+    return merged(first, second, set().union(*groups.values()))
 
 
 def wide_machine(folder: Path) -> str:
