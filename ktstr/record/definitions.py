@@ -18,8 +18,8 @@ from ktstr.record.facts import OpFacts, WorkFacts, WorkParam
 WORK_FLAGS = ("WAKES", "PIPES")
 OP_FLAGS = ("MAKES", "TAKES_DOWN")
 OP_FIELDS = (
-    "PAYLOAD", "CGROUP", "WORK", "PHASE", "WHO", "MASK", "PATH", "TEXT", "RESTORE", "BODY", "STEP", "COUNT", "NS",
-    "INTERVAL", "JITTER",
+    "PAYLOAD", "CGROUP", "WORK", "PHASE", "WHO", "MASK", "PATH", "FILE", "TEXT", "RESTORE", "BODY", "STEP", "COUNT",
+    "NS", "INTERVAL", "JITTER",
 )  # fmt: skip
 _UNITS: dict[str, Literal["ns", ""]] = {"NS": "ns", "COUNT": ""}
 

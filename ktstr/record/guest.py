@@ -24,6 +24,7 @@ SchedEventKind: TypeAlias = Literal[
     "detached",
     "detach_failed",
 ]
+Stream: TypeAlias = Literal["stdout", "stderr"]
 PayloadEventKind: TypeAlias = Literal["started", "spawn_failed", "exited", "signaled", "killed", "timed_out"]
 
 
@@ -119,10 +120,17 @@ class WorkerSummary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class WorkerReport(WorkerSummary, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What one worker measured (spec: 22 fields, of which these work types give the ones here) with its samples."""
+    """What one worker measured (spec: 22 fields, of which these work types give the ones here) with its samples.
+
+    ``numa_pages``: by node, the pages of the memory that it works in, with all workers of its process.
+    ``numa_pages_migrated``: between nodes, in the whole machine, since its release. None where nobody asked, or where
+    the kernel does not tell.
+    """
 
     migrations: tuple[Migration, ...]
     wake_latencies_ns: tuple[int, ...]
+    numa_pages: tuple[Count, ...] | None = None
+    numa_pages_migrated: Count | None = None
     spawn: Count | None = None
     open_wait_ns: Count | None = None
     measuring_calls: Count | None = None
@@ -209,10 +217,11 @@ class PayloadEvent(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PayloadLog(Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a payload printed and the agent kept."""
+    """All that a payload printed to one of its outputs and the agent kept; ``stream`` None: to both."""
 
     payload: Count
     text: str
+    stream: Stream | None = None
 
 
 class DrawnDelay(Struct, frozen=True, forbid_unknown_fields=True):

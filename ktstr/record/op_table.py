@@ -148,4 +148,25 @@ OPS: dict[str, OpFacts] = {
         makes=False,
         takes_down=False,
     ),
+    "ClearCpus": OpFacts(
+        number=21,
+        about="give a cgroup the CPUs of its parent",
+        fields=("CGROUP",),
+        makes=False,
+        takes_down=False,
+    ),
+    "WriteCgroup": OpFacts(
+        number=22,
+        about="write a text to a file of a cgroup",
+        fields=("CGROUP", "FILE", "TEXT"),
+        makes=False,
+        takes_down=False,
+    ),
+    "ReadCgroup": OpFacts(
+        number=23,
+        about="send what a file of a cgroup holds",
+        fields=("CGROUP", "FILE"),
+        makes=False,
+        takes_down=False,
+    ),
 }

@@ -16,7 +16,7 @@ from ktstr.record.op_table import OPS as OPS
 from ktstr.record.work_table import WORK_TYPES as WORK_TYPES
 from ktstr.record.work_table import WorkType as WorkType
 
-SchedPolicy: TypeAlias = Literal["normal", "batch", "idle", "fifo", "rr"]
+SchedPolicy: TypeAlias = Literal["normal", "batch", "idle", "fifo", "rr", "deadline", "ext"]
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000  # in ns
 
@@ -39,6 +39,8 @@ POLICIES: dict[str, PolicyFacts] = {
     "idle": PolicyFacts(),
     "fifo": PolicyFacts(has_priority=True),
     "rr": PolicyFacts(has_priority=True),
+    "deadline": PolicyFacts(),
+    "ext": PolicyFacts(has_nice=True),
 }
 MAX_PRIORITY = 98  # of a worker; 99 is the agent's own
 

@@ -6,13 +6,25 @@ The same program always gives the same bytes: they are part of a cell's key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 from zlib import crc32
 
-from ktstr.scenarios.program import Op, Program, Repeat, Scope, Selector, Work, spawn_order
-from ktstr.scenarios.verify import bounded, utf8, verify
-from ktstr.vm.protocol import ON_ERRORS, OPS, POLICIES, SCOPES, WORK_TYPES, ffi, lib
+from ktstr.scenarios.program import MemPolicy, Op, Payload, Program, Repeat, Scope, Selector, Work, spawn_order
+from ktstr.scenarios.verify import verify
+from ktstr.scenarios.verify_tables import bounded, utf8
+from ktstr.vm.protocol import MEM_POLICIES, ON_ERRORS, OPS, POLICIES, SCOPES, WORK_TYPES, ffi, lib
+
+_CONTROLLERS = {
+    "memory": lib.KTSTR_PROGRAM_MEMORY_CONTROLLER,
+    "io": lib.KTSTR_PROGRAM_IO_CONTROLLER,
+    "pids": lib.KTSTR_PROGRAM_PIDS_CONTROLLER,
+}
+_WORK_FLAGS = {
+    "threads": lib.KTSTR_WORK_THREADS,
+    "cgroup_namespace": lib.KTSTR_WORK_CGROUP_NAMESPACE,
+    "pages": lib.KTSTR_WORK_PAGES,
+}
 
 # Fields of an op, and what each is called in ops.def and in struct ktstr_op.
 OP_FIELDS = {
@@ -23,6 +35,7 @@ OP_FIELDS = {
     "who": ("WHO", "who"),
     "cpus": ("MASK", "mask"),
     "path": ("PATH", "path"),
+    "file": ("FILE", "path"),
     "text": ("TEXT", "text"),
     "restore": ("RESTORE", "flags"),
     "step": ("STEP", "flags"),
@@ -52,12 +65,13 @@ def encode(program: Program, *, cpu_controller: bool = True) -> bytes:
     for index in order:
         for place, worker in enumerate(program.works[index].workers, first_workers[index]):
             released = place if worker.order is None else worker.order
-            tables.add("worker", {"start_offset_ns": worker.start_offset_ns, "order": released})
+            affinity = tables.mask(worker.affinity)
+            tables.add("worker", {"start_offset_ns": worker.start_offset_ns, "order": released, "affinity": affinity})
     for payload in program.payloads:
-        argv, affinity = tables.string(*payload.argv), tables.mask(payload.affinity)
-        tables.add("payload", {"argv": argv, "argc": len(payload.argv), "cgroup": payload.cgroup, "affinity": affinity})
+        tables.add("payload", _payload(payload, tables))
     _add_ops(program.ops, tables)
-    return _whole(program, tables, lib.KTSTR_PROGRAM_CPU_CONTROLLER if cpu_controller else 0)
+    flags = sum(_CONTROLLERS[name] for name in program.controllers)
+    return _whole(program, tables, flags | (lib.KTSTR_PROGRAM_CPU_CONTROLLER if cpu_controller else 0))
 
 
 class _Tables:
@@ -76,6 +90,10 @@ class _Tables:
             self._offsets[data] = len(self._strings)
             self._strings += data
         return self._offsets[data]
+
+    def name(self, text: str) -> int:
+        """What a field holds for a string that may be left out: its offset plus 1, or 0 for an empty one."""
+        return self.string(text) + 1 if text else 0
 
     def mask(self, numbers: Iterable[int] | None) -> int:
         """What a field holds for this mask of CPUs or nodes: its place plus 1, or 0 for None."""
@@ -125,6 +143,34 @@ def _work(work: Work, first_worker: int, tables: _Tables) -> dict[str, Any]:
         "priority": work.priority,
         "nice": work.nice,
         "affinity": tables.mask(work.affinity),
+        **({} if work.deadline is None else asdict(work.deadline)),
+        **({} if work.mem_policy is None else _mem_policy(work.mem_policy, tables)),
+        "flags": sum(flag for name, flag in _WORK_FLAGS.items() if getattr(work, name)),
+        "comm": tables.name(work.comm),
+        "pcomm": tables.name(work.pcomm),
+    }
+
+
+def _mem_policy(policy: MemPolicy, tables: _Tables) -> dict[str, int]:
+    return {
+        "mem_policy": MEM_POLICIES[policy.mode],
+        "mem_flags": policy.flags,
+        "mem_nodes": tables.mask(policy.nodes),
+    }
+
+
+def _payload(payload: Payload, tables: _Tables) -> dict[str, Any]:
+    return {
+        "argv": tables.string(*payload.argv),
+        "argc": len(payload.argv),
+        "cgroup": payload.cgroup,
+        "affinity": tables.mask(payload.affinity),
+        "env": tables.string(*payload.env) if payload.env else 0,
+        "envc": len(payload.env),
+        "folder": tables.name(payload.folder),
+        "policy": POLICIES[payload.policy],
+        "priority": payload.priority,
+        "nice": payload.nice,
     }
 
 
@@ -152,7 +198,7 @@ def _op(op: Op, tables: _Tables) -> dict[str, Any]:
                 value = _selector(value)
             case "cpus":
                 value = tables.mask(value)
-            case "path" | "text":
+            case "path" | "file" | "text":
                 value = tables.string(value)
             case "step":
                 value = lib.KTSTR_OP_FLAG_STEP if value else 0

@@ -12,6 +12,10 @@ from typing import Literal, TypeAlias
 
 from ktstr.record.vocabulary import SchedPolicy, WorkType
 
+MemPolicyMode: TypeAlias = Literal[
+    "bind", "preferred", "interleave", "local", "preferred_many", "weighted_interleave"
+]  # fmt: skip
+Controller: TypeAlias = Literal["memory", "io", "pids"]
 OnError: TypeAlias = Literal["fatal", "record"]
 ScopeName: TypeAlias = Literal["any", "backdrop", "step"]
 OWN_CGROUP = -1
@@ -19,7 +23,10 @@ OWN_CGROUP = -1
 
 @dataclass(frozen=True)
 class Cgroup:
-    """A cgroup by its path below the scenario's own; without ``cpus`` or ``mems`` (nodes) that file is not written."""
+    """A cgroup by its path below the scenario's own; without ``cpus`` or ``mems`` (nodes) that file is not written.
+
+    What it is to hold beside those, a ``WriteCgroup`` writes.
+    """
 
     name: str
     cpus: tuple[int, ...] | None = None
@@ -28,19 +35,43 @@ class Cgroup:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker process.
+    """One worker.
 
-    ``start_offset_ns``: its delay after its release. ``order``: its place among all workers of the program when
-    several are released by one op; None is its number, and then that of every worker.
+    ``affinity``: in place of its work's. ``start_offset_ns``: its delay after its release. ``order``: its place among
+    all workers of the program when several are released by one op; None is its number, and then that of every worker.
     """
 
     start_offset_ns: int = 0
     order: int | None = None
+    affinity: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The reservation of SCHED_DEADLINE: so much runtime until the deadline, in every period."""
+
+    runtime_ns: int
+    deadline_ns: int
+    period_ns: int
+
+
+@dataclass(frozen=True)
+class MemPolicy:
+    """A memory policy (set_mempolicy(2)). ``nodes``: None for ``local``. ``flags``: of the mode, as the call has."""
+
+    mode: MemPolicyMode
+    nodes: tuple[int, ...] | None = None
+    flags: int = 0
 
 
 @dataclass(frozen=True)
 class Work:
     """Workers of one kind; reports carry its id.
+
+    ``threads``: its workers are threads of one process, which works of one cgroup and one ``pcomm`` share that are
+    spawned before any of them is released or moved; a Move takes all of them, or is an error. ``comm``: what each
+    worker is called, at most 15 bytes; empty for worker/NUMBER. ``deadline``: of policy ``deadline`` only. ``pages``:
+    tell where its memory is. ``cgroup_namespace``: they see their cgroup as the root.
 
     ``cgroup``: an id, or OWN_CGROUP for the agent's own. ``params``: the work type's numbers, in the order of
     ``record.vocabulary``. ``affinity``: the CPUs its workers pin themselves to.
@@ -54,15 +85,30 @@ class Work:
     priority: int = 0
     nice: int = 0
     affinity: tuple[int, ...] | None = None
+    deadline: Deadline | None = None
+    mem_policy: MemPolicy | None = None
+    threads: bool = False
+    comm: str = ""
+    pcomm: str = ""
+    pages: bool = False
+    cgroup_namespace: bool = False
 
 
 @dataclass(frozen=True)
 class Payload:
-    """A program in the image and its arguments; ``cgroup`` and ``affinity`` as for a work."""
+    """A program in the image and its arguments; ``cgroup``, ``affinity``, ``policy`` and the like as for a work.
+
+    ``env``: NAME=VALUE, beside the agent's own. ``folder``: where it starts; empty: where the agent is.
+    """
 
     argv: tuple[str, ...]
     cgroup: int = OWN_CGROUP
     affinity: tuple[int, ...] | None = None
+    env: tuple[str, ...] = ()
+    folder: str = ""
+    policy: SchedPolicy = "normal"
+    priority: int = 0
+    nice: int = 0
 
 
 @dataclass(frozen=True)
@@ -247,6 +293,30 @@ class SetAffinity(_AnyOp):
     cpus: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class ClearCpus(_AnyOp):
+    """Give a cgroup the CPUs of its parent."""
+
+    cgroup: int
+
+
+@dataclass(frozen=True)
+class WriteCgroup(_AnyOp):
+    """Write a text to a file of a cgroup, such as ``cpu.max``."""
+
+    cgroup: int
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ReadCgroup(_AnyOp):
+    """Send what a file of a cgroup holds."""
+
+    cgroup: int
+    file: str
+
+
 Op: TypeAlias = (
     StartScheduler
     | StopScheduler
@@ -268,6 +338,9 @@ Op: TypeAlias = (
     | Move
     | SetCpus
     | SetAffinity
+    | ClearCpus
+    | WriteCgroup
+    | ReadCgroup
 )
 
 
@@ -277,7 +350,8 @@ class Program:
 
     ``deadline_ns`` is the virtual deadline the agent keeps, from its own start. ``seed``: what a Delay's jitter is
     drawn from; what the host perturbed is already in the ops. Workers are numbered in the order in which ops first
-    spawn their works; those of works that are never spawned come last.
+    spawn their works; those of works that are never spawned come last. ``controllers``: those of cgroups that it
+    cannot do without, beside cpuset.
     """
 
     seed: int
@@ -286,6 +360,7 @@ class Program:
     works: tuple[Work, ...] = ()
     payloads: tuple[Payload, ...] = ()
     ops: tuple[Op, ...] = ()
+    controllers: tuple[Controller, ...] = ()
 
 
 def flat(ops: tuple[Op, ...]) -> Iterator[Op]:

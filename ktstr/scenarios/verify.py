@@ -1,6 +1,6 @@
 """Whether the guest agent would take a program: every rule that it checks, so that what breaks one is told here first.
 
-Rules on strings and masks in all are in ``encode``, which makes them unique.
+Those on the tables are in ``verify_tables``.
 
 What is made when is followed in one pass over the ops, blocks included, as if each block ran once: an op may only use
 what is made at that place, and may not make it twice. What was made in a Scope is not made any more after it.
@@ -18,12 +18,12 @@ from ktstr.record import vocabulary
 from ktstr.scenarios.program import (
     OWN_CGROUP,
     AddCgroup,
-    Cgroup,
+    ClearCpus,
     Kill,
     Move,
     Op,
-    Payload,
     Program,
+    ReadCgroup,
     RemoveCgroups,
     Repeat,
     Run,
@@ -35,135 +35,31 @@ from ktstr.scenarios.program import (
     StopScheduler,
     StopWorkers,
     Wait,
-    Work,
-    spawn_order,
+    WriteCgroup,
 )
-from ktstr.vm.protocol import ON_ERRORS, POLICIES, SCOPES, lib
+from ktstr.scenarios.verify_tables import (
+    bounded,
+    check_cpus,
+    check_ns,
+    check_one_of,
+    check_orders,
+    check_path,
+    check_text,
+    verify_tables,
+)
+from ktstr.vm.protocol import ON_ERRORS, SCOPES, lib
 
 MAX_U32 = 2**32 - 1
-_NAME_PART = re.compile(r"(?!\.)[!-.0-~]{1,64}")
+_FILE = re.compile(r"(?!\.)[a-z0-9._]{1,64}")
 
 
 def verify(program: Program) -> None:
     """Raise InputError, naming the op or the entry of a table, its field and the limit, unless the agent takes it."""
     bounded("seed", program.seed, 0, 2**64 - 1)
-    _ns("deadline_ns", program.deadline_ns)
-    _tables(program)
+    check_ns("deadline_ns", program.deadline_ns)
+    verify_tables(program)
     _Flow(program).walk(program.ops)
-    _orders(program)
-
-
-def bounded(what: str, value: int, low: int, high: int) -> int:
-    """The value. Raises InputError, naming it and its bounds (inclusive), when it is outside of them."""
-    if not low <= value <= high:
-        raise InputError(f"{what} is {value}, expected {low} to {high}")
-    return value
-
-
-def utf8(what: str, text: str) -> bytes:
-    """The bytes of a text without NUL. Raises InputError, naming it, when it has none or holds one."""
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{what} is {text!r:.80}, expected what UTF-8 can hold") from None
-    if b"\0" in data:
-        raise InputError(f"{what} is {text!r:.80}, expected no NUL in it")
-    return data
-
-
-def _ns(what: str, value: int) -> None:
-    bounded(what, value, 0, lib.KTSTR_MAX_NS)
-
-
-def _numbers(what: str, thing: str, values: Sequence[int] | None, limit: int) -> None:
-    """CPUs or nodes of a mask; None is no mask."""
-    if values is None:
-        return
-    for value in values:
-        bounded(f"{what}: {thing}", value, 0, limit - 1)
-    if not values:
-        raise InputError(f"{what} holds no {thing}, expected at least one")
-
-
-def _cpus(what: str, cpus: Sequence[int] | None) -> None:
-    _numbers(what, "CPU", cpus, lib.KTSTR_MAX_CPUS)
-
-
-def _one_of(what: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise InputError(f"{what} is {value!r}, expected one of {', '.join(known)}")
-
-
-# Tables.
-
-
-def _tables(program: Program) -> None:
-    bounded("number of cgroups", len(program.cgroups), 0, lib.KTSTR_MAX_CGROUPS)
-    bounded("number of works", len(program.works), 0, lib.KTSTR_MAX_WORKS)
-    bounded("number of workers", sum(len(work.workers) for work in program.works), 0, lib.KTSTR_MAX_WORKERS)
-    bounded("number of payloads", len(program.payloads), 0, lib.KTSTR_MAX_PAYLOADS)
-    names: set[str] = set()
-    for index, cgroup in enumerate(program.cgroups):
-        _cgroup(f"cgroup {index}", cgroup)
-        if cgroup.name in names:
-            raise InputError(f"cgroup {index}: name {cgroup.name!r} is there twice, expected each once")
-        names.add(cgroup.name)
-    for index, work in enumerate(program.works):
-        _work(f"work {index}", work, len(program.cgroups))
-    for index, payload in enumerate(program.payloads):
-        _payload(f"payload {index}", payload, len(program.cgroups))
-
-
-def _cgroup(where: str, cgroup: Cgroup) -> None:
-    name = cgroup.name
-    if len(name) >= lib.KTSTR_CGROUP_NAME_BYTES or not all(map(_NAME_PART.fullmatch, name.split("/"))):
-        raise InputError(
-            f"{where}: name {name!r}: expected parts of 1 to 64 printable ASCII characters joined by '/', none"
-            f" beginning with '.', {lib.KTSTR_CGROUP_NAME_BYTES - 1} bytes in all"
-        )
-    _cpus(f"{where}: cpus", cgroup.cpus)
-    _numbers(f"{where}: mems", "node", cgroup.mems, lib.KTSTR_MAX_NODES)
-
-
-def _work(where: str, work: Work, cgroups: int) -> None:
-    _one_of(f"{where}: type", work.type, tuple(vocabulary.WORK_TYPES))
-    _one_of(f"{where}: policy", work.policy, tuple(POLICIES))
-    facts = vocabulary.WORK_TYPES[work.type]
-    where = f"{where} ({work.type})"
-    bounded(f"{where}: cgroup", work.cgroup, OWN_CGROUP, cgroups - 1)
-    if not work.workers or len(work.workers) % facts.group_size:
-        raise InputError(f"{where}: {len(work.workers)} workers, expected a positive multiple of {facts.group_size}")
-    for worker in work.workers:
-        _ns(f"{where}: start_offset_ns", worker.start_offset_ns)
-    if len(work.params) != len(facts.params):
-        raise InputError(f"{where}: found {len(work.params)} parameters, expected {len(facts.params)}")
-    for param, value in zip(facts.params, work.params, strict=True):
-        bounded(f"{where}: {param.name}", value, param.low, param.high)
-    low, high = (1, vocabulary.MAX_PRIORITY) if vocabulary.POLICIES[work.policy].has_priority else (0, 0)
-    bounded(f"{where}: priority under policy {work.policy}", work.priority, low, high)
-    bounded(f"{where}: nice", work.nice, -20, 19)
-    _cpus(f"{where}: affinity", work.affinity)
-
-
-def _payload(where: str, payload: Payload, cgroups: int) -> None:
-    bounded(f"{where}: number of arguments", len(payload.argv), 1, lib.KTSTR_MAX_ARGS)
-    size = sum(len(utf8(f"{where}: argument", arg)) + 1 for arg in payload.argv)
-    bounded(f"{where}: bytes of arguments", size, 1, lib.KTSTR_MAX_ARG_BYTES)
-    if not payload.argv[0]:
-        raise InputError(f"{where}: found an empty program name, expected its path")
-    bounded(f"{where}: cgroup", payload.cgroup, OWN_CGROUP, cgroups - 1)
-    _cpus(f"{where}: affinity", payload.affinity)
-
-
-def _orders(program: Program) -> None:
-    """A place among all workers for each, or for none."""
-    orders = [worker.order for index in spawn_order(program) for worker in program.works[index].workers]
-    given = [order for order in orders if order is not None]
-    if given and (len(given) != len(orders) or sorted(given) != list(range(len(orders)))):
-        raise InputError(f"order of workers: expected each of 0 to {len(orders) - 1} once, or none for any worker")
-
-
-# Ops.
+    check_orders(program)
 
 
 @dataclass(frozen=True)
@@ -185,18 +81,19 @@ class _Flow:
         self._works: dict[int, _Made] = {}
         self._payloads: dict[int, _Made] = {}
         self._scheduler: dict[int, _Made] = {}
-        self._inhabited: set[str] = set()
+        self._inhabited: set[int] = set()  # cgroups that were given workers since they were made
         self._checks: dict[str, Callable[[str, Any], object]] = {
-            "on_error": lambda what, value: _one_of(what, value, tuple(ON_ERRORS)),
+            "on_error": lambda what, value: check_one_of(what, value, tuple(ON_ERRORS)),
             "payload": lambda what, value: bounded(what, value, 0, len(program.payloads) - 1),
             "cgroup": lambda what, value: bounded(what, value, 0, len(program.cgroups) - 1),
             "work": lambda what, value: bounded(what, value, 0, len(program.works) - 1),
             "phase": _u32,
             "count": _u32,
             "who": self._selector,
-            "cpus": _cpus,
-            "path": _path,
-            "text": _text,
+            "cpus": check_cpus,
+            "path": check_path,
+            "file": _file,
+            "text": check_text,
             "body": _body,
         }
 
@@ -214,7 +111,7 @@ class _Flow:
     def _fields(self, where: str, op: Op) -> None:
         """Each field for itself."""
         for field in fields(op):
-            check = _ns if field.name.endswith("_ns") else self._checks.get(field.name)
+            check = check_ns if field.name.endswith("_ns") else self._checks.get(field.name)
             if check is not None:
                 check(f"{where}: {field.name}", getattr(op, field.name))
 
@@ -240,6 +137,7 @@ class _Flow:
                 self._scheduler.clear()
             case AddCgroup():
                 self._make(f"{where}: cgroup", op.cgroup, self._cgroups)
+                self._inhabited.discard(op.cgroup)
             case Spawn():
                 self._make(f"{where}: work", op.work, self._works)
                 self._inhabit(where, self._program.works[op.work].cgroup)
@@ -252,7 +150,8 @@ class _Flow:
                     del self._payloads[op.payload]
             case Move():
                 self._inhabit(where, op.cgroup)
-            case SetCpus():
+                self._leave(op.who)
+            case SetCpus() | ClearCpus() | WriteCgroup() | ReadCgroup():
                 _need(f"{where}: cgroup", op.cgroup, self._cgroups)
             case StopWorkers():
                 self._stop_workers(op.who)
@@ -282,16 +181,21 @@ class _Flow:
             return
         _need(f"{where}: cgroup", cgroup, self._cgroups)
         name = self._program.cgroups[cgroup].name
-        for other in self._inhabited:
-            outer, inner = sorted((name, other), key=len)
+        for other in sorted(self._inhabited & self._cgroups.keys()):
+            outer, inner = sorted((name, self._program.cgroups[other].name), key=len)
             if inner.startswith(outer + "/"):
                 raise InputError(
                     f"{where}: cgroups {outer} and {inner} both hold workers, expected only the innermost to hold any"
                 )
-        self._inhabited.add(name)
+        self._inhabited.add(cgroup)
+
+    def _leave(self, who: Selector) -> None:
+        """All workers of a cgroup go elsewhere, or stop."""
+        if who.cgroup is not None and who.work is None and who.scope == "any":
+            self._inhabited.discard(who.cgroup)
 
     def _selector(self, what: str, who: Selector) -> None:
-        _one_of(f"{what}.scope", who.scope, tuple(SCOPES))
+        check_one_of(f"{what}.scope", who.scope, tuple(SCOPES))
         if who.scope == "step" and self._step() is None:
             raise InputError(f"{what}.scope is 'step', expected it in a Scope that is a step")
         if who.cgroup is not None:
@@ -314,6 +218,7 @@ class _Flow:
         """Some workers of a work leave it spawned."""
         if who.workers:
             return
+        self._leave(who)
         works = self._program.works
 
         def named(index: int, made: _Made) -> bool:
@@ -324,7 +229,13 @@ class _Flow:
     def _remove_cgroups(self, where: str, who: Selector) -> None:
         if who.work is not None:
             raise InputError(f"{where}: who.work is {who.work}, expected none: it names cgroups")
-        _forget(self._cgroups, lambda index, made: who.cgroup in (None, index) and self._in_scope(who, made))
+        cgroups = self._program.cgroups
+        gone = [
+            cgroups[index].name
+            for index, made in self._cgroups.items()
+            if who.cgroup in (None, index) and self._in_scope(who, made)
+        ]
+        _forget(self._cgroups, lambda index, _: any(f"{cgroups[index].name}/".startswith(f"{name}/") for name in gone))
 
 
 def _need(what: str, index: int, made: dict[int, _Made]) -> None:
@@ -341,15 +252,9 @@ def _u32(what: str, value: int) -> None:
     bounded(what, value, 0, MAX_U32)
 
 
-def _text(what: str, text: str) -> None:
-    bounded(f"{what}: bytes", len(utf8(what, text)), 0, lib.KTSTR_MAX_TEXT_BYTES - 1)
-
-
-def _path(what: str, path: str) -> None:
-    data = utf8(what, path)
-    if not path.startswith("/") or any(byte < 0x20 or byte == 0x7F for byte in data):
-        raise InputError(f"{what} is {path!r:.80}, expected an absolute path without control characters")
-    _text(what, path)
+def _file(what: str, name: str) -> None:
+    if _FILE.fullmatch(name) is None:
+        raise InputError(f"{what} is {name!r:.80}, expected the name of a file of a cgroup")
 
 
 def _body(what: str, body: tuple[Op, ...]) -> None:

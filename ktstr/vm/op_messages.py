@@ -18,10 +18,11 @@ from ktstr.record.guest import (
     PayloadLog,
     Progress,
     Stimulus,
+    Stream,
 )
 from ktstr.vm import parts
 from ktstr.vm.parts import Bad
-from ktstr.vm.protocol import OP_NAMES, PAYLOAD_EVENTS, lib
+from ktstr.vm.protocol import OP_NAMES, PAYLOAD_EVENTS, STREAMS, lib
 
 
 class OpMessages:
@@ -36,7 +37,7 @@ class OpMessages:
         self._progress_total = 0
         self._reads: list[FileRead] = []
         self._events: list[PayloadEvent] = []
-        self._logs: dict[int, bytearray] = {}
+        self._logs: dict[tuple[int, int], bytearray] = {}
         self._delays: tuple[DrawnDelay, ...] = ()
         self._delays_drawn: int | None = None
         self.readers: dict[int, Callable[[bytes], None]] = {
@@ -52,7 +53,10 @@ class OpMessages:
     def add_to(self, record: GuestRecord) -> GuestRecord:
         """The record with what was said here; None for what nothing was said of."""
         self._finish_checkpoint()
-        logs = (PayloadLog(number, parts.decode(self._logs[number])) for number in sorted(self._logs))
+        logs = (
+            PayloadLog(number, parts.decode(self._logs[number, stream]), cast(Stream, STREAMS[stream]))
+            for number, stream in sorted(self._logs)
+        )
         return replace(
             record,
             stimuli=tuple(self._stimuli),
@@ -129,7 +133,9 @@ class OpMessages:
     def _payload_log(self, payload: bytes) -> None:
         msg, data = parts.struct_and_rest("struct ktstr_msg_payload_log", payload)
         number = parts.below("payload", msg.payload, lib.KTSTR_MAX_PAYLOADS)
-        parts.extend_log(self._logs.setdefault(number, bytearray()), data)
+        if msg.stream not in STREAMS:
+            raise Bad(f"what payload {number} wrote to unknown stream {msg.stream}")
+        parts.extend_log(self._logs.setdefault((number, msg.stream), bytearray()), data)
 
     def _drawn(self, payload: bytes) -> None:
         msg, items = parts.struct_and_array("struct ktstr_msg_delays", "struct ktstr_delay", payload)

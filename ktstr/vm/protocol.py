@@ -70,11 +70,14 @@ OPS = MappingProxyType({name: facts.number for name, facts in vocabulary.OPS.ite
 OP_NAMES = MappingProxyType({number: name for name, number in OPS.items()})
 WORK_TYPES = MappingProxyType({name: facts.number for name, facts in vocabulary.WORK_TYPES.items()})
 POLICIES = _numbers("policy")
+MEM_POLICIES = _numbers("mem_policy")
 SCOPES = _numbers("scope")
 ON_ERRORS = _numbers("on_error")
 SCHED_EVENTS = _names("sched")
 """Kinds of scheduler events by number, in the words of ``record.guest.SchedEventKind``."""
 RETRY_OUTCOMES = _names("retry")
 """How a loader that failed ended when it was traced, by number, in the words of ``record.guest.RetryOutcome``."""
+STREAMS = _names("stream")
+"""Where a payload wrote, by number, in the words of ``record.guest.Stream``."""
 PAYLOAD_EVENTS = _names("payload_event")
 """Kinds of payload events by number, in the words of ``record.guest.PayloadEventKind``."""

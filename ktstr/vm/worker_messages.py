@@ -1,4 +1,4 @@
-"""Worker reports out of their messages: a report, then its migrations and samples."""
+"""Worker reports out of their messages: a report, then its migrations, samples and pages."""
 
 from __future__ import annotations
 
@@ -24,9 +24,17 @@ class _Worker:
     samples_due: int
     migrations: list[Migration] = field(default_factory=list)
     samples: list[int] = field(default_factory=list)
+    pages: tuple[int, ...] | None = None  # by node
+    pages_migrated: int | None = None
 
     def whole(self) -> WorkerReport:
-        return replace(self.report, migrations=tuple(self.migrations), wake_latencies_ns=tuple(self.samples))
+        return replace(
+            self.report,
+            migrations=tuple(self.migrations),
+            wake_latencies_ns=tuple(self.samples),
+            numa_pages=self.pages,
+            numa_pages_migrated=self.pages_migrated,
+        )
 
 
 class WorkerMessages:
@@ -39,6 +47,7 @@ class WorkerMessages:
             lib.KTSTR_MSG_WORKER: self._worker,
             lib.KTSTR_MSG_MIGRATIONS: self._migrations,
             lib.KTSTR_MSG_SAMPLES: self._samples,
+            lib.KTSTR_MSG_PAGES: self._pages,
         }
 
     def reports(self) -> tuple[WorkerReport, ...]:
@@ -78,6 +87,16 @@ class WorkerMessages:
             raise Bad(f"{len(items)} samples of worker {head.worker}, which announced fewer")
         worker.samples_due -= len(items)
         worker.samples += list(items)
+
+    def _pages(self, payload: bytes) -> None:
+        head, items = parts.struct_and_array("struct ktstr_msg_pages", "uint64_t", payload)
+        worker = self._latest.get(head.worker)
+        if worker is None or worker.pages is not None:
+            raise Bad(f"pages of worker {head.worker}, expected once after its report")
+        if len(items) > lib.KTSTR_MAX_NODES:
+            raise Bad(f"pages of {len(items)} nodes, expected at most {lib.KTSTR_MAX_NODES},")
+        worker.pages = tuple(items)
+        worker.pages_migrated = None if head.migrated == lib.KTSTR_UNKNOWN_MIGRATED else head.migrated
 
 
 def _exit_info(kind: int, code: int) -> str | None:

@@ -45,6 +45,21 @@ static void touch_mask(const struct program *program, uint32_t mask)
 		touch(program_mask(program, mask), sizeof(struct ktstr_cpumask));
 }
 
+static void touch_name(const struct program *program, uint32_t at)
+{
+	if (at)
+		touch_string(program, at - 1);
+	require(!at || strlen(program_string(program, at - 1)) <= KTSTR_MAX_TEXT_BYTES);
+}
+
+static void touch_strings(const struct program *program, uint32_t at, uint32_t strings)
+{
+	for (uint32_t i = 0; i < strings; i++) {
+		touch_string(program, at);
+		at += (uint32_t)strlen(program_string(program, at)) + 1;
+	}
+}
+
 static void walk_works(const struct program *program)
 {
 	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_WORKS); i++) {
@@ -56,6 +71,12 @@ static void walk_works(const struct program *program)
 		require(work_params_fit(work->type, work->params, &wrong));
 		touch(&program->workers[work->first_worker], work->worker_count * sizeof(struct ktstr_worker));
 		touch_mask(program, work->affinity);
+		touch_mask(program, work->mem_nodes);
+		touch_name(program, work->comm);
+		touch_name(program, work->pcomm);
+		require(work->runtime_ns <= work->deadline_ns && work->deadline_ns <= work->period_ns);
+		for (uint32_t k = 0; k < work->worker_count; k++)
+			touch_mask(program, program->workers[work->first_worker + k].affinity);
 	}
 }
 
@@ -71,12 +92,10 @@ static void walk_tables(const struct program *program)
 	walk_works(program);
 	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_PAYLOADS); i++) {
 		const struct ktstr_payload *payload = &program->payloads[i];
-		uint32_t at = payload->argv;
 
-		for (uint32_t k = 0; k < payload->argc; k++) {
-			touch_string(program, at);
-			at += (uint32_t)strlen(program_string(program, at)) + 1;
-		}
+		touch_strings(program, payload->argv, payload->argc);
+		touch_strings(program, payload->env, payload->envc);
+		touch_name(program, payload->folder);
 		touch_mask(program, payload->affinity);
 	}
 }
@@ -86,7 +105,7 @@ static void walk_fields(const struct program *program, const struct ktstr_op *op
 	const struct op_type *type = op_type(op->kind);
 	char detail[KTSTR_MAX_TEXT_BYTES];
 
-	if (type->fields & OP_PATH)
+	if (type->fields & (OP_PATH | OP_FILE))
 		touch_string(program, op->path);
 	if (type->fields & OP_TEXT)
 		touch_string(program, op->text);

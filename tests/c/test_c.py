@@ -18,14 +18,18 @@ from ktstr.scenarios.program import (
     AddCgroup,
     Cgroup,
     Checkpoint,
+    ClearCpus,
+    Deadline,
     Delay,
     Hold,
     Kill,
+    MemPolicy,
     Move,
     Op,
     Payload,
     Program,
     Read,
+    ReadCgroup,
     Release,
     RemoveCgroups,
     Repeat,
@@ -42,6 +46,7 @@ from ktstr.scenarios.program import (
     Work,
     Worker,
     Write,
+    WriteCgroup,
     flat,
 )
 from ktstr.vm import agent
@@ -99,7 +104,7 @@ def test_every_unit_test_is_known_to_its_runner(units: dict[str, Path]) -> None:
 def whole_program() -> Program:
     """Every op, every work type, every policy, blocks in blocks as deep as they may be."""
     cgroups = (Cgroup("a/x", (0, 1, 511), (0, 63)), Cgroup("b"), Cgroup("c"))
-    order = iter(reversed(range(14)))
+    order = iter(reversed(range(16)))
 
     def workers(*offsets: int) -> tuple[Worker, ...]:
         return tuple(Worker(offset, next(order)) for offset in offsets)
@@ -112,11 +117,16 @@ def whole_program() -> Program:
         Work("PipeIo", 0, workers(0, 0, 0, 0), (1024,), policy="rr", priority=1),
         Work("FutexPingPong", 0, workers(0, 0), (9,)),
         Work("ForkExit", 0, workers(0)),
-        Work("SpinWait", 2, workers(0, 5)),
-    )
+        Work("SpinWait", 2, workers(0, 5), threads=True, comm="a", pcomm="b", pages=True),
+        Work(
+            "SpinWait", 0, (Worker(0, next(order), (7,)),), policy="deadline", deadline=Deadline(1024, 2048, 4096),
+            mem_policy=MemPolicy("interleave", (0, 63), 1 << 15), cgroup_namespace=True,
+        ),
+        Work("Mixed", -1, workers(0), policy="ext", mem_policy=MemPolicy("local")),
+    )  # fmt: skip
     payloads = (
         Payload(("/sched/bin/scx", "--slice", "5")),
-        Payload(("/bin/true",), 1, (1, 2)),
+        Payload(("/bin/true",), 1, (1, 2), ("A=b", "C="), "/include-files", "fifo", 98, -20),
     )
     innermost = Repeat((Delay(1, 2), Checkpoint(5)), 3, 10**9, 5)
     written = Write("/proc/sys/kernel/x", "7", restore=True, on_error="record")
@@ -150,12 +160,17 @@ def whole_program() -> Program:
         Kill(1),
         Read("/proc/stat"),
         SetCpus(0, (0, 511)),
+        ClearCpus(0),
+        WriteCgroup(0, "cpu.max", "25000 100000"),
+        ReadCgroup(0, "cgroup.events"),
+        Spawn(8),
+        Spawn(9),
         SetAffinity(Selector(work=1), (1, 3)),
         StopWorkers(),
         RemoveCgroups(),
         StopScheduler(10**9),
     )
-    return Program(2**64 - 1, 10**10, cgroups, works, payloads, ops)
+    return Program(2**64 - 1, 10**10, cgroups, works, payloads, ops, ("memory", "io", "pids"))
 
 
 def test_the_whole_program_holds_all_there_is() -> None:
@@ -176,7 +191,7 @@ def test_agent_accepts_what_the_host_encodes_and_survives_its_mutations(
     program_file: Path, units: dict[str, Path]
 ) -> None:
     ops = len(list(flat(whole_program().ops)))
-    assert run([str(units["fuzz_program"]), "100000", str(program_file)]) == f"{ops} ops, 14 workers\n"
+    assert run([str(units["fuzz_program"]), "100000", str(program_file)]) == f"{ops} ops, 16 workers\n"
 
 
 def fuzzing_clang() -> str | None:

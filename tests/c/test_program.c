@@ -62,9 +62,9 @@ TEST(a_damaged_header_is_refused)
 	s.ops[7].ns = 6;
 	CHECK(!opens(&s, sizeof(s)) && strstr(why, "checksum"));
 	DAMAGED(s.header.magic++, "magic");
-	DAMAGED(s.header.version = 1, "version 1, this agent speaks 2");
-	DAMAGED(s.header.header_bytes = 40, "version 2");
-	DAMAGED(s.header.flags = 2, "flags 0x2");
+	DAMAGED(s.header.version = 1, "version 1, this agent speaks 3");
+	DAMAGED(s.header.header_bytes = 40, "version 3");
+	DAMAGED(s.header.flags = 16, "flags 0x10");
 	DAMAGED(s.header.deadline_ns = KTSTR_MAX_NS + UINT64_C(1), "deadline of 86400000000001 ns");
 }
 
@@ -83,6 +83,7 @@ TEST(entries_of_tables_are_refused_by_their_fields)
 	DAMAGED(memset(&s.masks[1], 0, sizeof(s.masks[1])), "mask 2: bits");
 	DAMAGED(s.cgroups[1].name = 32, "cgroup 1: name 32");
 	DAMAGED(s.cgroups[1].name = 4, "cgroup 1: name is not a plain");
+	DAMAGED(memcpy(s.strings, "a/a/a/a/a/a/a/a/a", 18), "cgroup 0: name is not a plain relative path of at most 8");
 	DAMAGED(s.cgroups[0].cpus = 3, "cgroup 0: cpus 3 of 2");
 	DAMAGED(s.cgroups[0].mems = 3, "cgroup 0: mems 3 of 2");
 	DAMAGED(s.cgroups[0].reserved = 1, "cgroup 0: reserved");
@@ -106,7 +107,7 @@ TEST(works_and_workers_are_refused_by_their_fields)
 	DAMAGED((s.works[0].first_worker = 3, s.works[0].worker_count = 1), "worker 2: belongs to no work");
 	DAMAGED(s.works[1].params[0] = UINT64_C(1) << 40, "work 1: params[0] of PipeIo");
 	DAMAGED(s.works[1].params[1] = 1, "work 1: params[1] of PipeIo");
-	DAMAGED(s.works[1].policy = 5, "work 1: policy 5");
+	DAMAGED(s.works[1].policy = 7, "work 1: policy 7 is unknown");
 	DAMAGED(s.works[1].priority = 1, "work 1: priority 1 under policy 0");
 	DAMAGED((s.works[1].policy = KTSTR_POLICY_FIFO, s.works[1].priority = 99), "work 1: priority 99");
 	DAMAGED(s.works[1].nice = 20, "work 1: nice 20");
@@ -114,7 +115,122 @@ TEST(works_and_workers_are_refused_by_their_fields)
 	DAMAGED(s.workers[3].order = 1, "worker 3: order 1 is taken");
 	DAMAGED(s.workers[3].order = 4, "worker 3: order 4");
 	DAMAGED(s.workers[3].start_offset_ns = KTSTR_MAX_NS + UINT64_C(1), "worker 3: start_offset_ns");
-	DAMAGED(s.workers[3].reserved = 1, "worker 3: reserved");
+	DAMAGED(s.workers[3].affinity = 3, "worker 3: affinity 3 of 2 masks");
+}
+
+#define TIMES(runtime, deadline, period)                                                           \
+	(s.works[1].policy = KTSTR_POLICY_DEADLINE, s.works[1].runtime_ns = (runtime),             \
+	 s.works[1].deadline_ns = (deadline), s.works[1].period_ns = (period))
+
+TEST(deadlines_ascend_and_are_of_their_policy_alone)
+{
+	struct small s = small_program();
+
+	TIMES(1024, 1024, KTSTR_MAX_NS);
+	taken(&s);
+	DAMAGED(TIMES(1023, 2000, 3000), "work 1: runtime_ns 1023, deadline_ns 2000, period_ns 3000: expected them to");
+	DAMAGED(TIMES(2001, 2000, 3000), "work 1: runtime_ns 2001");
+	DAMAGED(TIMES(2000, 3001, 3000), "work 1: runtime_ns 2000, deadline_ns 3001");
+	DAMAGED(TIMES(2000, 3000, KTSTR_MAX_NS + UINT64_C(1)), "work 1: runtime_ns 2000");
+	DAMAGED(s.works[1].policy = KTSTR_POLICY_DEADLINE, "work 1: runtime_ns 0");
+	DAMAGED((TIMES(2000, 3000, 4000), s.works[1].priority = 1), "work 1: priority 1 under policy 5");
+	DAMAGED(s.works[1].period_ns = 1, "work 1: runtime_ns, deadline_ns or period_ns under policy 0");
+}
+
+#define MEMORY(policy, flags, nodes) \
+	(s.works[1].mem_policy = (policy), s.works[1].mem_flags = (flags), s.works[1].mem_nodes = (nodes))
+
+TEST(memory_policies_have_their_nodes_and_flags)
+{
+	struct small s = small_program();
+
+	MEMORY(KTSTR_MEM_POLICY_BIND, 1U << 15 | 1U << 13, 1);
+	taken(&s);
+	MEMORY(KTSTR_MEM_POLICY_LOCAL, 0, 0);
+	taken(&s);
+	DAMAGED(MEMORY(7, 0, 1), "work 1: mem_policy 7 is unknown");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_BIND, 0, 3), "work 1: mem_nodes 3 of 2 masks");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_BIND, 0, 0), "work 1: mem_nodes 0 under mem_policy 2");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_LOCAL, 0, 1), "work 1: mem_nodes 1 under mem_policy 4");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_DEFAULT, 0, 1), "work 1: mem_nodes 1 under mem_policy 0");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_BIND, 0, 2), "work 1: mem_nodes holds a node above 63");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_BIND, 1, 1), "work 1: mem_flags 0x1 under mem_policy 2");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_BIND, 3U << 14, 1), "work 1: mem_flags 0xc000");
+	DAMAGED(MEMORY(KTSTR_MEM_POLICY_LOCAL, 1U << 15, 0), "work 1: mem_flags 0x8000 under mem_policy 4");
+}
+
+TEST(names_of_tasks_are_short_and_plain)
+{
+	struct small s = small_program();
+
+	s.works[1].flags = KTSTR_WORK_THREADS | KTSTR_WORK_CGROUP_NAMESPACE | KTSTR_WORK_PAGES;
+	s.works[1].comm = 1; /* "a" */
+	s.works[1].pcomm = 3; /* "b" */
+	taken(&s);
+	DAMAGED(s.works[1].flags = 8, "work 1: flags 0x8 hold unknown ones");
+	DAMAGED(s.works[1].comm = 33, "work 1: comm 33 is no string");
+	DAMAGED(s.works[1].comm = 2, "work 1: comm of 0 bytes, 1 to 15");
+	DAMAGED(s.works[1].comm = 5, "work 1: comm holds a character that is not printable, or a slash");
+	DAMAGED((memset(s.strings, 'x', 16), s.works[1].comm = 1), "work 1: comm");
+	DAMAGED(s.works[1].pcomm = 1, "work 1: pcomm 1, and its workers are no threads");
+}
+
+TEST(payloads_have_plain_variables_and_folders)
+{
+	struct small s = small_program();
+
+	memcpy(s.strings + 22, "N=v\0M=", 7);
+	s.payloads[1].env = 22;
+	s.payloads[1].envc = 2;
+	s.payloads[1].folder = 15; /* "/proc/y" */
+	s.payloads[1].policy = KTSTR_POLICY_EXT;
+	taken(&s);
+	DAMAGED((s.payloads[1].env = 22, s.payloads[1].envc = 1), "payload 1: env[0] is not NAME=VALUE");
+	DAMAGED(s.payloads[1].env = 22, "payload 1: env 22 of envc 0, at most 64");
+	DAMAGED(s.payloads[1].envc = 65, "payload 1: env 0 of envc 65");
+	DAMAGED((s.payloads[1].env = 40, s.payloads[1].envc = 1), "payload 1: env has 0 strings, expected 1");
+	DAMAGED(s.payloads[1].folder = 33, "payload 1: folder 33 is no string");
+	DAMAGED(s.payloads[1].folder = 1, "payload 1: folder does not begin with /");
+	DAMAGED((s.payloads[1].folder = 15, s.strings[16] = '\n'), "payload 1: folder holds a control character");
+	DAMAGED(s.payloads[1].policy = KTSTR_POLICY_DEADLINE, "payload 1: policy 5, and it has no deadline");
+	DAMAGED(s.payloads[1].priority = 1, "payload 1: priority 1 under policy 0");
+	DAMAGED(s.payloads[1].nice = -21, "payload 1: nice -21");
+}
+
+TEST(files_of_cgroups_are_plain_names)
+{
+	struct small s = small_program();
+
+	s.ops[7] = (struct ktstr_op){ .kind = KTSTR_OP_READ_CGROUP, .id = 1, .path = 22 };
+	taken(&s);
+	s.ops[7].path = 4;
+	refused(&s, "op 7, ReadCgroup: path is no name of a file");
+	s.ops[7].path = 1;
+	refused(&s, "op 7, ReadCgroup: path is no name of a file");
+	s.ops[7].path = 32;
+	refused(&s, "op 7, ReadCgroup: path 32 is no string");
+	s.ops[7] = (struct ktstr_op){ .kind = KTSTR_OP_WRITE_CGROUP, .id = 0, .path = 22, .text = 22 };
+	refused(&s, "op 7, WriteCgroup: the cgroup is not there");
+	s.ops[7] = (struct ktstr_op){ .kind = KTSTR_OP_CLEAR_CPUS, .id = 1, .mask = 1 };
+	refused(&s, "op 7, ClearCpus: mask is not 0");
+}
+
+TEST(what_is_in_a_cgroup_is_removed_with_it)
+{
+	struct small s = small_program();
+
+	memcpy(s.strings, "a/b", 4); /* cgroup 0; cgroup 1 is "b" */
+	s.cgroups[1].name = 22;
+	memcpy(s.strings + 22, "a", 2);
+	s.ops[1] = (struct ktstr_op){ .kind = KTSTR_OP_ADD_CGROUP, .id = 0 };
+	s.ops[2] = (struct ktstr_op){ .kind = KTSTR_OP_REMOVE_CGROUPS, .who = { .cgroup = 1, .work = -1 } };
+	s.ops[3] = (struct ktstr_op){ .kind = KTSTR_OP_READ_CGROUP, .id = 0, .path = 22 };
+	for (int i = 4; i < 8; i++)
+		s.ops[i] = (struct ktstr_op){ .kind = KTSTR_OP_HOLD };
+	refused(&s, "op 3, ReadCgroup: the cgroup is not there");
+	s.ops[3] = s.ops[0];
+	s.ops[4] = s.ops[1];
+	taken(&s);
 }
 
 TEST(fields_that_an_op_does_not_take_are_refused)
@@ -254,6 +370,12 @@ int main(int argc, char **argv)
 	RUN(tables_that_do_not_fit_are_refused)
 	RUN(entries_of_tables_are_refused_by_their_fields)
 	RUN(works_and_workers_are_refused_by_their_fields)
+	RUN(deadlines_ascend_and_are_of_their_policy_alone)
+	RUN(memory_policies_have_their_nodes_and_flags)
+	RUN(names_of_tasks_are_short_and_plain)
+	RUN(payloads_have_plain_variables_and_folders)
+	RUN(files_of_cgroups_are_plain_names)
+	RUN(what_is_in_a_cgroup_is_removed_with_it)
 	RUN(fields_that_an_op_does_not_take_are_refused)
 	RUN(fields_that_an_op_takes_are_refused_out_of_bounds)
 	RUN(selectors_are_refused_by_their_parts)

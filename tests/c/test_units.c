@@ -18,6 +18,8 @@
 #include "work/work.h"
 #include "watch/keeplog.h"
 #include "watch/kmsg.h"
+#include "measure/measure.h"
+#include "measure/pages.h"
 #include "measure/reservoir.h"
 #include "measure/schedstat.h"
 #include "proc/refusal.h"
@@ -208,6 +210,29 @@ TEST(keeplog_keeps_both_ends_of_a_long_log_and_says_what_it_dropped)
 	free(sunk);
 }
 
+TEST(keeplog_of_what_came_first_keeps_that_alone_and_says_what_it_dropped)
+{
+	struct keeplog *log = calloc(1, sizeof(*log));
+	char line[16];
+
+	log->first_only = true;
+	for (uint32_t i = 0; i < 100000; i++) {
+		snprintf(line, sizeof(line), "%06u\n", i);
+		keeplog_add(log, line, 7);
+	}
+	keeplog_take_all(log, sink, NULL);
+	CHECK(sunk_bytes <= KTSTR_MAX_LOG_BYTES);
+	/* 262,016 bytes are 37,430 lines and 6 bytes of one. */
+	CHECK(strncmp(sunk + 37429 * 7, "037429\n037430\n[... 437984 bytes dropped ...]\n", 64) == 0);
+	keeplog_empty(log);
+	sunk_bytes = 0;
+	keeplog_add(log, "anew", 4);
+	keeplog_take_all(log, sink, NULL);
+	CHECK(strcmp(sunk, "anew") == 0);
+	free(log);
+	free(sunk);
+}
+
 TEST(schedstat_reads_a_task_and_a_cpu_line)
 {
 	struct schedstat stat;
@@ -222,6 +247,65 @@ TEST(schedstat_reads_a_task_and_a_cpu_line)
 	CHECK(!schedstat_parse_cpu("cpu512 0 0 0 0 0 0 1 2 3", &cpu, &stat));
 	CHECK(!schedstat_parse_cpu("cpu1 0 0 0 0 0 0 1 2", &cpu, &stat));
 	CHECK(!schedstat_parse_cpu("domain0 MC 0f 0 0 0 0 0 0 1 2 3", &cpu, &stat));
+}
+
+TEST(pages_of_shared_memory_are_added_up_by_node)
+{
+	uint64_t pages[KTSTR_MAX_NODES] = { 5 };
+
+	pages_add("00400000 default file=/init dirty=1 N0=7 kernelpagesize_kB=4\n"
+		  "7f00 bind:1 file=/dev/zero\\040(deleted) dirty=20 mapmax=3 N0=2 N1=18 N63=1 kernelpagesize_kB=4\n"
+		  "7f01 default anon=2 dirty=2 N1=2 kernelpagesize_kB=4\n"
+		  "7f02 default file=/dev/zero\\040(deleted) N64=9 N1=4 Nx=3 N=2", pages);
+	CHECK(pages[0] == 7 && pages[1] == 22 && pages[63] == 1);
+	pages_add("", pages);
+	pages_add("7f00 default file=/dev/zero\n", pages);
+	CHECK(pages[0] == 7 && pages[1] == 22 && pages[2] == 0);
+}
+
+/* Else what comes between the two would be owed by the next gap, and nobody could say whose it was. */
+TEST(a_gap_ends_when_its_cpu_clock_was_read)
+{
+	static struct slot slot;
+	struct timespec pause = { .tv_nsec = 3000000 };
+	struct measure m;
+	uint64_t now;
+
+	measure_prepare(&m, &slot);
+	measure_begin(&m, now_ns());
+	nanosleep(&pause, NULL);
+	now = measure_look(&slot);
+	CHECK(now == slot.looked_ns && slot.looked_ns == slot.read_wall_ns);
+	CHECK(slot.report.max_gap_ns >= 3000000 && slot.report.max_gap_off_cpu_ns >= 2000000);
+	nanosleep(&pause, NULL);
+	measure_end(&m);
+	CHECK(slot.looked_ns == slot.read_wall_ns && slot.report.wall_time_ns == slot.read_wall_ns - slot.start_ns);
+}
+
+TEST(time_that_the_program_froze_a_worker_for_is_no_gap)
+{
+	static struct slot slot;
+	struct timespec pause = { .tv_nsec = 5000000 };
+	struct measure m;
+
+	measure_prepare(&m, &slot);
+	measure_begin(&m, now_ns());
+	nanosleep(&pause, NULL);
+	slot.frozen_ns = 4900000;
+	measure_look(&slot);
+	CHECK(slot.frozen_ns == 0 && slot.report.max_gap_ns >= 90000);
+	slot.report.max_gap_ns = 0;
+	nanosleep(&pause, NULL);
+	slot.frozen_ns = UINT64_MAX; /* never more than there was */
+	measure_look(&slot);
+	CHECK(slot.report.max_gap_ns == 0 && slot.report.max_gap_off_cpu_ns <= slot.report.max_gap_ns + 5000000);
+	slot.frozen_ns = 1;
+	measure_unblock(&m);
+	measure_wake(&m, 7);
+	CHECK(slot.frozen_ns == 0 && slot.wakes.seen == 0);
+	measure_unblock(&m);
+	measure_wake(&m, 7);
+	CHECK(slot.wakes.seen == 1);
 }
 
 TEST(kmsg_record_gives_text_and_time)
@@ -261,7 +345,7 @@ struct small_delivery {
 static struct small_delivery delivery_of_small(void)
 {
 	struct small_delivery d = {
-		.head = { .magic = 0x4452544b, .version = 2, .header_bytes = 88, .total_bytes = sizeof(struct small_delivery),
+		.head = { .magic = 0x4452544b, .version = 3, .header_bytes = 88, .total_bytes = sizeof(struct small_delivery),
 			  .realtime_ns = 5, .randomness = { 1, 2, 3 } },
 		.program = small_program(),
 	};
@@ -299,10 +383,10 @@ TEST(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
 	CHECK(refused(&d, "magic is 0x5052544b, expected 0x4452544b"));
 	d = delivery_of_small();
 	d.head.version = 1;
-	CHECK(refused(&d, "version 1 with a header of 88 bytes, expected 2 with 88"));
+	CHECK(refused(&d, "version 1 with a header of 88 bytes, expected 3 with 88"));
 	d = delivery_of_small();
 	d.head.header_bytes = 96;
-	CHECK(refused(&d, "version 2 with a header of 96 bytes, expected 2 with 88"));
+	CHECK(refused(&d, "version 3 with a header of 96 bytes, expected 3 with 88"));
 	d = delivery_of_small();
 	d.head.total_bytes = 87;
 	CHECK(refused(&d, "87 bytes, expected 88 to 4194392"));
@@ -490,7 +574,11 @@ int main(int argc, char **argv)
 	RUN(reservoir_repeats_with_the_same_seed_only)
 	RUN(keeplog_gives_a_short_log_whole_and_its_head_as_it_grows)
 	RUN(keeplog_keeps_both_ends_of_a_long_log_and_says_what_it_dropped)
+	RUN(keeplog_of_what_came_first_keeps_that_alone_and_says_what_it_dropped)
 	RUN(schedstat_reads_a_task_and_a_cpu_line)
+	RUN(pages_of_shared_memory_are_added_up_by_node)
+	RUN(a_gap_ends_when_its_cpu_clock_was_read)
+	RUN(time_that_the_program_froze_a_worker_for_is_no_gap)
 	RUN(kmsg_record_gives_text_and_time)
 	RUN(the_word_that_makes_the_agent_wait_stands_alone)
 	RUN(delivery_says_its_length_and_is_whole)

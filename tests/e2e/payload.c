@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What tests run in a guest, beside workers or as a scheduler: one program, and what it does is its first argument. */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,6 +75,64 @@ static void list_processes(void)
 	}
 }
 
+static const char *policy_of(pid_t tid)
+{
+	static const char *const names[] = { "normal", "fifo", "rr", "batch", "", "idle", "deadline", "ext" };
+	int policy = sched_getscheduler(tid) & ~SCHED_RESET_ON_FORK;
+
+	return policy >= 0 && policy < 8 ? names[policy] : "";
+}
+
+static int has_own_namespace(const char *task)
+{
+	char path[300], ours[64] = "", its[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/%s/ns/cgroup", task);
+	return readlink("/proc/self/ns/cgroup", ours, 63) > 0 && readlink(path, its, 63) > 0 && strcmp(ours, its) != 0;
+}
+
+/* Of each task of a process: what that and it are called, its CPUs, policy, and whether it has a namespace. */
+static void list_tasks_of(const char *pid, const char *process)
+{
+	char path[300], name[64], status[4096];
+	struct dirent *entry;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%s/task", pid);
+	tasks = opendir(path);
+	while (tasks && (entry = readdir(tasks))) {
+		const char *tid = entry->d_name, *cpus;
+
+		read_of(tid, "comm", name, sizeof(name));
+		read_of(tid, "status", status, sizeof(status));
+		cpus = strstr(status, "Cpus_allowed_list:\t");
+		if (atoi(tid) <= 1 || !cpus || strstr(status, "Kthread:\t1"))
+			continue;
+		name[strcspn(name, "\n")] = '\0';
+		cpus += strlen("Cpus_allowed_list:\t");
+		printf("%s > %s %.*s %s%s\n", process, name, (int)strcspn(cpus, "\n"), cpus, policy_of(atoi(tid)),
+		       has_own_namespace(tid) ? " apart" : "");
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
+static void list_tasks(void)
+{
+	DIR *processes = opendir("/proc");
+	struct dirent *entry;
+
+	while (processes && (entry = readdir(processes))) {
+		char name[64];
+
+		if (atoi(entry->d_name) <= 1)
+			continue;
+		read_of(entry->d_name, "comm", name, sizeof(name));
+		name[strcspn(name, "\n")] = '\0';
+		list_tasks_of(entry->d_name, name);
+	}
+}
+
 static void list_folder(const char *path)
 {
 	DIR *folder = opendir(path);
@@ -126,6 +187,33 @@ static void tell_clock(void)
 		exit(1);
 }
 
+/* A number in a file, or -1. */
+static double number_in(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	double number = -1;
+
+	if (file && fscanf(file, "%lf", &number) != 1)
+		number = -1;
+	if (file)
+		fclose(file);
+	return number;
+}
+
+/* What a benchmark prints: its progress, then numbers, of a file, of an included one, and of how it was started. */
+static int bench(const char *path, const char *code)
+{
+	const char *greeting = getenv("GREETING");
+
+	fprintf(stderr, "bench: reading %s\n", path);
+	printf("warming up\n{\"run\": {\"number\": %g, \"included\": %g}, \"greeting\": %zu, \"ok\": true,\n"
+	       " \"started\": [%d, %d, %ld]}\n",
+	       number_in(path), number_in("/include-files/extra/number"), greeting ? strlen(greeting) : 0,
+	       sched_getscheduler(0), getpriority(PRIO_PROCESS, 0), sysconf(_SC_NPROCESSORS_ONLN));
+	fprintf(stderr, "bench: done, leaving with %s\n", code ? code : "0");
+	return code ? atoi(code) : 0;
+}
+
 static void say(const char *text)
 {
 	printf("%s\n", text);
@@ -143,6 +231,8 @@ int main(int argc, char **argv)
 		say(argument);
 	} else if (!strcmp(mode, "exit"))
 		return atoi(argument);
+	else if (!strcmp(mode, "bench"))
+		return bench(argument, argc > 3 ? argv[3] : NULL);
 	else if (!strcmp(mode, "spin"))
 		spin();
 	else if (!strcmp(mode, "abort"))
@@ -158,6 +248,8 @@ int main(int argc, char **argv)
 		tell_clock();
 	else if (!strcmp(mode, "processes"))
 		list_processes();
+	else if (!strcmp(mode, "tasks"))
+		list_tasks();
 	else if (!strcmp(mode, "folders"))
 		list_folder(argument);
 	else if (!strcmp(mode, "family")) { /* two more of us, of which one has left our group */

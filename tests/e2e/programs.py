@@ -19,7 +19,7 @@ from ktstr.kernels.prebuilt import ensure
 from ktstr.kernels.resolve import resolve
 from ktstr.kernels.spec import DEFAULT
 from ktstr.pins.lock import Lock, read_lock
-from ktstr.record.guest import GuestRecord, WorkerReport
+from ktstr.record.guest import GuestRecord, Stream, WorkerReport
 from ktstr.record.machine import ExitReason
 from ktstr.resources import c_dir
 from ktstr.scenarios.encode import encode
@@ -40,6 +40,7 @@ from ktstr.vm.steady import Steady, planned
 
 MS, S = 1_000_000, 1_000_000_000
 ONE, TWO = Topology(1, 1, 1, 1), Topology(1, 1, 2, 1)
+TOPOLOGY_OF_TWO_NODES = Topology(2, 2, 1, 1)
 SCHEDULER = "/sched/bin/scx_ktstr"
 _HERE = Path(__file__).parent
 
@@ -166,9 +167,10 @@ def op_errors(record: GuestRecord, program: Program, op: Op) -> list[str]:
     return [error.text for error in record.op_errors or () if error.op == number]
 
 
-def printed(record: GuestRecord, number: int) -> str:
-    """All that a payload printed."""
-    return next((log.text for log in record.payload_logs or () if log.payload == number), "")
+def printed(record: GuestRecord, number: int, stream: Stream = "stdout") -> str:
+    """All that a payload printed to one of its outputs."""
+    logs = (log.text for log in record.payload_logs or () if (log.payload, log.stream) == (number, stream))
+    return next(logs, "")
 
 
 def events_of(record: GuestRecord, number: int) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from ktstr.record.guest import GuestRecord, WorkerReport
-from ktstr.record.vocabulary import WorkType
+from ktstr.record.vocabulary import SchedPolicy, WorkType
 from ktstr.scenarios.program import (
     OWN_CGROUP,
     Delay,
@@ -33,13 +33,16 @@ pytestmark = pytest.mark.e2e
 
 HOUR = 3600 * S
 EARLIER, LATER, EARLY, DUE, HOG, STARVED, UNRELEASED = range(7)
-ROUNDS = range(7, 11)
+ROUNDS = (*range(7, 11), 12, 13)  # the last of threads
 SLEEPERS = (1000, HOUR)  # of a Bursty: a burst, then a sleep that only its stop ends
 
 
-def _work(type: WorkType, *start_offsets_ns: int, params: tuple[int, ...] = (), fifo: bool = False) -> Work:
+def _work(
+    type: WorkType, *start_offsets_ns: int, params: tuple[int, ...] = (), fifo: bool = False, threads: bool = False
+) -> Work:  # fmt: skip
     workers = tuple(map(Worker, start_offsets_ns))
-    return Work(type, OWN_CGROUP, workers, params, "fifo" if fifo else "normal", 98 if fifo else 0)
+    policy: SchedPolicy = "fifo" if fifo else "normal"
+    return Work(type, OWN_CGROUP, workers, params, policy, 98 if fifo else 0, threads=threads)
 
 
 WORKS = (
@@ -56,6 +59,8 @@ WORKS = (
     _work("ForkExit", 0),
     # Never spawned: they take their share of the memory for samples, which all that spawn would have to map.
     _work("SpinWait", *(0,) * 2000),
+    _work("PipeIo", 0, 0, 0, 0, params=(0,), threads=True),
+    _work("ForkExit", 0, 0, threads=True),
 )
 NEVERS, MANY = 40, 15
 
@@ -129,7 +134,7 @@ def test_a_worker_that_was_due_and_never_ran_measured_that(record: GuestRecord) 
     assert 100 * MS <= starved.max_gap_off_cpu_ns <= starved.max_gap_ns <= starved.wall_time_ns
 
 
-@pytest.mark.parametrize("work", ROUNDS, ids=lambda work: WORKS[work].type)
+@pytest.mark.parametrize("work", ROUNDS, ids=lambda work: f"{WORKS[work].type}{work}")
 def test_a_stop_ends_a_worker_at_once_wherever_it_is(record: GuestRecord, work: int) -> None:
     found = reports(record, work)
     assert len(found) == MANY * len(WORKS[work].workers) and whole(found)

@@ -38,7 +38,7 @@ def full() -> dict[str, Any]:
     whole["reasons"] = [
         {"verdict": "fail", "kind": "Stuck", "message": "m", "cgroup": "c", "worker": 1, "value": 2.5, "limit": 2}
     ]
-    whole["metrics"] = [{"payload_index": 0, "exit_code": -1, "metrics": [
+    whole["metrics"] = [{"payload_index": 0, "exit_code": -1, "name": "bench", "metrics": [
         {"name": "n", "value": 1, "polarity": polarity, "unit": "", "source": "Json", "stream": "Stdout"}
         for polarity in ("LowerBetter", {"TargetValue": 2.5})
     ]}]  # fmt: skip

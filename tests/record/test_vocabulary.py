@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ktstr.config import fields
+from ktstr.config import scenario_fields
 from ktstr.record import vocabulary
 from ktstr.record.vocabulary import OPS, POLICIES, RENAMED_WORK_TYPES, WORK_TYPES, WorkParam
 
@@ -37,7 +37,7 @@ def test_work_types_that_block_sample_their_wakes_and_pairs_work_in_pairs() -> N
 
 def test_real_time_policies_have_a_priority_and_timesharing_ones_a_nice_value() -> None:
     assert [name for name, facts in POLICIES.items() if facts.has_priority] == ["fifo", "rr"]
-    assert [name for name, facts in POLICIES.items() if facts.has_nice] == ["normal", "batch"]
+    assert [name for name, facts in POLICIES.items() if facts.has_nice] == ["normal", "batch", "ext"]
 
 
 def test_parameters_have_defaults_within_their_bounds_and_keys_of_their_own() -> None:
@@ -48,5 +48,6 @@ def test_parameters_have_defaults_within_their_bounds_and_keys_of_their_own() ->
 
 
 def test_ktstr_yaml_takes_every_parameter_as_its_unit_says() -> None:
-    assert (fields.WORK["burst"].kind, fields.WORK["burst"].about) == ("duration", "Bursty: length of a burst (50ms)")
-    assert (fields.WORK["spin_iters"].kind, fields.WORK["spin_iters"].high) == ("int", 2**31)
+    burst, spin = scenario_fields.WORK["burst"], scenario_fields.WORK["spin_iters"]
+    assert (burst.kind, burst.about) == ("duration", "Bursty: length of a burst (50ms)")
+    assert (spin.kind, spin.high) == ("int", 2**31)

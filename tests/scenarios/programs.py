@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -16,14 +17,18 @@ from ktstr.scenarios.program import (
     AddCgroup,
     Cgroup,
     Checkpoint,
+    ClearCpus,
+    Deadline,
     Delay,
     Hold,
     Kill,
+    MemPolicy,
     Move,
     Op,
     Payload,
     Program,
     Read,
+    ReadCgroup,
     Release,
     RemoveCgroups,
     Repeat,
@@ -40,17 +45,23 @@ from ktstr.scenarios.program import (
     Work,
     Worker,
     Write,
+    WriteCgroup,
 )
 
 T = TypeVar("T")
 HEAD = struct.Struct("<4sHHIIQQ7II")
-WORK = struct.Struct("<IiII4QIiiI")
+WORK = struct.Struct("<IiII4QIiiI3Q6I")
 WORKER = struct.Struct("<QII")
-PAYLOAD = struct.Struct("<IIiI")
+PAYLOAD = struct.Struct("<IIiIIIIIii")
 OP = struct.Struct("<HBBIIiiIIIIIIIQQQ")
 TYPES = ("SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit")
 PARAMS = {"Bursty": 2, "PipeIo": 1, "FutexPingPong": 1}
-POLICIES = ("normal", "batch", "idle", "fifo", "rr")
+POLICIES = ("normal", "batch", "idle", "fifo", "rr", "deadline", "ext")
+MEM_POLICIES = (
+    "default", "preferred", "bind", "interleave", "local", "preferred_many", "weighted_interleave",
+)  # fmt: skip
+CONTROLLERS = {2: "memory", 4: "io", 8: "pids"}
+MEM_FLAGS = (0, 1 << 13, 1 << 14, 1 << 15, 1 << 13 | 1 << 15)
 SCOPES = ("any", "backdrop", "step")
 ON_ERROR = ("fatal", "record")
 
@@ -68,10 +79,10 @@ class Reader:
 
     def __init__(self, data: bytes) -> None:
         magic, version, head, total, self.flags, self.seed, self.deadline_ns, *rest = HEAD.unpack(data[:64])
-        assert (magic, version, head, total) == (b"KTRP", 2, 64, len(data))
+        assert (magic, version, head, total) == (b"KTRP", 3, 64, len(data))
         *self.counts, crc = rest
         assert crc == crc32(data[64:], crc32(data[:60]))
-        sizes = (1, 64, 16, 64, 16, 16, 72)
+        sizes = (1, 64, 16, 112, 16, 40, 72)
         self.tables, at = [], 64
         for count, size in zip(self.counts, sizes, strict=True):
             self.tables.append(data[at : at + count * size])
@@ -101,28 +112,46 @@ class Reader:
     def program(self) -> Program:
         cgroups = tuple(self._cgroup(*row) for row in struct.iter_unpack("<IIII", self.tables[2]))
         works = tuple(self._work(*row) for row in WORK.iter_unpack(self.tables[3]))
-        payloads = tuple(
-            Payload(self.texts(argv, argc), cgroup, self.numbers(affinity))
-            for argv, argc, cgroup, affinity in PAYLOAD.iter_unpack(self.tables[5])
-        )
-        return Program(self.seed, self.deadline_ns, cgroups, works, payloads, self._block(0, self.counts[6]))
+        payloads = tuple(self._payload(*row) for row in PAYLOAD.iter_unpack(self.tables[5]))
+        ops = self._block(0, self.counts[6])
+        controllers: Any = tuple(name for flag, name in CONTROLLERS.items() if self.flags & flag)
+        return Program(self.seed, self.deadline_ns, cgroups, works, payloads, ops, controllers)
+
+    def _payload(self, argv: int, argc: int, cgroup: int, affinity: int, env: int, envc: int, *rest: int) -> Payload:
+        folder, policy, priority, nice = rest
+        assert envc or not env
+        scheduling: Any = POLICIES[policy]
+        return Payload(
+            self.texts(argv, argc), cgroup, self.numbers(affinity), self.texts(env, envc), self.name(folder),
+            scheduling, priority, nice,
+        )  # fmt: skip
+
+    def name(self, field: int) -> str:
+        """Of a field that may be empty."""
+        return self.text(field - 1) if field else ""
 
     def _cgroup(self, name: int, cpus: int, mems: int, reserved: int) -> Cgroup:
         assert reserved == 0
         return Cgroup(self.text(name), self.numbers(cpus), self.numbers(mems))
 
     def _work(self, kind: int, cgroup: int, first: int, count: int, *rest: int) -> Work:
-        params, (policy, priority, nice, affinity) = rest[:4], rest[4:]
+        params, (policy, priority, nice, affinity), times = rest[:4], rest[4:8], rest[8:11]
+        mode, mem_flags, mem_nodes, flags, comm, pcomm = rest[11:]
         name: Any = TYPES[kind - 1]
         used = PARAMS.get(name, 0)
         assert not any(params[used:])
         workers = []
-        for offset, order, reserved in WORKER.iter_unpack(self.tables[4][first * 16 : (first + count) * 16]):
-            assert reserved == 0
-            workers.append(Worker(offset, order))
-        assert len(workers) == count
+        for offset, order, own in WORKER.iter_unpack(self.tables[4][first * 16 : (first + count) * 16]):
+            workers.append(Worker(offset, order, self.numbers(own)))
+        assert len(workers) == count and flags < 8
         scheduling: Any = POLICIES[policy]
-        return Work(name, cgroup, tuple(workers), params[:used], scheduling, priority, nice, self.numbers(affinity))
+        memory: Any = MEM_POLICIES[mode]
+        return Work(
+            name, cgroup, tuple(workers), params[:used], scheduling, priority, nice, self.numbers(affinity),
+            Deadline(*times) if any(times) else None,
+            MemPolicy(memory, self.numbers(mem_nodes), mem_flags) if mode else None,
+            bool(flags & 1), self.name(comm), self.name(pcomm), bool(flags & 4), bool(flags & 2),
+        )  # fmt: skip
 
     def _block(self, first: int, count: int) -> tuple[Op, ...]:
         ops, at = [], first
@@ -182,6 +211,9 @@ READ: dict[int, Callable[[Reader, int, Callable[[str], int]], Op]] = {
     18: lambda r, at, take: Move(r.who(take), take("id")),
     19: lambda r, at, take: SetCpus(take("id"), r.cpus(take)),
     20: lambda r, at, take: SetAffinity(r.who(take), r.cpus(take)),
+    21: lambda r, at, take: ClearCpus(take("id")),
+    22: lambda r, at, take: WriteCgroup(take("id"), r.text(take("path")), r.text(take("text"))),
+    23: lambda r, at, take: ReadCgroup(take("id"), r.text(take("path"))),
 }
 
 NS = st.integers(0, 86_400 * 10**9)
@@ -192,8 +224,34 @@ TEXTS = st.text("aZ0/ \n\x01\x7fü€𝄞", max_size=20)
 PLAIN = st.text("aZ0/ ü€𝄞", max_size=20)
 PATHS = PLAIN.map(lambda text: f"/{text}")
 POLICY = st.one_of(
-    st.tuples(st.sampled_from(POLICIES[:3]), st.just(0)), st.tuples(st.sampled_from(POLICIES[3:]), st.integers(1, 98))
+    st.tuples(st.sampled_from(("normal", "batch", "idle", "ext")), st.just(0)),
+    st.tuples(st.sampled_from(("fifo", "rr")), st.integers(1, 98)),
 )
+TIMES = st.lists(st.integers(1024, 86_400 * 10**9), min_size=3, max_size=3).map(lambda found: Deadline(*sorted(found)))
+COMMS = st.text("aZ0_ :~", max_size=15)
+FILES = st.sampled_from(("cpu.max", "cgroup.freeze", "memory.high"))
+
+
+@st.composite
+def mem_policies(draw: st.DrawFn) -> MemPolicy:
+    mode: Any = draw(st.sampled_from(MEM_POLICIES[1:]))
+    if mode == "local":
+        return MemPolicy(mode)
+    return MemPolicy(mode, draw(NODES), draw(st.sampled_from(MEM_FLAGS)))
+
+
+@st.composite
+def options(draw: st.DrawFn) -> dict[str, Any]:
+    """What a work may have beside its kind, workers and policy."""
+    threads = draw(st.booleans())
+    return {
+        "mem_policy": draw(st.none() | mem_policies()),
+        "threads": threads,
+        "comm": draw(COMMS),
+        "pcomm": draw(COMMS) if threads else "",
+        "pages": draw(st.booleans()),
+        "cgroup_namespace": draw(st.booleans()),
+    }
 
 
 @st.composite
@@ -201,12 +259,14 @@ def works(draw: st.DrawFn, cgroups: int) -> Work:
     """A work of any type; the order of its workers is for the program to say."""
     name: Any = draw(st.sampled_from(TYPES))
     group = 2 if name in ("PipeIo", "FutexPingPong") else 1
-    workers = tuple(Worker(draw(NS), 0) for _ in range(group * draw(st.integers(1, 3))))
+    workers = tuple(Worker(draw(NS), 0, draw(st.none() | CPUS)) for _ in range(group * draw(st.integers(1, 3))))
     low, high = (1000, 3600 * 10**9) if name == "Bursty" else (0, 2**31)
     params = tuple(draw(st.integers(low, high)) for _ in range(PARAMS.get(name, 0)))
-    policy, priority = draw(POLICY)
+    deadline = draw(st.none() | TIMES)
+    policy, priority = draw(POLICY) if deadline is None else ("deadline", 0)
     nice, affinity = draw(st.integers(-20, 19)), draw(st.none() | CPUS)
-    return Work(name, draw(st.integers(-1, cgroups - 1)), workers, params, policy, priority, nice, affinity)
+    placed: Any = (draw(st.integers(-1, cgroups - 1)), workers, params, policy, priority, nice, affinity, deadline)
+    return Work(name, *placed, **draw(options()))
 
 
 @st.composite
@@ -216,26 +276,32 @@ def programs(draw: st.DrawFn) -> Program:
         Cgroup(f"c{i}", draw(st.none() | CPUS), draw(st.none() | NODES)) for i in range(draw(st.integers(0, 3)))
     )
     crews = tuple(draw(works(len(cgroups))) for _ in range(draw(st.integers(0, 3))))
-    payloads = tuple(
-        Payload(
-            (draw(PATHS), *draw(st.lists(TEXTS, max_size=3))), draw(st.integers(-1, len(cgroups) - 1)),
-            draw(st.none() | CPUS),
-        )
-        for _ in range(draw(st.integers(0, 3)))
-    )  # fmt: skip
+    payloads = tuple(draw(started(len(cgroups))) for _ in range(draw(st.integers(0, 3))))
     ops = _Ops(draw, len(cgroups), crews, len(payloads)).whole()
     spawned = [op.work for op in ops if isinstance(op, Spawn)]
     numbered = tuple(dict.fromkeys([*spawned, *range(len(crews))]))
     order = iter(draw(st.permutations(range(sum(len(work.workers) for work in crews)))))
     ordered = {i: _ordered(crews[i], order) for i in numbered}
-    return Program(
-        draw(st.integers(0, 2**64 - 1)), draw(NS), cgroups, tuple(ordered[i] for i in range(len(crews))), payloads, ops
-    )
+    controllers: Any = tuple(name for name in CONTROLLERS.values() if draw(st.booleans()))
+    crews = tuple(ordered[i] for i in range(len(crews)))
+    return Program(draw(st.integers(0, 2**64 - 1)), draw(NS), cgroups, crews, payloads, ops, controllers)
+
+
+@st.composite
+def started(draw: st.DrawFn, cgroups: int) -> Payload:
+    """A payload; its folder may be none."""
+    scheduling: Any = draw(POLICY)
+    policy, priority = scheduling
+    return Payload(
+        (draw(PATHS), *draw(st.lists(TEXTS, max_size=3))), draw(st.integers(-1, cgroups - 1)), draw(st.none() | CPUS),
+        tuple(f"N{text}=" for text in draw(st.lists(TEXTS, max_size=3))), draw(st.just("") | PATHS),
+        policy, priority, draw(st.integers(-20, 19)),
+    )  # fmt: skip
 
 
 def _ordered(work: Work, order: Any) -> Work:
-    workers = tuple(Worker(worker.start_offset_ns, next(order)) for worker in work.workers)
-    return Work(**{**vars(work), "workers": workers})
+    workers = tuple(replace(worker, order=next(order)) for worker in work.workers)
+    return replace(work, workers=workers)
 
 
 class _Ops:
@@ -285,9 +351,15 @@ class _Ops:
 
     def on_cgroup(self, depth: int, in_step: bool) -> Op:
         which = self.draw(st.integers(0, self.cgroups - 1))
-        if self.draw(st.booleans()):
-            return Move(self.who(in_step), which)
-        return SetCpus(which, self.draw(CPUS))
+        return self.draw(
+            st.one_of(
+                st.builds(Move, st.just(self.who(in_step)), st.just(which)),
+                st.builds(SetCpus, st.just(which), CPUS),
+                st.builds(ClearCpus, st.just(which)),
+                st.builds(WriteCgroup, st.just(which), FILES, TEXTS, on_error=st.sampled_from(ON_ERROR)),
+                st.builds(ReadCgroup, st.just(which), FILES),
+            )
+        )
 
     def on_payload(self, depth: int, in_step: bool) -> Op:
         return Wait(self.draw(st.integers(0, self.payloads - 1)), self.draw(NS))

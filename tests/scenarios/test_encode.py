@@ -16,7 +16,9 @@ from ktstr.scenarios.encode import OP_FIELDS, encode
 from ktstr.scenarios.program import (
     EVERYTHING,
     Cgroup,
+    Deadline,
     Hold,
+    MemPolicy,
     Op,
     Payload,
     Program,
@@ -41,9 +43,9 @@ def whole(
 ) -> bytes:  # fmt: skip
     """A program made by hand from the protocol's description."""
     tables = (strings, masks, cgroups, works, workers, payloads, ops)
-    counts = [len(table) // size for table, size in zip(tables, (1, 64, 16, 64, 16, 16, 72), strict=True)]
+    counts = [len(table) // size for table, size in zip(tables, (1, 64, 16, 112, 16, 40, 72), strict=True)]
     body = b"".join(map(padded, tables))
-    head = struct.pack("<4sHHIIQQ7I", b"KTRP", 2, 64, 64 + len(body), flags, seed, deadline, *counts)
+    head = struct.pack("<4sHHIIQQ7I", b"KTRP", 3, 64, 64 + len(body), flags, seed, deadline, *counts)
     return head + struct.pack("<I", crc32(head + body)) + body
 
 
@@ -64,20 +66,30 @@ def test_the_tables_have_the_bytes_of_the_description() -> None:
         1, 2,
         (Cgroup("a/b", (0, 64, 511), (0, 63)), Cgroup("c")),
         (
-            Work("PipeIo", 1, (Worker(9, 2), Worker(8, 0)), (1024,), "fifo", 7, 0, (0, 64, 511)),
-            Work("SpinWait", -1, (Worker(7, 1),), nice=-20),
+            Work("PipeIo", 1, (Worker(9, 2), Worker(8, 0, (1,))), (1024,), "fifo", 7, 0, (0, 64, 511)),
+            Work(
+                "SpinWait", -1, (Worker(7, 1),), policy="deadline", nice=-20, deadline=Deadline(1024, 1025, 1026),
+                mem_policy=MemPolicy("bind", (0, 63), 1 << 15), threads=True, comm="w1", pcomm="p", pages=True,
+                cgroup_namespace=True,
+            ),
         ),
-        (Payload(("/x", "-a"), 0, (1,)), Payload(("c",))),
+        (
+            Payload(("/x", "-a"), 0, (1,), ("A=", "B=c"), "/f", "fifo", 9),
+            Payload(("c",), policy="ext", nice=-3),
+        ),
+        controllers=("pids", "memory"),
     )  # fmt: skip
     assert encode(program) == whole(
-        b"a/b\0c\0/x\0-a\0",
+        b"a/b\0c\0w1\0p\0/x\0-a\0A=\0B=c\0/f\0",
         mask(0, 64, 511) + mask(0, 63) + mask(1),
         struct.pack("<8I", 0, 1, 2, 0, 4, 0, 0, 0),
-        WORK.pack(5, 1, 0, 2, 1024, 0, 0, 0, 3, 7, 0, 1) + WORK.pack(1, -1, 2, 1, 0, 0, 0, 0, 0, 0, -20, 0),
-        WORKER.pack(9, 2, 0) + WORKER.pack(8, 0, 0) + WORKER.pack(7, 1, 0),
-        PAYLOAD.pack(6, 2, 0, 3) + PAYLOAD.pack(4, 1, -1, 0),
+        WORK.pack(5, 1, 0, 2, 1024, 0, 0, 0, 3, 7, 0, 1, *[0] * 9)
+        + WORK.pack(1, -1, 2, 1, 0, 0, 0, 0, 5, 0, -20, 0, 1024, 1025, 1026, 2, 1 << 15, 2, 7, 7, 10),
+        WORKER.pack(9, 2, 0) + WORKER.pack(8, 0, 3) + WORKER.pack(7, 1, 0),
+        PAYLOAD.pack(11, 2, 0, 3, 17, 2, 25, 3, 9, 0) + PAYLOAD.pack(4, 1, -1, 0, 0, 0, 0, 6, 0, -3),
         seed=1,
         deadline=2,
+        flags=1 | 2 | 8,
     )
 
 
@@ -91,7 +103,7 @@ def test_ops_have_the_bytes_of_the_description() -> None:
     work = Work("SpinWait", -1, (Worker(),) * 2)
     assert encode(Program(0, 0, works=(work,), ops=ops)) == whole(
         b"/a\0",
-        works=WORK.pack(1, -1, 0, 2, *[0] * 8),
+        works=WORK.pack(1, -1, 0, 2, *[0] * 17),
         workers=WORKER.pack(0, 0, 0) + WORKER.pack(0, 1, 0),
         ops=op(6, ns=11)
         + op(10, flags=2, body=4, ns=13)
@@ -118,9 +130,14 @@ def test_no_string_and_no_mask_is_there_twice(program: Program) -> None:
     masks = [reader.tables[1][at : at + 64] for at in range(0, len(reader.tables[1]), 64)]
     assert len(set(masks)) == len(masks)
     ops = list(flat(program.ops))
-    single = {text for found in ops for name in ("path", "text") if (text := getattr(found, name, None)) is not None}
+    single = {
+        text for found in ops for name in ("path", "file", "text") if (text := getattr(found, name, None)) is not None
+    }
     different: set[tuple[str, ...]] = {(text,) for text in single} | {(cgroup.name,) for cgroup in program.cgroups}
-    different |= {payload.argv for payload in program.payloads}
+    different |= {payload.argv for payload in program.payloads} | {payload.env for payload in program.payloads}
+    named = [payload.folder for payload in program.payloads]
+    named += [name for work in program.works for name in (work.comm, work.pcomm)]
+    different |= {(name,) for name in named if name}
     assert reader.counts[0] == sum(len(text.encode()) + 1 for texts in different for text in texts)
 
 

@@ -8,7 +8,7 @@ from zlib import crc32
 
 HELLO, CPU, DISTANCES, SCHED_EVENT, SCHED_LOG, SCHED_KMSG, STIMULUS = range(1, 8)
 WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END, READY = range(8, 15)
-UNPARKED, BEGIN, SCHED_PRINTK, SCHED_REFUSAL = range(20, 24)
+UNPARKED, BEGIN, SCHED_PRINTK, SCHED_REFUSAL, PAGES = range(20, 25)
 CHECKPOINT, READ, PAYLOAD_EVENT, PAYLOAD_LOG, DELAYS = range(15, 20)
 SCHED_DUMP = 30
 
@@ -26,7 +26,7 @@ def mask(*cpus: int) -> bytes:
     return sum(1 << cpu for cpu in cpus).to_bytes(64, "little")
 
 
-def hello(release: bytes = b"6.14.0", version: int = 2) -> tuple[int, bytes]:
+def hello(release: bytes = b"6.14.0", version: int = 3) -> tuple[int, bytes]:
     return HELLO, struct.pack("<II72s", version, 4, release)
 
 
@@ -95,8 +95,8 @@ def payload_event(at: int = 7, payload: int = 1, kind: int = 1, code: int = 0) -
     return PAYLOAD_EVENT, struct.pack("<QIIiI", at, payload, kind, code, 0)
 
 
-def payload_log(payload: int = 1, text: bytes = b"") -> tuple[int, bytes]:
-    return PAYLOAD_LOG, struct.pack("<II", payload, 0) + text
+def payload_log(payload: int = 1, text: bytes = b"", stream: int = 1) -> tuple[int, bytes]:
+    return PAYLOAD_LOG, struct.pack("<II", payload, stream) + text
 
 
 def delays(*drawn: tuple[int, int], seen: int | None = None, count: int | None = None) -> tuple[int, bytes]:
@@ -111,6 +111,11 @@ def migrations(index: int, *items: tuple[int, int, int]) -> tuple[int, bytes]:
 
 def samples(index: int, *items: int) -> tuple[int, bytes]:
     return SAMPLES, struct.pack(f"<II{len(items)}Q", index, len(items), *items)
+
+
+def pages(index: int, *nodes: int, migrated: int = 0, count: int | None = None) -> tuple[int, bytes]:
+    number = len(nodes) if count is None else count
+    return PAGES, struct.pack(f"<IIQ{len(nodes)}Q", index, number, migrated, *nodes)
 
 
 def vcpu(number: int) -> tuple[int, bytes]:

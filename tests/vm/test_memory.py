@@ -42,6 +42,10 @@ def test_a_scheduler_gets_sixteen_times_its_size_to_load_in(
     assert memory_mib(Topology.parse(label), asked, size) == expected
 
 
+def test_payloads_get_four_times_their_size_beside_the_scheduler() -> None:
+    assert memory_mib(Topology(1, 1, 4, 1), None, 10 << 20, 10 << 20) == 512 + 160 + 40
+
+
 @given(st.sampled_from(sorted(PRESETS.values())), st.none() | st.integers(1, 1 << 20))
 def test_every_node_gets_whole_large_pages(label: str, asked: int | None) -> None:
     topology = Topology.parse(label)

@@ -50,6 +50,7 @@ GOOD = [
     f.migrations(2, (3, 0, 511)),
     f.samples(2, 9, 8),
     f.samples(2, 7, 2**64 - 1),
+    f.pages(2, 17, 0, 2**64 - 1, migrated=5),
     f.vcpu(0),
     f.error("kaputt: ü".encode()),
     f.error(b"of an op", op=8191),
@@ -62,6 +63,7 @@ GOOD = [
     f.payload_log(1, b"one \xff"),
     f.payload_log(0, b"zero"),
     f.payload_log(1, b"more"),
+    f.payload_log(1, b"err", 2),
     f.delays((9, 77), (8191, 0), seen=3),
     f.end(99),
 ]
@@ -83,7 +85,8 @@ def test_every_message_lands_in_its_field() -> None:
         cpus_used=(0, 3, 511), max_gap_ns=106, max_gap_cpu=3, max_gap_at_ns=107, max_gap_off_cpu_ns=108,
         max_stall_ns=109, max_stall_cpu=4, wake_latencies_ns=(9, 8, 7, 2**64 - 1), wake_sample_total=110,
         open_wait_ns=111, measuring_calls=112, schedstat_cpu_time_ns=113, schedstat_run_delay_ns=114,
-        schedstat_run_count=115, completed=True, exit_info=None, spawn=0,
+        schedstat_run_count=115, completed=True, exit_info=None, spawn=0, numa_pages=(17, 0, 2**64 - 1),
+        numa_pages_migrated=5,
     )  # fmt: skip
     assert record == GuestRecord(
         kernel_release="6.14.0",
@@ -116,7 +119,11 @@ def test_every_message_lands_in_its_field() -> None:
         ),
         reads=(FileRead(7, 3, 4096, "0-3"),),
         payload_events=(PayloadEvent(8, 63, "spawn_failed", -2),),
-        payload_logs=(PayloadLog(0, "zero"), PayloadLog(1, "one \ufffdmore")),
+        payload_logs=(
+            PayloadLog(0, "zero", "stdout"),
+            PayloadLog(1, "one \ufffdmore", "stdout"),
+            PayloadLog(1, "err", "stderr"),
+        ),
         delays=(DrawnDelay(9, 77), DrawnDelay(8191, 0)),
         delays_drawn=3,
         ended=True,
@@ -162,6 +169,12 @@ def test_deadline_is_told_apart_from_other_ends() -> None:
         assert record.ended and not record.deadline_hit
 
 
+def test_a_kernel_that_counts_no_migrated_pages_leaves_them_unmeasured() -> None:
+    record, error = decode_channel(f.stream([f.worker(1), f.pages(1, 4, migrated=2**64 - 1), f.end()]))
+    assert error is None
+    assert (record.workers[0].numa_pages, record.workers[0].numa_pages_migrated) == ((4,), None)
+
+
 def test_the_guard_may_end_for_an_agent_that_hangs_amid_a_report() -> None:
     record, error = decode_channel(f.stream([f.worker(1, samples=2), f.samples(1, 5), f.end(5, 3)]))
     assert error is None and record.deadline_hit
@@ -169,7 +182,7 @@ def test_the_guard_may_end_for_an_agent_that_hangs_amid_a_report() -> None:
 
 
 BROKEN = {
-    "version": ([f.hello(version=1)], "Hello of protocol version 1, expected 2,"),
+    "version": ([f.hello(version=1)], "Hello of protocol version 1, expected 3,"),
     "second hello": ([f.hello(), f.hello()], "second Hello"),
     "cpu number": ([f.cpu(512)], "CPU number 512"),
     "cpu twice": ([f.cpu(1), f.cpu(1)], "second Cpu message"),
@@ -194,7 +207,7 @@ BROKEN = {
     "begin long": ([(f.BEGIN, bytes(9))], "struct ktstr_msg_begin of 9 bytes, expected 8,"),
     "begin twice": ([f.begin(1), f.begin(1)], "second Begin message"),
     "op": ([f.stimulus(0, 0, 0)], "unknown op 0"),
-    "op above": ([f.stimulus(0, 21, 0)], "unknown op 21"),
+    "op above": ([f.stimulus(0, 24, 0)], "unknown op 24"),
     "op place": ([f.stimulus(0, 6, 0, op=8192)], "op 8192, expected 0 to 8191,"),
     "op scope": ([f.stimulus(0, 6, 0, scope=8193)], "scope 8193, expected 0 to 8192,"),
     "op text": ([f.stimulus(0, 6, 0, b"x" * 4097)], "text of 4097 bytes"),
@@ -220,6 +233,7 @@ BROKEN = {
     "payload event kind": ([f.payload_event(kind=0)], "payload event of unknown kind 0"),
     "payload event kind above": ([f.payload_event(kind=7)], "payload event of unknown kind 7"),
     "payload log short": ([(f.PAYLOAD_LOG, bytes(7))], "struct ktstr_msg_payload_log of 7 bytes, expected 8,"),
+    "payload log stream": ([f.payload_log(1, b"", 3)], "what payload 1 wrote to unknown stream 3"),
     "payload log of": ([f.payload_log(64)], "payload 64, expected 0 to 63,"),
     "no delays": ([f.delays()], "0 bytes for 0 items"),
     "delays fewer": ([f.delays((0, 0), count=2)], "16 bytes for 2 items"),
@@ -245,6 +259,11 @@ BROKEN = {
     "samples of nobody": ([f.samples(1, 5)], "worker 1"),
     "samples too short": ([f.worker(1, samples=2), (f.SAMPLES, struct.pack("<IIQ", 1, 2, 5))], "8 bytes for 2 items"),
     "no samples": ([f.worker(1), (f.SAMPLES, struct.pack("<II", 1, 0))], "0 bytes for 0 items"),
+    "pages of nobody": ([f.pages(1, 5)], "pages of worker 1, expected once after its report"),
+    "pages twice": ([f.worker(1), f.pages(1, 5), f.pages(1, 5)], "pages of worker 1, expected once after its report"),
+    "pages of no node": ([f.worker(1), f.pages(1)], "0 bytes for 0 items"),
+    "pages of many nodes": ([f.worker(1), f.pages(1, *[1] * 65)], "pages of 65 nodes, expected at most 64"),
+    "pages too short": ([f.worker(1), f.pages(1, 5, count=2)], "8 bytes for 2 items"),
     "migration cpu": ([f.worker(1, migrations=1), f.migrations(1, (0, 0, 600))], "CPU number 600"),
     "end status": ([f.end(0, 4)], "unknown status 4"),
     "after end": ([f.end(), f.hello()], "after the End"),

@@ -68,7 +68,7 @@ STRUCTS = [
     "msg_hello", "msg_begin", "msg_cpu", "msg_distances", "msg_sched_event", "msg_sched_refusal", "msg_stimulus",
     "msg_error",
     "msg_read", "progress", "msg_checkpoint", "msg_payload_event", "msg_payload_log", "delay", "msg_delays",
-    "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_vcpu", "msg_end",
+    "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_pages", "msg_vcpu", "msg_end",
 ]  # fmt: skip
 
 

@@ -202,7 +202,8 @@ class TestClones:
             clone_elsewhere(lab, snapshot, tmp_path / "elsewhere", program)
         with clone(lab, snapshot, tmp_path / "read", program) as read:
             reads = self.read_meanwhile(lab, read)
-            assert read.wait().end.reason == "clean"
+            end = read.wait().end
+            assert (end.reason, end.detail) == ("clean", "")
         assert reads >= 3  # 20 and more on a quiet host
         assert words(tmp_path / "elsewhere") == words(tmp_path / "quiet")
         assert words(tmp_path / "read") == words(tmp_path / "quiet")

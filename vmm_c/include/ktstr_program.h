@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define KTSTR_PROTO_VERSION 2
+#define KTSTR_PROTO_VERSION 3
 #define KTSTR_PROGRAM_MAGIC 0x5052544b
 
 /* Limits. What is outside them is refused by whoever reads it. */
@@ -28,7 +28,12 @@
 #define KTSTR_MAX_ARG_BYTES 8192
 #define KTSTR_MAX_PROGRAM_BYTES 4194304
 #define KTSTR_MAX_TEXT_BYTES 4096
-#define KTSTR_CGROUP_NAME_BYTES 128
+#define KTSTR_CGROUP_NAME_BYTES 256
+/* Parts of a cgroup's name. */
+#define KTSTR_MAX_CGROUP_DEPTH 8
+#define KTSTR_MAX_ENV 64
+/* What a thread may be called, the NUL left out (TASK_COMM_LEN). */
+#define KTSTR_MAX_COMM 15
 /* One day: the longest time any field of a program may ask for. */
 #define KTSTR_MAX_NS 86400000000000
 
@@ -56,6 +61,10 @@ enum ktstr_table {
 
 /* Flag: enable the cpu controller beside cpuset, so that cgroups share CPUs by weight. */
 #define KTSTR_PROGRAM_CPU_CONTROLLER 1
+/* Flags: controllers that the program writes to. Unlike cpu it cannot do without them. */
+#define KTSTR_PROGRAM_MEMORY_CONTROLLER 2
+#define KTSTR_PROGRAM_IO_CONTROLLER 4
+#define KTSTR_PROGRAM_PIDS_CONTROLLER 8
 
 struct ktstr_program_header {
 	uint32_t magic;
@@ -87,21 +96,56 @@ struct ktstr_work {
 	int32_t priority;
 	int32_t nice;
 	uint32_t affinity; /* mask */
+	/* Of KTSTR_POLICY_DEADLINE, else 0. */
+	uint64_t runtime_ns;
+	uint64_t deadline_ns;
+	uint64_t period_ns;
+	uint32_t mem_policy;
+	uint32_t mem_flags; /* as set_mempolicy(2) takes them in its mode */
+	uint32_t mem_nodes; /* mask of nodes */
+	uint32_t flags;
+	uint32_t comm; /* string plus 1, 0: the agent's choice */
+	uint32_t pcomm; /* likewise, of THREADS; works of one name and cgroup that are spawned together share a process */
+};
+
+/*
+ * Flags of a work: its workers are threads of one process; they see their cgroup as the root; tell where their memory
+ * is.
+ */
+#define KTSTR_WORK_THREADS 1
+#define KTSTR_WORK_CGROUP_NAMESPACE 2
+#define KTSTR_WORK_PAGES 4
+
+/* Memory policies: the modes of include/uapi/linux/mempolicy.h. */
+enum ktstr_mem_policy {
+	KTSTR_MEM_POLICY_DEFAULT = 0,
+	KTSTR_MEM_POLICY_PREFERRED = 1,
+	KTSTR_MEM_POLICY_BIND = 2,
+	KTSTR_MEM_POLICY_INTERLEAVE = 3,
+	KTSTR_MEM_POLICY_LOCAL = 4,
+	KTSTR_MEM_POLICY_PREFERRED_MANY = 5,
+	KTSTR_MEM_POLICY_WEIGHTED_INTERLEAVE = 6
 };
 
 /* order: its place among all workers when several are released by one op; each place is taken once. */
 struct ktstr_worker {
 	uint64_t start_offset_ns; /* its delay after its release */
 	uint32_t order;
-	uint32_t reserved;
+	uint32_t affinity; /* mask, in place of its work's; 0: that one */
 };
 
-/* argv: argc strings that follow each other. */
+/* argv: argc strings that follow each other; env likewise, NAME=VALUE, beside the agent's own. */
 struct ktstr_payload {
 	uint32_t argv;
 	uint32_t argc;
 	int32_t cgroup; /* -1 is the agent's own */
 	uint32_t affinity; /* mask */
+	uint32_t env;
+	uint32_t envc;
+	uint32_t folder; /* string plus 1: where it starts; 0: as the agent */
+	uint32_t policy;
+	int32_t priority;
+	int32_t nice;
 };
 
 enum ktstr_policy {
@@ -109,7 +153,9 @@ enum ktstr_policy {
 	KTSTR_POLICY_BATCH = 1,
 	KTSTR_POLICY_IDLE = 2,
 	KTSTR_POLICY_FIFO = 3,
-	KTSTR_POLICY_RR = 4
+	KTSTR_POLICY_RR = 4,
+	KTSTR_POLICY_DEADLINE = 5,
+	KTSTR_POLICY_EXT = 6
 };
 
 /* Of what was made: anywhere, outside of every step, or in the innermost step that is being run. */
@@ -158,9 +204,9 @@ _Static_assert(sizeof(struct ktstr_cpumask) == 64, "layout");
 _Static_assert(KTSTR_CPUMASK_WORDS * 64 == KTSTR_MAX_CPUS, "mask holds every CPU");
 _Static_assert(sizeof(struct ktstr_program_header) == 64, "layout");
 _Static_assert(sizeof(struct ktstr_cgroup) == 16, "layout");
-_Static_assert(sizeof(struct ktstr_work) == 64, "layout");
+_Static_assert(sizeof(struct ktstr_work) == 112, "layout");
 _Static_assert(sizeof(struct ktstr_worker) == 16, "layout");
-_Static_assert(sizeof(struct ktstr_payload) == 16, "layout");
+_Static_assert(sizeof(struct ktstr_payload) == 40, "layout");
 _Static_assert(sizeof(struct ktstr_selector) == 20, "layout");
 _Static_assert(sizeof(struct ktstr_op) == 72, "layout");
 

@@ -103,6 +103,7 @@ enum ktstr_msg {
 	KTSTR_MSG_BEGIN = 21,
 	KTSTR_MSG_SCHED_PRINTK = 22,
 	KTSTR_MSG_SCHED_REFUSAL = 23,
+	KTSTR_MSG_PAGES = 24,
 	KTSTR_MSG_SCHED_DUMP = 30
 };
 
@@ -246,10 +247,15 @@ struct ktstr_msg_payload_event {
 	uint32_t reserved;
 };
 
+enum ktstr_stream {
+	KTSTR_STREAM_STDOUT = 1,
+	KTSTR_STREAM_STDERR = 2
+};
+
 /* Then text to the end of the payload. */
 struct ktstr_msg_payload_log {
 	uint32_t payload;
-	uint32_t reserved;
+	uint32_t stream;
 };
 
 /* What one Delay drew. */
@@ -328,6 +334,19 @@ struct ktstr_msg_samples {
 	uint32_t count;
 };
 
+/* migrated: this kernel does not count them. */
+#define KTSTR_UNKNOWN_MIGRATED 0xffffffffffffffff
+/*
+ * Then count times uint64_t, by node: the pages of the memory that the worker works in (numa_maps), and all workers
+ * of its process, after its report.
+ * migrated: numa_pages_migrated of /proc/vmstat since its work was released; a number of the whole machine.
+ */
+struct ktstr_msg_pages {
+	uint32_t worker;
+	uint32_t count;
+	uint64_t migrated;
+};
+
 struct ktstr_msg_vcpu {
 	uint32_t cpu;
 	uint32_t reserved;
@@ -369,6 +388,7 @@ _Static_assert(sizeof(struct ktstr_msg_delays) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_migration) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_migrations) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_msg_samples) == 8, "layout");
+_Static_assert(sizeof(struct ktstr_msg_pages) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_vcpu) == 32, "layout");
 _Static_assert(sizeof(struct ktstr_msg_end) == 16, "layout");
 

@@ -89,15 +89,26 @@ static void publish(struct slot *slot, struct instant now)
 	report->samples_stored = slot->wakes.stored;
 }
 
-void measure_read(struct slot *slot, uint64_t now)
+/* Nobody ran it then because the program said so: neither gap nor off CPU. */
+static void leave_frozen_out(struct slot *slot, uint64_t now)
+{
+	uint64_t frozen = smaller(atomic_exchange(&slot->frozen_ns, 0), now - slot->looked_ns);
+
+	slot->looked_ns += frozen;
+	slot->read_wall_ns += frozen;
+}
+
+uint64_t measure_read(struct slot *slot)
 {
 	struct instant read = read_instant(slot);
 
-	keep_phase_gap(slot, now - slot->looked_ns);
-	keep_gap(slot, now, off_cpu_ns(slot, read));
+	leave_frozen_out(slot, read.wall_ns);
+	keep_phase_gap(slot, read.wall_ns - slot->looked_ns);
+	keep_gap(slot, read.wall_ns, off_cpu_ns(slot, read));
 	slot->read_wall_ns = read.wall_ns;
 	slot->read_cpu_ns = read.cpu_ns;
 	publish(slot, read);
+	return read.wall_ns;
 }
 
 void measure_migrated(struct slot *slot, uint32_t cpu, uint64_t now)
@@ -157,6 +168,7 @@ uint64_t measure_unblock(struct measure *m)
 	slot->read_wall_ns += now - slot->looked_ns;
 	slot->looked_ns = now;
 	slot->blocked_ns = 0;
+	m->frozen = atomic_exchange(&slot->frozen_ns, 0) != 0;
 	if (cpu != slot->cpu)
 		measure_migrated(slot, cpu, now);
 	return now;
@@ -164,7 +176,8 @@ uint64_t measure_unblock(struct measure *m)
 
 void measure_wake(struct measure *m, uint64_t latency_ns)
 {
-	reservoir_add(&m->slot->wakes, latency_ns);
+	if (!m->frozen)
+		reservoir_add(&m->slot->wakes, latency_ns);
 }
 
 /* A wakeup that did not come is the longest its victim waited for, and no gap. */
@@ -172,7 +185,7 @@ static void close_wait(struct slot *slot, uint64_t now)
 {
 	uint64_t waited = now > slot->blocked_ns ? now - slot->blocked_ns : 0;
 
-	if (!slot->blocked_ns || !waited)
+	if (!slot->blocked_ns || !waited || atomic_load(&slot->frozen_ns))
 		return;
 	slot->report.open_wait_ns = waited;
 	reservoir_add(&slot->wakes, waited);
@@ -187,7 +200,8 @@ void measure_end(struct measure *m)
 		close_wait(m->slot, now_ns());
 		measure_unblock(m);
 	}
-	measure_read(m->slot, measure_look(m->slot));
+	measure_look(m->slot);
+	m->slot->looked_ns = measure_read(m->slot);
 	if (m->has_schedstat && schedstat_read_self(&end)) {
 		report->schedstat_cpu_time_ns = end.run_ns - m->schedstat_start.run_ns;
 		report->schedstat_run_delay_ns = end.run_delay_ns - m->schedstat_start.run_delay_ns;
@@ -198,22 +212,34 @@ void measure_end(struct measure *m)
 	report->completed = 1;
 }
 
-bool measure_process_cpu_ns(int32_t pid, uint64_t *ret)
+static bool thread_cpu_ns(int32_t tid, uint64_t *ret)
+{
+	struct schedstat stat;
+
+	if (!schedstat_read(tid, &stat))
+		return false;
+	*ret = stat.run_ns;
+	return true;
+}
+
+bool measure_cpu_ns(int32_t tid, bool is_thread, uint64_t *ret)
 {
 	struct timespec cpu;
 	clockid_t clock;
 
-	if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &cpu) < 0)
+	if (is_thread)
+		return thread_cpu_ns(tid, ret);
+	if (clock_getcpuclockid(tid, &clock) != 0 || clock_gettime(clock, &cpu) < 0)
 		return false;
 	*ret = (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec;
 	return true;
 }
 
-void measure_from_outside(struct slot *slot, int32_t pid)
+void measure_from_outside(struct slot *slot, int32_t tid, bool is_thread)
 {
 	struct instant now = { .wall_ns = now_ns() };
 
-	if (atomic_load(&slot->gate) != GATE_OPEN || !measure_process_cpu_ns(pid, &now.cpu_ns))
+	if (atomic_load(&slot->gate) != GATE_OPEN || !measure_cpu_ns(tid, is_thread, &now.cpu_ns))
 		return;
 	if (!slot->start_ns) { /* it never reached its first instruction */
 		slot->start_ns = slot->release_ns + slot->start_offset_ns;
@@ -222,9 +248,11 @@ void measure_from_outside(struct slot *slot, int32_t pid)
 	}
 	if (now.wall_ns < slot->start_ns)
 		return;
-	if (slot->blocked_ns)
+	if (slot->blocked_ns) {
 		close_wait(slot, now.wall_ns);
-	else
+	} else {
+		leave_frozen_out(slot, now.wall_ns);
 		keep_gap(slot, now.wall_ns, off_cpu_ns(slot, now));
+	}
 	publish(slot, now);
 }

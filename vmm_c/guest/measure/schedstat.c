@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "measure/schedstat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,11 +56,24 @@ bool schedstat_parse_cpu(const char *line, uint32_t *cpu, struct schedstat *ret)
 	return schedstat_parse_task(line, ret);
 }
 
-bool schedstat_read_self(struct schedstat *ret)
+static bool read_task(const char *path, struct schedstat *ret)
 {
 	char text[128];
 
-	return sysfile_read("/proc/self/schedstat", text, sizeof(text)) > 0 && schedstat_parse_task(text, ret);
+	return sysfile_read(path, text, sizeof(text)) > 0 && schedstat_parse_task(text, ret);
+}
+
+bool schedstat_read(int32_t tid, struct schedstat *ret)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", tid);
+	return read_task(path, ret);
+}
+
+bool schedstat_read_self(struct schedstat *ret)
+{
+	return read_task("/proc/thread-self/schedstat", ret);
 }
 
 struct schedstat_cpus *schedstat_cpus_read(void)

@@ -20,7 +20,9 @@ bool schedstat_parse_task(const char *text, struct schedstat *ret);
  */
 bool schedstat_parse_cpu(const char *line, uint32_t *cpu, struct schedstat *ret);
 
-/* The calling process's own, in so many system calls; false when the kernel keeps none. */
+/* Of a task by its number; false when it is not there, or the kernel keeps none. */
+bool schedstat_read(int32_t tid, struct schedstat *ret);
+/* The calling thread's own, in so many system calls; false when the kernel keeps none. */
 #define SCHEDSTAT_CALLS 4
 bool schedstat_read_self(struct schedstat *ret);
 

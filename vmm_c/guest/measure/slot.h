@@ -14,6 +14,15 @@ enum gate {
 	GATE_STOPPED = 2, /* it never opened: the worker ends without having begun */
 };
 
+/* What a worker could not do to itself before it was ready: the agent says so. */
+enum refused {
+	REFUSED_NOTHING = 0,
+	REFUSED_THREAD = 1,
+	REFUSED_PIPES = 2,
+	REFUSED_NAMESPACE = 3,
+	REFUSED_MEM_POLICY = 4,
+};
+
 /*
  * One worker's memory, shared with the agent and made before all forks, so that what a killed
  * worker measured survives it. The agent writes the first part before the fork (release_ns, gate
@@ -32,11 +41,22 @@ struct slot {
 	uint32_t clock_is_call; /* 1 where reading the clock is a system call */
 	uint64_t *samples; /* as many as the reservoir may keep */
 	struct ktstr_migration *migrations;
+	uint64_t *pages; /* KTSTR_MAX_NODES of them, by node; NULL: nobody asks */
+	char name[KTSTR_MAX_COMM + 1];
+	uint32_t own_namespace; /* 1: it sees its cgroup as the root */
+	uint32_t mem_mode; /* of set_mempolicy(2), 0: as it is */
+	uint64_t mem_nodes;
+	_Atomic uint32_t placed; /* futex of a thread: it has its policy and CPUs */
 	uint64_t release_ns; /* CLOCK_MONOTONIC, set before the gate opens */
+	_Atomic uint64_t frozen_ns; /* how long the program has kept it frozen since it looked last; the worker takes it */
 	_Atomic uint32_t gate; /* futex */
 	_Atomic uint32_t stop;
 
 	_Alignas(64) _Atomic uint32_t ready; /* it waits at its gate, with nothing left to prepare */
+	_Atomic uint32_t ended; /* a thread is over */
+	uint32_t refused;
+	int32_t error; /* why, an errno */
+	uint32_t page_nodes; /* of its pages; 0: they were not counted */
 	uint32_t cpu;
 	uint64_t units; /* of work */
 	_Atomic uint64_t iterations;

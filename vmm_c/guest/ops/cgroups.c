@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cpulist.h"
+#include "ops/files.h"
 #include "ops/scan.h"
 #include "proc/cgroup.h"
+#include "worker/frozen.h"
 
 static void describe_cpus(const struct program *program, uint32_t cgroup, uint32_t mask, char *ret, size_t size)
 {
@@ -21,6 +24,7 @@ static bool check_add(struct scan *scan, const struct ktstr_op *op)
 
 static void run_add(const struct moment *now, const struct ktstr_op *op)
 {
+	frozen_forget(op->id);
 	cgroup_add(op->id, now->here);
 }
 
@@ -48,9 +52,72 @@ static void describe_set_cpus(const struct program *program, const struct ktstr_
 
 const struct op_ops op_set_cpus = { check_set_cpus, run_set_cpus, describe_set_cpus };
 
+static void run_clear_cpus(const struct moment *now, const struct ktstr_op *op)
+{
+	(void)now;
+	cgroup_clear_cpus(op->id);
+}
+
+static void describe_cgroup(const struct program *program, const struct ktstr_op *op, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s", program_string(program, program->cgroups[op->id].name));
+}
+
+const struct op_ops op_clear_cpus = { check_set_cpus, run_clear_cpus, describe_cgroup };
+
+static void run_write_cgroup(const struct moment *now, const struct ktstr_op *op)
+{
+	const char *file = program_string(now->program, op->path), *text = program_string(now->program, op->text);
+	bool freezes = strcmp(file, "cgroup.freeze") == 0;
+
+	if (freezes && strcmp(text, "0") == 0)
+		frozen_end(op->id);
+	if (cgroup_write(op->id, file, text) && freezes && strcmp(text, "1") == 0)
+		frozen_begin(op->id);
+}
+
+static void describe_write(const struct program *program, const struct ktstr_op *op, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s %s=%s", program_string(program, program->cgroups[op->id].name),
+		 program_string(program, op->path), program_string(program, op->text));
+}
+
+const struct op_ops op_write_cgroup = { check_set_cpus, run_write_cgroup, describe_write };
+
+static void run_read_cgroup(const struct moment *now, const struct ktstr_op *op)
+{
+	char path[CGROUP_PATH_BYTES];
+
+	cgroup_file(op->id, program_string(now->program, op->path), path);
+	files_send(path, now->index);
+}
+
+static void describe_read(const struct program *program, const struct ktstr_op *op, char *ret, size_t size)
+{
+	snprintf(ret, size, "%s %s", program_string(program, program->cgroups[op->id].name),
+		 program_string(program, op->path));
+}
+
+const struct op_ops op_read_cgroup = { check_set_cpus, run_read_cgroup, describe_read };
+
 static bool is_named(const struct ktstr_op *op, uint32_t id)
 {
 	return op->who.cgroup < 0 || (uint32_t)op->who.cgroup == id;
+}
+
+/* It goes, and with it all that is in it. */
+static void forget(struct scan *scan, uint32_t id)
+{
+	const struct program *program = scan->program;
+	const char *name = program_string(program, program->cgroups[id].name);
+	size_t length = strlen(name);
+
+	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_CGROUPS); i++) {
+		const char *other = program_string(program, program->cgroups[i].name);
+
+		if (strncmp(other, name, length) == 0 && (other[length] == '/' || !other[length]))
+			scan->cgroups[i].there = false;
+	}
 }
 
 static bool check_remove(struct scan *scan, const struct ktstr_op *op)
@@ -59,7 +126,7 @@ static bool check_remove(struct scan *scan, const struct ktstr_op *op)
 		return scan_refuse(scan, "who.work %d, and cgroups are chosen", op->who.work);
 	for (uint32_t id = 0; id < program_count(scan->program, KTSTR_TABLE_CGROUPS); id++)
 		if (is_named(op, id) && scan_matches(scan, &scan->cgroups[id], op))
-			scan->cgroups[id].there = false;
+			forget(scan, id);
 	return true;
 }
 

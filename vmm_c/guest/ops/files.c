@@ -9,6 +9,7 @@
 #include "base/run.h"
 #include "base/sysfile.h"
 #include "ops/op.h"
+#include "proc/offline.h"
 #include "wire/channel.h"
 #include "wire/errors.h"
 
@@ -46,6 +47,8 @@ static void write_text(const char *path, const char *text)
 
 	if (error)
 		run_error("cannot write %s to %s: %s", text, path, strerror(-error));
+	else
+		offline_note(path);
 }
 
 void files_restore(uint32_t scope)
@@ -79,11 +82,10 @@ static void run_write(const struct moment *now, const struct ktstr_op *op)
 
 const struct op_ops op_write = { NULL, run_write, describe_path };
 
-static void run_read(const struct moment *now, const struct ktstr_op *op)
+void files_send(const char *path, uint32_t op)
 {
 	static uint32_t reads;
-	struct ktstr_msg_read msg = { .at_ns = run_at_ns(), .op = now->index };
-	const char *path = program_string(now->program, op->path);
+	struct ktstr_msg_read msg = { .at_ns = run_at_ns(), .op = op };
 	char *text = sysfile_read_whole(path);
 	size_t bytes = text ? strlen(text) : 0;
 
@@ -94,6 +96,11 @@ static void run_read(const struct moment *now, const struct ktstr_op *op)
 		channel_send(KTSTR_MSG_READ, &msg, sizeof(msg), text,
 			     bytes < KTSTR_MAX_TEXT_BYTES ? bytes : KTSTR_MAX_TEXT_BYTES);
 	free(text);
+}
+
+static void run_read(const struct moment *now, const struct ktstr_op *op)
+{
+	files_send(program_string(now->program, op->path), now->index);
 }
 
 const struct op_ops op_read = { NULL, run_read, describe_path };

@@ -7,4 +7,7 @@
 /* Write back what files held before a scope's Writes changed them; 0 for all that are left. Reports its errors. */
 void files_restore(uint32_t scope);
 
+/* Send what a file holds, as what an op read. Reports its errors. */
+void files_send(const char *path, uint32_t op);
+
 #endif

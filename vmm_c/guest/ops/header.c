@@ -57,7 +57,8 @@ static bool check_header(const void *data, size_t bytes, struct why *why)
 		return why_refuse(why, "program of %zu bytes says it has %u", bytes, header->total_bytes);
 	if (!check_crc(header, bytes, why))
 		return false;
-	if (header->flags & ~(uint32_t)KTSTR_PROGRAM_CPU_CONTROLLER)
+	if (header->flags & ~(uint32_t)(KTSTR_PROGRAM_CPU_CONTROLLER | KTSTR_PROGRAM_MEMORY_CONTROLLER |
+					KTSTR_PROGRAM_IO_CONTROLLER | KTSTR_PROGRAM_PIDS_CONTROLLER))
 		return why_refuse(why, "program flags %#x hold unknown ones", header->flags);
 	if (header->deadline_ns > KTSTR_MAX_NS)
 		return why_refuse(why, "program deadline of %llu ns, at most %llu", (unsigned long long)header->deadline_ns,

@@ -24,6 +24,7 @@ enum op_fields {
 	OP_BODY = 1 << 12,
 	OP_RESTORE = 1 << 13,
 	OP_STEP = 1 << 14,
+	OP_FILE = 1 << 15, /* in the place of a path: a name without slashes */
 };
 
 enum op_flags {

@@ -24,7 +24,8 @@ static bool check_start(struct scan *scan, const struct ktstr_op *op)
 
 static void run_start(const struct moment *now, const struct ktstr_op *op)
 {
-	scheduler_start(now->program, op, now->here.scope);
+	/* What a step does to the scheduler lasts: the next one runs under it too. */
+	scheduler_start(now->program, op, now->here.step ? 0 : now->here.scope);
 }
 
 const struct op_ops op_start_scheduler = { check_start, run_start, describe_argv };

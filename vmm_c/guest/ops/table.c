@@ -20,6 +20,7 @@
 #define BODY OP_BODY
 #define RESTORE OP_RESTORE
 #define STEP OP_STEP
+#define FILE OP_FILE
 #define MAKES OP_MAKES
 #define TAKES_DOWN OP_TAKES_DOWN
 

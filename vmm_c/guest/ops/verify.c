@@ -20,7 +20,7 @@ static bool check_unused(struct scan *scan, uint32_t fields, const struct ktstr_
 		{ OP_PAYLOAD | OP_CGROUP | OP_WORK | OP_PHASE, "id", op->id == 0 },
 		{ OP_WHO, "who", memcmp(&op->who, &nobody, sizeof(nobody)) == 0 },
 		{ OP_MASK, "mask", op->mask == 0 },
-		{ OP_PATH, "path", op->path == 0 },
+		{ OP_PATH | OP_FILE, "path", op->path == 0 },
 		{ OP_TEXT, "text", op->text == 0 },
 		{ OP_COUNT, "count", op->count == 0 },
 		{ OP_NS, "ns", op->ns == 0 },
@@ -99,6 +99,14 @@ static bool check_times(struct scan *scan, const struct ktstr_op *op)
 	return true;
 }
 
+/* A file of a cgroup: nothing that climbs out of it, or that is the agent's to write. */
+static bool check_file(struct scan *scan, const char *name)
+{
+	if (!*name || name[0] == '.' || strlen(name) > 64 || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789._") != strlen(name))
+		return scan_refuse(scan, "path is no name of a file");
+	return true;
+}
+
 static bool check_string(struct scan *scan, const char *name, uint32_t at, bool is_path)
 {
 	const char *text;
@@ -123,6 +131,8 @@ static bool check_fields(struct scan *scan, uint32_t fields, const struct ktstr_
 	return check_unused(scan, fields, op) && check_id(scan, fields, op) &&
 	       (!(fields & OP_WHO) || check_who(scan, op)) && check_times(scan, op) &&
 	       (!(fields & OP_PATH) || check_string(scan, "path", op->path, true)) &&
+	       (!(fields & OP_FILE) || (check_string(scan, "path", op->path, false) &&
+					check_file(scan, program_string(scan->program, op->path)))) &&
 	       (!(fields & OP_TEXT) || check_string(scan, "text", op->text, false));
 }
 

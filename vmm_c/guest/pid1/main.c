@@ -104,7 +104,7 @@ static bool set_up(void)
 
 static void run_program(const struct program *program, uint64_t started)
 {
-	cgroup_setup(program, program->header->flags & KTSTR_PROGRAM_CPU_CONTROLLER);
+	cgroup_setup(program);
 	if (!set_limit(program, started))
 		return;
 	send_begin();

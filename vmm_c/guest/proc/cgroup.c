@@ -2,11 +2,9 @@
 /* cgroup v2: one directory per declared cgroup under /sys/fs/cgroup/ktstr, or under the scheduler's cgroup parent. */
 #include "proc/cgroup.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,24 +16,28 @@
 #include "base/cpulist.h"
 #include "base/run.h"
 #include "base/sysfile.h"
+#include "proc/cgroup_tree.h"
+#include "proc/limits.h"
+#include "proc/offline.h"
+#include "proc/partition.h"
 #include "wire/errors.h"
 
 #define ROOT "/sys/fs/cgroup"
 #define PARENT_ARGUMENT "ktstr.cgroup="
 #define SCENARIO_BYTES 320 /* the host takes no longer parent */
-#define PATH_BYTES 512
-#define DRAIN_NS UINT64_C(2000000000)
+#define PATH_BYTES CGROUP_DIR_BYTES
 
 struct cgroup {
 	bool there;
 	int fd;
+	const char *partition; /* of which kind it is the root; NULL: of none */
 	struct made made;
 	const struct ktstr_cpumask *cpus; /* as last set; NULL: whatever its parent has */
 };
 
 static const struct program *program;
 static struct cgroup cgroups[KTSTR_MAX_CGROUPS];
-static const char *controllers = "+cpuset";
+static char controllers[64] = "+cpuset";
 static char scenario[SCENARIO_BYTES] = ROOT "/ktstr";
 static bool has_parent; /* the scheduler's: what is in it goes, it stays */
 
@@ -60,14 +62,11 @@ static bool make_dir(const char *dir)
 	return true;
 }
 
-/* Once at the begin, and again when all was removed. */
 static bool make_scenario(void)
 {
 	const char *slash = scenario + sizeof(ROOT) - 1;
 	char dir[SCENARIO_BYTES];
 
-	if (access(scenario, F_OK) == 0)
-		return true;
 	do {
 		slash = strchr(slash + 1, '/');
 		snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - scenario) : SCENARIO_BYTES, scenario);
@@ -77,20 +76,46 @@ static bool make_scenario(void)
 	return true;
 }
 
-/* False where the kernel has no cpusets. */
-static bool choose_controllers(bool cpu)
+/* Whether a word is in the list: "cpu" is also how "cpuset" begins. */
+static bool is_listed(const char *list, const char *word)
 {
-	char available[512];
+	size_t length = strlen(word);
 
-	if (sysfile_read(ROOT "/cgroup.controllers", available, sizeof(available)) < 0 ||
-	    !strstr(available, "cpuset")) {
-		run_error("this kernel has no cpuset controller on cgroup v2 (CONFIG_CPUSETS)");
-		return false;
+	for (const char *at = list; (at = strstr(at, word)); at += length)
+		if ((at == list || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+			return true;
+	return false;
+}
+
+/* Those whose flag is set; false where the kernel lacks one that the scenario cannot do without. */
+static bool choose_controllers(uint32_t flags)
+{
+	static const struct {
+		uint32_t flag;
+		const char *name, *option;
+		bool is_optional;
+	} all[] = {
+		{ 0, "cpuset", "CONFIG_CPUSETS", false },
+		{ KTSTR_PROGRAM_CPU_CONTROLLER, "cpu", "CONFIG_FAIR_GROUP_SCHED", true },
+		{ KTSTR_PROGRAM_MEMORY_CONTROLLER, "memory", "CONFIG_MEMCG", false },
+		{ KTSTR_PROGRAM_IO_CONTROLLER, "io", "CONFIG_BLK_CGROUP", false },
+		{ KTSTR_PROGRAM_PIDS_CONTROLLER, "pids", "CONFIG_CGROUP_PIDS", false },
+	};
+	char available[512] = "";
+	size_t used = 0;
+
+	sysfile_read(ROOT "/cgroup.controllers", available, sizeof(available));
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if ((flags & all[i].flag) != all[i].flag)
+			continue;
+		if (is_listed(available, all[i].name))
+			used += (size_t)snprintf(controllers + used, sizeof(controllers) - used, "%s+%s",
+						 used ? " " : "", all[i].name);
+		else if (!all[i].is_optional) {
+			run_error("this kernel has no %s controller on cgroup v2 (%s)", all[i].name, all[i].option);
+			return false;
+		}
 	}
-	/* "cpu" is also how "cpuset" begins: the controller of its own is a word of its own. */
-	strncat(available, " ", sizeof(available) - strlen(available) - 1);
-	if (cpu && (strncmp(available, "cpu ", 4) == 0 || strstr(available, " cpu ")))
-		controllers = "+cpuset +cpu";
 	return true;
 }
 
@@ -104,14 +129,14 @@ void cgroup_make_parent(void)
 	path += sizeof(PARENT_ARGUMENT); /* with the space, less the NUL */
 	snprintf(scenario, sizeof(scenario), ROOT "%.*s", (int)strcspn(path, " "), path);
 	has_parent = true;
-	if (choose_controllers(true) && enable_controllers(ROOT))
+	if (choose_controllers(KTSTR_PROGRAM_CPU_CONTROLLER) && enable_controllers(ROOT))
 		make_scenario();
 }
 
-void cgroup_setup(const struct program *of, bool cpu_controller)
+void cgroup_setup(const struct program *of)
 {
 	program = of;
-	if (choose_controllers(cpu_controller) && enable_controllers(ROOT))
+	if (choose_controllers(of->header->flags) && enable_controllers(ROOT))
 		make_scenario();
 }
 
@@ -142,9 +167,11 @@ static void path_of(uint32_t id, char *ret, size_t size)
 static bool set_list(const char *dir, const char *file, const struct ktstr_cpumask *wanted)
 {
 	char asked[CPULIST_BYTES], got[CPULIST_BYTES], path[PATH_BYTES + 64];
-	struct ktstr_cpumask effective;
+	struct ktstr_cpumask effective, there = *wanted;
 	int error;
 
+	if (strcmp(file, "cpuset.cpus") == 0)
+		there = offline_without(wanted);
 	cpulist_format(wanted, asked, sizeof(asked));
 	snprintf(path, sizeof(path), "%s/%s", dir, file);
 	error = sysfile_write(path, asked);
@@ -157,7 +184,8 @@ static bool set_list(const char *dir, const char *file, const struct ktstr_cpuma
 		run_error("cannot read %s", path);
 		return false;
 	}
-	if (!cpumask_equal(&effective, wanted)) {
+	if (!cpumask_equal(&effective, &there)) {
+		cpulist_format(&there, asked, sizeof(asked));
 		run_error("%s is %s, asked for %s", path, got, asked);
 		return false;
 	}
@@ -166,13 +194,51 @@ static bool set_list(const char *dir, const char *file, const struct ktstr_cpuma
 
 bool cgroup_set_cpus(uint32_t id, const struct ktstr_cpumask *cpus)
 {
+	const char *partition = cgroups[id].partition;
 	char dir[PATH_BYTES];
 
 	path_of(id, dir, sizeof(dir));
+	/* A partition cannot have the last CPUs that are no partition's in place of its own: it is none meanwhile. */
+	if (partition && !partition_set(dir, "member", NULL))
+		return false;
 	if (!set_list(dir, "cpuset.cpus", cpus))
 		return false;
 	cgroups[id].cpus = cpus;
-	return true;
+	return !partition || partition_set(dir, partition, cpus);
+}
+
+void cgroup_file(uint32_t id, const char *file, char ret[CGROUP_PATH_BYTES])
+{
+	snprintf(ret, CGROUP_PATH_BYTES, "%s/%s/%s", scenario, name_of(id), file);
+}
+
+bool cgroup_write(uint32_t id, const char *file, const char *text)
+{
+	char path[CGROUP_PATH_BYTES];
+	bool good;
+	int error;
+
+	if (strcmp(file, "cpuset.cpus.partition") == 0) {
+		path_of(id, path, sizeof(path));
+		good = partition_set(path, text, cgroups[id].cpus);
+		cgroups[id].partition = good && strcmp(text, "member") != 0 ? text : NULL;
+		return good;
+	}
+	cgroup_file(id, file, path);
+	error = sysfile_write(path, text);
+	if (error)
+		run_error("cannot write %s to %s: %s", text, path, strerror(-error));
+	if (!error && strcmp(file, "cgroup.freeze") == 0 && strcmp(text, "1") == 0) {
+		path_of(id, path, sizeof(path));
+		limits_await_frozen(path);
+	}
+	return error == 0;
+}
+
+void cgroup_clear_cpus(uint32_t id)
+{
+	if (cgroup_write(id, "cpuset.cpus", "\n"))
+		cgroups[id].cpus = NULL;
 }
 
 void cgroup_add(uint32_t id, struct made made)
@@ -186,8 +252,8 @@ void cgroup_add(uint32_t id, struct made made)
 	*cg = (struct cgroup){ .there = true, .fd = -1, .made = made };
 	path_of(id, dir, sizeof(dir));
 	/* A parent of an earlier one may exist already, undeclared until now. */
-	if (!make_scenario() || !make_parents(name_of(id)) || !make_dir(dir) || (cpus && !cgroup_set_cpus(id, cpus)) ||
-	    (mems && !set_list(dir, "cpuset.mems", mems)))
+	if ((access(scenario, F_OK) < 0 && !make_scenario()) || !make_parents(name_of(id)) || !make_dir(dir) ||
+	    (cpus && !cgroup_set_cpus(id, cpus)) || (mems && !set_list(dir, "cpuset.mems", mems)))
 		return;
 	cg->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cg->fd < 0)
@@ -237,73 +303,11 @@ const struct made *cgroup_made(uint32_t id)
 	return cgroups[id].there ? &cgroups[id].made : NULL;
 }
 
-/* The kernel may take a moment to let go of a task that was already reaped. */
-static bool remove_when_empty(const char *dir, uint64_t until)
-{
-	char path[PATH_BYTES + 32];
-	int fd;
-
-	if (rmdir(dir) == 0)
-		return true;
-	snprintf(path, sizeof(path), "%s/cgroup.events", dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && errno == EBUSY && now_ns() < until) {
-		struct pollfd change = { .fd = fd, .events = POLLPRI };
-		char events[128];
-
-		/* kernfs reports a change since the last read. */
-		if (pread(fd, events, sizeof(events), 0) < 0)
-			break;
-		if (rmdir(dir) == 0) {
-			close(fd);
-			return true;
-		}
-		if (errno == EBUSY) {
-			poll(&change, 1, 10);
-			errno = EBUSY;
-		}
-	}
-	run_error("cannot remove cgroup %s: %s", dir, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return false;
-}
-
-/* itself: beside all below it. */
-static bool remove_tree(const char *dir, bool itself, uint64_t until)
-{
-	DIR *entries = opendir(dir);
-	struct dirent *entry;
-	bool good = true;
-
-	if (!entries)
-		return errno == ENOENT;
-	while (good && (entry = readdir(entries))) {
-		char child[PATH_BYTES];
-
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-			continue;
-		good = snprintf(child, sizeof(child), "%s/%s", dir, entry->d_name) < (int)sizeof(child) &&
-		       remove_tree(child, true, until);
-	}
-	closedir(entries);
-	return good && (!itself || remove_when_empty(dir, until));
-}
-
 static void forget(uint32_t id)
 {
 	if (cgroups[id].there && cgroups[id].fd >= 0)
 		close(cgroups[id].fd);
 	cgroups[id] = (struct cgroup){ .fd = -1 };
-}
-
-static void kill_and_remove(const char *dir, bool itself)
-{
-	char path[PATH_BYTES + 32];
-
-	snprintf(path, sizeof(path), "%s/cgroup.kill", dir);
-	sysfile_write(path, "1");
-	remove_tree(dir, itself, now_ns() + DRAIN_NS);
 }
 
 static bool is_declared(const char *name)
@@ -329,6 +333,39 @@ static void remove_parents(const char *name)
 	}
 }
 
+void cgroup_lift(int32_t id)
+{
+	char dir[PATH_BYTES];
+	const char *slash;
+
+	if (id < 0 || !cgroups[id].there)
+		return;
+	for (slash = strchr(name_of((uint32_t)id), '/'); slash; slash = strchr(slash + 1, '/')) {
+		snprintf(dir, sizeof(dir), "%s/%.*s", scenario, (int)(slash - name_of((uint32_t)id)),
+			 name_of((uint32_t)id));
+		limits_lift(dir, true);
+	}
+	path_of((uint32_t)id, dir, sizeof(dir));
+	limits_lift(dir, true);
+}
+
+void cgroup_put_back(void)
+{
+	limits_put_back();
+}
+
+/* It, and whatever is in it. */
+static void forget_tree(uint32_t id)
+{
+	size_t length = strlen(name_of(id));
+
+	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_CGROUPS); i++)
+		if (i != id && cgroups[i].there && strncmp(name_of(i), name_of(id), length) == 0 &&
+		    name_of(i)[length] == '/')
+			forget(i);
+	forget(id);
+}
+
 void cgroup_remove(uint32_t id)
 {
 	char dir[PATH_BYTES];
@@ -336,8 +373,8 @@ void cgroup_remove(uint32_t id)
 	if (!cgroups[id].there)
 		return;
 	path_of(id, dir, sizeof(dir));
-	forget(id);
-	kill_and_remove(dir, true);
+	forget_tree(id);
+	cgroup_tree_remove(dir, true);
 	remove_parents(name_of(id));
 }
 
@@ -345,5 +382,5 @@ void cgroup_remove_all(void)
 {
 	for (uint32_t i = 0; i < program_count(program, KTSTR_TABLE_CGROUPS); i++)
 		forget(i);
-	kill_and_remove(scenario, !has_parent);
+	cgroup_tree_remove(scenario, !has_parent);
 }

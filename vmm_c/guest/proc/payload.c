@@ -15,12 +15,19 @@
 #include "wire/errors.h"
 
 #define KILL_NS UINT64_C(2000000000)
+#define OWN_VARIABLES 3
 
 struct running {
 	struct process *process; /* NULL until its first start */
 	struct made made;
 	bool started, told;
-	size_t sent; /* of what it wrote, in all its runs */
+	size_t sent[KTSTR_STREAM_STDERR]; /* of each stream, in all its runs */
+};
+
+/* Whom a text of a payload is from. */
+struct source {
+	struct running *running;
+	enum ktstr_stream stream;
 };
 
 static struct running payloads[KTSTR_MAX_PAYLOADS];
@@ -36,12 +43,23 @@ static void tell(uint32_t id, enum ktstr_payload_event kind, int code)
 
 static void send_log(const char *text, size_t bytes, void *context)
 {
-	struct running *running = context;
-	struct ktstr_msg_payload_log msg = { .payload = (uint32_t)(running - payloads) };
+	const struct source *source = context;
+	struct ktstr_msg_payload_log msg = { .payload = (uint32_t)(source->running - payloads), .stream = source->stream };
+	size_t *sent = &source->running->sent[source->stream - KTSTR_STREAM_STDOUT];
 
-	bytes = smaller(bytes, KTSTR_MAX_LOG_BYTES - running->sent);
-	running->sent += bytes;
+	bytes = smaller(bytes, KTSTR_MAX_LOG_BYTES - *sent);
+	*sent += bytes;
 	channel_send_text(KTSTR_MSG_PAYLOAD_LOG, &msg, sizeof(msg), text, bytes, KTSTR_MAX_TEXT_BYTES);
+}
+
+static void send_logs(struct running *running)
+{
+	struct source output = { running, KTSTR_STREAM_STDOUT }, errors = { running, KTSTR_STREAM_STDERR };
+
+	keeplog_take_all(&running->process->output.log, send_log, &output);
+	keeplog_take_all(&running->process->errors.log, send_log, &errors);
+	keeplog_empty(&running->process->output.log);
+	keeplog_empty(&running->process->errors.log);
 }
 
 static void tell_end(uint32_t id)
@@ -70,27 +88,78 @@ static bool has_its_cgroup(const struct ktstr_payload *declared)
 	return declared->cgroup < 0 || cgroup_fd(declared->cgroup) >= 0;
 }
 
+/* NULL without memory. Its output is kept from its begin, for whoever parses it; its errors at both ends. */
+static struct process *new_process(void)
+{
+	struct process *process = process_new();
+
+	if (process) {
+		process->on_end = on_end;
+		process->output.log.first_only = true;
+	}
+	return process;
+}
+
+static const char *name_end(const char *variable)
+{
+	return strchrnul(variable, '=');
+}
+
+/* The agent's own, but for those that are declared, and these. ret has room for all of them and a NULL. */
+static void environment(const struct program *program, const struct ktstr_payload *declared, const char **ret)
+{
+	static const char *const own[OWN_VARIABLES] = { "PATH=/bin:/usr/bin:/sbin:/usr/sbin", "HOME=/tmp", "TERM=dumb" };
+	uint32_t count = declared->envc;
+
+	process_strings(program, declared->env, declared->envc, ret);
+	for (uint32_t i = 0; i < OWN_VARIABLES; i++) {
+		size_t name = (size_t)(name_end(own[i]) - own[i]);
+		bool taken = false;
+
+		for (uint32_t k = 0; k < declared->envc; k++)
+			taken |= name_end(ret[k]) == ret[k] + name && !memcmp(ret[k], own[i], name);
+		if (!taken)
+			ret[count++] = own[i];
+	}
+	ret[count] = NULL;
+}
+
+static int start(const struct program *program, uint32_t id, const char **argv)
+{
+	const struct ktstr_payload *declared = &program->payloads[id];
+	const char *variables[KTSTR_MAX_ENV + OWN_VARIABLES + 1];
+	struct process_spec spec = {
+		.argv = argv,
+		.environment = variables,
+		.folder = declared->folder ? program_string(program, declared->folder - 1) : NULL,
+		.cgroup_fd = cgroup_fd(declared->cgroup),
+		.affinity = program_mask(program, declared->affinity),
+		.errors_apart = true,
+		.policy = declared->policy,
+		.priority = declared->priority,
+		.nice = declared->nice,
+	};
+
+	process_argv(program, id, argv);
+	environment(program, declared, variables);
+	return process_start(payloads[id].process, &spec);
+}
+
 void payload_run(const struct program *program, uint32_t id, struct made made)
 {
-	static const char *const environment[] = { "PATH=/bin:/usr/bin:/sbin:/usr/sbin", "HOME=/tmp", "TERM=dumb", NULL };
-	const struct ktstr_payload *declared = &program->payloads[id];
 	struct running *running = &payloads[id];
 	const char *argv[KTSTR_MAX_ARGS + 1];
-	struct process_spec spec = { argv, environment, NULL, cgroup_fd(declared->cgroup),
-				     program_mask(program, declared->affinity) };
 	int error;
 
 	if (!running->process)
-		running->process = process_new();
-	if (!running->process || !has_its_cgroup(declared)) {
+		running->process = new_process();
+	if (!running->process || !has_its_cgroup(&program->payloads[id])) {
 		run_error("payload %u: %s", id, running->process ? "its cgroup is not there" : "no memory");
 		return;
 	}
-	running->process->on_end = on_end;
-	process_argv(program, id, argv);
 	running->made = made;
 	running->told = false;
-	error = process_start(running->process, &spec);
+	error = start(program, id, argv);
 	running->started = error == 0;
 	if (running->started) {
 		tell(id, KTSTR_PAYLOAD_STARTED, 0);
@@ -108,9 +177,8 @@ static void finish(uint32_t id)
 	struct running *running = &payloads[id];
 
 	process_drain(running->process);
-	process_close_log(running->process);
-	keeplog_take_all(&running->process->log, send_log, running);
-	memset(&running->process->log, 0, sizeof(running->process->log));
+	process_close_logs(running->process);
+	send_logs(running);
 	running->started = false;
 }
 

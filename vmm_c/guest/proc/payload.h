@@ -7,7 +7,7 @@
 
 /*
  * Programs that run beside the workers. What happens to them is told; these report their errors. What one
- * wrote is sent when it was waited for or killed: KTSTR_MAX_LOG_BYTES of each, in all its runs.
+ * wrote is sent when it was waited for or killed: KTSTR_MAX_LOG_BYTES of each stream, in all its runs.
  */
 void payload_run(const struct program *program, uint32_t id, struct made made);
 /* Until it has ended, or the run; then kill what is left of its process group. */

@@ -41,12 +41,13 @@ static void on_gone(int fd, void *context)
 __attribute__((noreturn)) static void run_loader(const struct process_spec *spec, const int go[2])
 {
 	int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	const struct process_fds fds = { nowhere, nowhere, nowhere };
 	char byte;
 
 	close(go[1]);
 	if (read(go[0], &byte, 1) != 1)
 		_exit(126);
-	process_exec(spec, nowhere, nowhere);
+	process_exec(spec, &fds);
 }
 
 __attribute__((noreturn)) static void run_tracer(const struct process_spec *spec, struct trace *trace)

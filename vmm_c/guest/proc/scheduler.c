@@ -82,7 +82,7 @@ void scheduler_send_logs(void)
 	if (!process)
 		return;
 	process_drain(process);
-	keeplog_take_head(&process->log, sink, NULL);
+	keeplog_take_head(&process->output.log, sink, NULL);
 	kmsg_send(false);
 	printk_send(false);
 	scx_dump_send();
@@ -301,7 +301,7 @@ void scheduler_finish(void)
 		process_await(process, now_ns() + SETTLE_NS);
 	}
 	process_drain(process);
-	keeplog_take_all(&process->log, sink, NULL);
+	keeplog_take_all(&process->output.log, sink, NULL);
 	kmsg_send(true);
 	printk_send(true);
 	scx_dump_send();

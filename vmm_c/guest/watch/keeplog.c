@@ -17,9 +17,14 @@ void keeplog_add(struct keeplog *log, const char *text, size_t bytes)
 	text += to_head;
 	bytes -= to_head;
 	while (bytes) {
-		size_t at = (log->total - log->head_used) % sizeof(log->tail);
+		uint64_t after_head = log->total - log->head_used;
+		size_t at = after_head % sizeof(log->tail);
 		size_t n = smaller(bytes, sizeof(log->tail) - at);
 
+		if (log->first_only && after_head >= sizeof(log->tail)) {
+			log->total += bytes;
+			return;
+		}
 		memcpy(log->tail + at, text, n);
 		log->total += n;
 		text += n;
@@ -49,8 +54,19 @@ void keeplog_take_all(struct keeplog *log, keeplog_sink sink, void *context)
 	int n = snprintf(marker, sizeof(marker), "\n[... %" PRIu64 " bytes dropped ...]\n",
 			 rest - sizeof(log->tail));
 
+	if (log->first_only) {
+		sink(log->tail, sizeof(log->tail), context);
+		sink(marker, (size_t)n, context);
+		return;
+	}
 	sink(marker, (size_t)n, context);
 	sink(log->tail + at, sizeof(log->tail) - at, context);
 	if (at)
 		sink(log->tail, at, context);
+}
+
+void keeplog_empty(struct keeplog *log)
+{
+	log->total = 0;
+	log->head_used = log->head_taken = 0;
 }

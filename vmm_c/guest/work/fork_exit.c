@@ -20,7 +20,7 @@ struct counts {
 
 static bool count_before(struct counts *ret)
 {
-	return getrusage(RUSAGE_SELF, &ret->usage) == 0 && schedstat_read_self(&ret->stat);
+	return getrusage(RUSAGE_THREAD, &ret->usage) == 0 && schedstat_read_self(&ret->stat);
 }
 
 static void sample(struct self *self, const struct counts *before)
@@ -28,7 +28,7 @@ static void sample(struct self *self, const struct counts *before)
 	struct counts after;
 
 	self->slot->report.measuring_calls += COUNTING_CALLS;
-	if (!schedstat_read_self(&after.stat) || getrusage(RUSAGE_SELF, &after.usage) < 0)
+	if (!schedstat_read_self(&after.stat) || getrusage(RUSAGE_THREAD, &after.usage) < 0)
 		return;
 	if (after.usage.ru_nvcsw - before->usage.ru_nvcsw == 1 && after.usage.ru_nivcsw == before->usage.ru_nivcsw)
 		measure_wake(&self->measure, after.stat.run_delay_ns - before->stat.run_delay_ns);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "work/work.h"
+#include "measure/pages.h"
+#include "work/live.h"
 
-static struct self self;
+static _Thread_local struct self self;
 
 static void on_stop(int signal)
 {
@@ -32,13 +33,24 @@ static void set_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The kernel's messages then name the worker by its index. */
-static void set_name(uint32_t index)
+bool work_refuse(struct slot *slot, enum refused what)
 {
-	char name[16];
+	slot->error = errno;
+	slot->refused = what;
+	return false;
+}
 
-	snprintf(name, sizeof(name), "worker/%u", index);
-	prctl(PR_SET_NAME, name);
+/* Before it touches the memory that it works in. */
+static bool settle(struct slot *slot)
+{
+	uint64_t *nodes = slot->mem_nodes ? &slot->mem_nodes : NULL;
+
+	if (slot->own_namespace && unshare(CLONE_NEWCGROUP) < 0)
+		return work_refuse(slot, REFUSED_NAMESPACE);
+	/* The kernel takes one less than the number of bits that it is told (get_nodes of mm/mempolicy.c). */
+	if (slot->mem_mode && syscall(SYS_set_mempolicy, slot->mem_mode, nodes, nodes ? KTSTR_MAX_NODES + 1 : 0) < 0)
+		return work_refuse(slot, REFUSED_MEM_POLICY);
+	return true;
 }
 
 static void close_ends_of_the_partner(struct slot *slot)
@@ -109,28 +121,35 @@ static void work(const struct work_ops *ops)
 	if (ops->finish)
 		ops->finish(&self);
 	measure_end(&self.measure);
+	if (slot->pages)
+		slot->page_nodes = pages_of_self(slot->pages);
 }
 
-void work_main(struct slot *slot, int ready_fd)
+bool work_live(struct slot *slot, int ready_fd)
 {
 	const struct work_ops *ops = work_type(slot->type)->ops;
 	const uint64_t one = 1;
 
 	self.slot = slot;
 	set_signals();
-	set_name(slot->report.index);
+	prctl(PR_SET_NAME, slot->name);
 	prctl(PR_SET_TIMERSLACK, 1L); /* ns: a late wakeup is the scheduler's then, or the machine's */
 	close_ends_of_the_partner(slot);
-	if (ops->prepare && !ops->prepare(&self))
-		_exit(1);
+	if (!settle(slot) || (ops->prepare && !ops->prepare(&self)))
+		return false;
 	make_present(slot);
 	measure_prepare(&self.measure, slot);
 	atomic_store(&slot->ready, 1);
 	if (write(ready_fd, &one, sizeof(one)) != sizeof(one))
-		_exit(1);
+		return false;
 	if (wait_for_start(slot))
 		work(ops);
 	else
 		slot->report.completed = 1;
-	_exit(0);
+	return true;
+}
+
+void work_main(struct slot *slot, int ready_fd)
+{
+	_exit(work_live(slot, ready_fd) ? 0 : 1);
 }

@@ -10,7 +10,7 @@
 
 #include "measure/measure.h"
 
-/* A worker in its own process: what the body of a work type is given. */
+/* A worker, in a process or thread of its own: what the body of a work type is given. */
 struct self {
 	struct slot *slot;
 	struct measure measure;
@@ -92,6 +92,24 @@ void woken(struct self *self, uint64_t sent_ns);
  * stop signal has to be blocked when it begins.
  */
 __attribute__((noreturn)) void work_main(struct slot *slot, int ready_fd);
+
+/*
+ * A process whose threads are workers: it begins one for each order that it reads, until an order for none. Each
+ * leaves its tid in its report and tells ready_fd, waits until it is placed, has such a life, marks its slot as
+ * ended, and writes its index to ended_fd.
+ */
+struct work_order {
+	struct slot *slot; /* NULL: exit */
+	struct slot *partner; /* of the first of a pair that has pipes */
+};
+
+struct work_fds {
+	int orders;
+	int ready; /* an eventfd */
+	int ended; /* a pipe with room for every worker */
+};
+
+__attribute__((noreturn)) void work_lead(const char *name, const struct work_fds *fds);
 
 /* It only interrupts what blocks: the flag in the slot is what ends the work. */
 #define WORK_STOP_SIGNAL SIGUSR1

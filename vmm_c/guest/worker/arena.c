@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "worker/arena.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@ struct place {
 	size_t shared; /* its group's */
 	size_t migrations;
 	size_t samples;
+	size_t pages; /* 0: none */
 	uint32_t sample_room;
 };
 
@@ -50,6 +52,8 @@ static void lay_out_work(const struct ktstr_work *work, uint32_t total, size_t *
 		place->migrations = take(used, migration_room * sizeof(struct ktstr_migration));
 		place->samples = take(used, room * sizeof(uint64_t));
 		place->sample_room = room;
+		if (work->flags & KTSTR_WORK_PAGES)
+			place->pages = take(used, KTSTR_MAX_NODES * sizeof(uint64_t));
 	}
 }
 
@@ -85,6 +89,20 @@ bool arena_make(const struct program *program)
 	return arena != MAP_FAILED;
 }
 
+/* How it is to live, as its work says. */
+static void declare(struct slot *slot, const struct program *program, const struct ktstr_work *work)
+{
+	const struct ktstr_cpumask *nodes = program_mask(program, work->mem_nodes);
+
+	if (work->comm)
+		snprintf(slot->name, sizeof(slot->name), "%s", program_string(program, work->comm - 1));
+	else /* the kernel's messages then name the worker by its index */
+		snprintf(slot->name, sizeof(slot->name), "worker/%u", slot->report.index);
+	slot->own_namespace = !!(work->flags & KTSTR_WORK_CGROUP_NAMESPACE);
+	slot->mem_mode = work->mem_policy | work->mem_flags;
+	slot->mem_nodes = nodes ? nodes->bits[0] : 0;
+}
+
 struct slot *arena_slot(const struct program *program, uint32_t work, uint32_t worker, uint32_t spawn)
 {
 	const struct ktstr_work *declared = &program->works[work];
@@ -107,6 +125,8 @@ struct slot *arena_slot(const struct program *program, uint32_t work, uint32_t w
 	slot->report.spawn = spawn;
 	slot->report.work = work;
 	slot->report.cgroup = declared->cgroup;
+	slot->pages = place->pages ? (void *)(arena + place->pages) : NULL;
+	declare(slot, program, declared);
 	return slot;
 }
 

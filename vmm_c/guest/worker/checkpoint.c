@@ -28,7 +28,7 @@ static struct ktstr_progress standing(const struct worker *worker)
 	};
 	uint64_t cpu_ns;
 
-	if (measure_process_cpu_ns(worker->pid, &cpu_ns))
+	if (measure_cpu_ns(worker->pid, worker->group != NULL, &cpu_ns))
 		now.cpu_time_ns = cpu_ns - slot->start_cpu_ns;
 	else
 		now.cpu_time_ns = worker->told.cpu_time_ns;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cpulist.h"
+#include "proc/offline.h"
 #include "wire/errors.h"
 
 bool place_pipes(struct slot *one, struct slot *other, int fds[4])
@@ -30,18 +31,48 @@ bool place_pipes(struct slot *one, struct slot *other, int fds[4])
 	return true;
 }
 
+/* struct sched_attr, and numbers, of include/uapi/linux/sched.h and sched/types.h: libc has not all of them. */
+#define DEADLINE 6
+#define EXT 7
+#define RESET_ON_FORK 1
+
+/* What the kernel means by EPERM when such a policy is set, and by EBUSY when a task has it. */
+#define EVERYWHERE " (one of policy deadline has to run on all CPUs of its root domain)"
+
+struct attributes {
+	uint32_t size;
+	uint32_t policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
 bool place_policy(const struct ktstr_work *work, pid_t pid, uint32_t worker)
 {
-	static const int policies[] = {
-		[KTSTR_POLICY_NORMAL] = SCHED_OTHER, [KTSTR_POLICY_BATCH] = SCHED_BATCH,
-		[KTSTR_POLICY_IDLE] = SCHED_IDLE,    [KTSTR_POLICY_FIFO] = SCHED_FIFO,
-		[KTSTR_POLICY_RR] = SCHED_RR,
+	static const struct {
+		const char *name;
+		uint32_t number;
+	} policies[] = {
+		[KTSTR_POLICY_NORMAL] = { "normal", SCHED_OTHER }, [KTSTR_POLICY_BATCH] = { "batch", SCHED_BATCH },
+		[KTSTR_POLICY_IDLE] = { "idle", SCHED_IDLE },      [KTSTR_POLICY_FIFO] = { "fifo", SCHED_FIFO },
+		[KTSTR_POLICY_RR] = { "rr", SCHED_RR },            [KTSTR_POLICY_DEADLINE] = { "deadline", DEADLINE },
+		[KTSTR_POLICY_EXT] = { "ext", EXT },
 	};
-	struct sched_param param = { .sched_priority = work->priority };
+	struct attributes attributes = {
+		.size = sizeof(attributes),
+		.policy = policies[work->policy].number,
+		.priority = (uint32_t)work->priority,
+		.runtime_ns = work->runtime_ns,
+		.deadline_ns = work->deadline_ns,
+		.period_ns = work->period_ns,
+		/* A task of this class may not fork one of its own; one that forks none may have the flag. */
+		.flags = work->policy == KTSTR_POLICY_DEADLINE ? RESET_ON_FORK : 0,
+	};
 
-	if (work->policy != KTSTR_POLICY_NORMAL && sched_setscheduler(pid, policies[work->policy], &param) < 0) {
-		run_error("worker %u: cannot set policy %u priority %d: %s", worker, work->policy, work->priority,
-			  strerror(errno));
+	if (work->policy != KTSTR_POLICY_NORMAL && syscall(SYS_sched_setattr, pid, &attributes, 0) < 0) {
+		run_error("worker %u: cannot set policy %s priority %d: %s%s", worker, policies[work->policy].name,
+			  work->priority, strerror(errno), errno == EPERM ? EVERYWHERE : "");
 		return false;
 	}
 	if (work->nice && setpriority(PRIO_PROCESS, (id_t)pid, work->nice) < 0) {
@@ -55,15 +86,19 @@ bool place_policy(const struct ktstr_work *work, pid_t pid, uint32_t worker)
 bool place_mask(const struct ktstr_cpumask *set, const struct ktstr_cpumask *want, pid_t pid, uint32_t worker)
 {
 	char wanted[CPULIST_BYTES], granted[CPULIST_BYTES];
-	struct ktstr_cpumask got = { 0 };
+	struct ktstr_cpumask got = { 0 }, online;
 
 	if (set && syscall(SYS_sched_setaffinity, pid, sizeof(*set), set) < 0) {
-		run_error("worker %u: cannot set affinity: %s", worker, strerror(errno));
+		run_error("worker %u: cannot set affinity: %s%s", worker, strerror(errno),
+			  errno == EBUSY ? EVERYWHERE : "");
 		return false;
 	}
-	if (!want || (syscall(SYS_sched_getaffinity, pid, sizeof(got), &got) >= 0 && cpumask_equal(want, &got)))
+	if (!want)
 		return true;
-	cpulist_format(want, wanted, sizeof(wanted));
+	online = offline_without(want);
+	if (syscall(SYS_sched_getaffinity, pid, sizeof(got), &got) >= 0 && cpumask_equal(&online, &got))
+		return true;
+	cpulist_format(&online, wanted, sizeof(wanted));
 	cpulist_format(&got, granted, sizeof(granted));
 	run_error("worker %u: may run on CPUs %s, asked for %s", worker, granted, wanted);
 	return false;

@@ -2,11 +2,12 @@
 #include "worker/registry.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "base/events.h"
 #include "base/run.h"
-#include "wire/channel.h"
+#include "wire/errors.h"
 #include "worker/arena.h"
 #include "worker/report.h"
 
@@ -15,12 +16,32 @@ static struct worker *workers;
 static uint32_t *in_order; /* worker ids by the order of their release */
 static uint32_t total;
 
+static void tell_refusal(const struct worker *worker)
+{
+	static const char *const what[] = {
+		[REFUSED_THREAD] = "begin its thread",
+		[REFUSED_PIPES] = "make its pipes",
+		[REFUSED_NAMESPACE] = "have a cgroup namespace of its own",
+		[REFUSED_MEM_POLICY] = "set its memory policy",
+	};
+	const struct slot *slot = worker->slot;
+
+	if (slot->refused && slot->refused < sizeof(what) / sizeof(what[0]))
+		run_error("worker %u: cannot %s: %s", worker->id, what[slot->refused], strerror(slot->error));
+}
+
+void registry_gone(struct worker *worker, int status)
+{
+	worker->pid = 0;
+	worker->status = status;
+	tell_refusal(worker);
+}
+
 static bool on_child(pid_t pid, int status)
 {
 	for (uint32_t i = 0; i < total; i++)
-		if (workers[i].pid == pid) {
-			workers[i].pid = 0;
-			workers[i].status = status;
+		if (workers[i].pid == pid && !workers[i].group) {
+			registry_gone(&workers[i], status);
 			return true;
 		}
 	return false;
@@ -38,7 +59,8 @@ bool registry_make(const struct program *of)
 		for (uint32_t k = 0; k < program->works[i].worker_count; k++) {
 			uint32_t id = program->works[i].first_worker + k;
 
-			workers[id] = (struct worker){ .id = id, .work = &program->works[i], .work_id = i };
+			workers[id] = (struct worker){ .id = id, .work = &program->works[i], .work_id = i,
+						.affinity = program->workers[id].affinity };
 			in_order[program->workers[id].order] = id;
 		}
 	events_on_child(on_child);
@@ -60,6 +82,16 @@ const struct ktstr_cpumask *registry_mask(uint32_t mask)
 	return program_mask(program, mask);
 }
 
+const char *registry_string(uint32_t at)
+{
+	return program_string(program, at);
+}
+
+uint32_t registry_workers(void)
+{
+	return total;
+}
+
 struct worker *registry_worker(uint32_t id)
 {
 	return &workers[id];
@@ -75,6 +107,7 @@ void registry_prepare(struct worker *worker, uint32_t work, struct made made)
 	worker->spawned = true;
 	worker->timed_out = worker->reported = false;
 	worker->status = 0;
+	worker->migrated = KTSTR_UNKNOWN_MIGRATED;
 	worker->made = made;
 	worker->cgroup = worker->work->cgroup;
 	worker->told = (struct ktstr_progress){ 0 };
@@ -97,7 +130,15 @@ static void describe_exit(struct worker *worker)
 	}
 }
 
-void registry_end(struct worker *worker)
+/* Since its release; the kernel may not count them. */
+static uint64_t since_release(const struct worker *worker, uint64_t migrated)
+{
+	if (migrated == KTSTR_UNKNOWN_MIGRATED || worker->migrated == KTSTR_UNKNOWN_MIGRATED)
+		return KTSTR_UNKNOWN_MIGRATED;
+	return migrated - worker->migrated;
+}
+
+void registry_end(struct worker *worker, uint64_t migrated)
 {
 	static uint32_t reports;
 
@@ -105,7 +146,7 @@ void registry_end(struct worker *worker)
 	if (!worker->slot->report.tid || reports++ >= KTSTR_MAX_REPORTS)
 		return; /* it was never forked: an error said so */
 	describe_exit(worker);
-	report_worker(worker->slot);
+	report_worker(worker->slot, since_release(worker, migrated));
 }
 
 static bool is_chosen(const struct worker *worker, const struct choice *choice)

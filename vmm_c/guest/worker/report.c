@@ -33,7 +33,19 @@ static void send_samples(const struct slot *slot, uint32_t stored)
 	}
 }
 
-void report_worker(const struct slot *slot)
+static void send_pages(const struct slot *slot, uint64_t migrated)
+{
+	struct ktstr_msg_pages msg = {
+		.worker = slot->report.index,
+		.count = smaller(slot->page_nodes, KTSTR_MAX_NODES),
+		.migrated = migrated,
+	};
+
+	if (slot->pages && msg.count)
+		channel_send(KTSTR_MSG_PAGES, &msg, sizeof(msg), slot->pages, msg.count * sizeof(slot->pages[0]));
+}
+
+void report_worker(const struct slot *slot, uint64_t migrated)
 {
 	struct ktstr_msg_worker report = slot->report;
 
@@ -43,6 +55,7 @@ void report_worker(const struct slot *slot)
 	channel_send(KTSTR_MSG_WORKER, &report, sizeof(report), NULL, 0);
 	send_migrations(slot, report.migrations_stored);
 	send_samples(slot, report.samples_stored);
+	send_pages(slot, migrated);
 }
 
 void report_vcpus_begin(void)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Spawning, releasing and stopping workers: each a process, so that it can have its own cgroup. */
+/* Spawning, releasing and stopping workers: each a process, so that it can have its own cgroup, or a thread. */
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -14,13 +14,16 @@
 
 #include "base/events.h"
 #include "base/run.h"
+#include "measure/pages.h"
 #include "proc/cgroup.h"
 #include "wire/channel.h"
 #include "wire/errors.h"
 #include "work/work.h"
+#include "worker/frozen.h"
 #include "worker/place.h"
 #include "worker/registry.h"
 #include "worker/report.h"
+#include "worker/threads.h"
 
 #define KILL_WAIT_NS UINT64_C(2000000000)
 /* After the deadline only what the workers have at once is worth waiting for. */
@@ -47,7 +50,12 @@ bool worker_setup(const struct program *program)
 	if (sigprocmask(SIG_BLOCK, &stop, NULL) < 0)
 		return false;
 	ready_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	return registry_make(program) && events_add(ready_fd, on_ready, NULL);
+	return registry_make(program) && threads_setup(ready_fd) && events_add(ready_fd, on_ready, NULL);
+}
+
+static bool is_living(const struct worker *worker)
+{
+	return worker->pid || threads_linger(worker);
 }
 
 static bool is_unreported(const struct worker *worker)
@@ -55,10 +63,19 @@ static bool is_unreported(const struct worker *worker)
 	return worker->spawned && !worker->reported;
 }
 
+/* How and where its task is to run. */
+static bool place(const struct worker *worker)
+{
+	const struct ktstr_work *work = worker->work;
+	const struct ktstr_cpumask *own = registry_mask(worker->affinity ? worker->affinity : work->affinity);
+
+	return place_policy(work, worker->pid, worker->id) &&
+	       place_mask(own, own ? own : cgroup_cpus(work->cgroup), worker->pid, worker->id);
+}
+
 static bool spawn_one(struct worker *worker)
 {
 	const struct ktstr_work *work = worker->work;
-	const struct ktstr_cpumask *own = registry_mask(work->affinity);
 	pid_t pid = cgroup_fork(cgroup_fd(work->cgroup));
 
 	if (pid == 0)
@@ -66,13 +83,27 @@ static bool spawn_one(struct worker *worker)
 	if (pid < 0) {
 		run_error("worker %u: cannot fork into cgroup %s: %s%s", worker->id, cgroup_name(work->cgroup),
 			  strerror(errno),
-			  errno == EOPNOTSUPP ? " (of nested cgroups, only the innermost may hold workers)" : "");
+			  errno == EOPNOTSUPP ? CGROUP_NOT_INNERMOST : "");
 		return false;
 	}
 	worker->slot->report.tid = pid;
 	worker->pid = pid;
-	return place_policy(work, pid, worker->id) &&
-	       place_mask(own, own ? own : cgroup_cpus(work->cgroup), pid, worker->id);
+	return place(worker);
+}
+
+static void spawn_threads(uint32_t work, struct made made)
+{
+	const struct ktstr_work *declared = registry_work(work);
+
+	bool good = threads_spawn(declared, work, made);
+
+	/* One that cannot be placed comes to its gate too: who waits for it there would wait for ever. */
+	for (uint32_t i = 0; i < declared->worker_count; i++) {
+		struct worker *worker = registry_worker(declared->first_worker + i);
+
+		good = good && (!worker->pid || place(worker));
+		threads_placed(worker);
+	}
 }
 
 static bool spawn_group(uint32_t work, uint32_t first, struct made made)
@@ -102,7 +133,7 @@ static bool is_left(const struct ktstr_work *work)
 	for (uint32_t i = 0; i < work->worker_count; i++) {
 		const struct worker *worker = registry_worker(work->first_worker + i);
 
-		if (worker->pid || is_unreported(worker))
+		if (is_living(worker) || is_unreported(worker))
 			return true;
 	}
 	return false;
@@ -121,6 +152,10 @@ void worker_spawn(uint32_t work, struct made made)
 		run_error("work %u: its cgroup %s is not there", work, cgroup_name(declared->cgroup));
 		return;
 	}
+	if (declared->flags & KTSTR_WORK_THREADS) {
+		spawn_threads(work, made);
+		return;
+	}
 	for (uint32_t first = declared->first_worker; first < end && !run_check_deadline();
 	     first += registry_type(work)->group)
 		if (!spawn_group(work, first, made))
@@ -129,8 +164,20 @@ void worker_spawn(uint32_t work, struct made made)
 
 static void open_gate(struct worker *worker, enum gate gate)
 {
+	threads_released(worker);
 	atomic_store(&worker->slot->gate, gate);
 	syscall(SYS_futex, &worker->slot->gate, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+/* How many pages the machine has moved between nodes, if any of these workers tells where its memory is. */
+static uint64_t migrated_for(struct worker **chosen, uint32_t count)
+{
+	uint64_t migrated;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (chosen[i]->work->flags & KTSTR_WORK_PAGES)
+			return pages_migrated(&migrated) ? migrated : KTSTR_UNKNOWN_MIGRATED;
+	return KTSTR_UNKNOWN_MIGRATED;
 }
 
 static bool is_blocked(const struct worker *worker)
@@ -142,6 +189,7 @@ void worker_release(const struct choice *choice)
 {
 	struct worker **chosen;
 	uint32_t count = registry_choose(choice, is_blocked, &chosen);
+	uint64_t migrated;
 
 	if (!count)
 		run_error("no worker that is chosen waits for its release");
@@ -150,7 +198,9 @@ void worker_release(const struct choice *choice)
 		while (is_blocked(chosen[i]) && !atomic_load(&chosen[i]->slot->ready) && !run_aborting())
 			events_wait(UINT64_MAX);
 	channel_flush(); /* now, not when it costs the workers time */
+	migrated = migrated_for(chosen, count);
 	for (uint32_t i = 0; i < count && !run_aborting(); i++) {
+		chosen[i]->migrated = migrated;
 		chosen[i]->slot->release_ns = now_ns();
 		open_gate(chosen[i], GATE_OPEN);
 	}
@@ -162,20 +212,62 @@ static bool is_there(const struct worker *worker)
 	return worker->pid != 0;
 }
 
+/* What is moved with a worker: its process, which has to be moved as a whole; 0 when it is not. */
+static pid_t process_of(const struct worker *worker, struct worker **chosen, uint32_t count)
+{
+	uint32_t living, found = 0;
+	pid_t pid;
+
+	if (!worker->group)
+		return worker->pid;
+	pid = threads_process(worker, &living);
+	for (uint32_t i = 0; i < count; i++)
+		found += chosen[i]->group == worker->group;
+	if (found == living)
+		return pid;
+	run_error("worker %u: is a thread of a process of %u workers, of which %u are to be moved: a cgroup holds "
+		  "whole processes", worker->id, living, found);
+	return 0;
+}
+
+/* Its process was moved, or could not be, with a thread before it. */
+static bool is_done(struct worker **chosen, uint32_t at)
+{
+	for (uint32_t i = 0; i < at && chosen[at]->group; i++)
+		if (chosen[i]->group == chosen[at]->group)
+			return true;
+	return false;
+}
+
+static void move_process(struct worker **chosen, uint32_t count, uint32_t at, int32_t cgroup)
+{
+	struct worker *worker = chosen[at];
+	pid_t pid = process_of(worker, chosen, count);
+	int error;
+
+	for (uint32_t i = at; i < count && pid; i++)
+		if (i == at || (worker->group && chosen[i]->group == worker->group))
+			frozen_leave(chosen[i]);
+	error = pid ? cgroup_move(cgroup, pid) : 0;
+	if (error)
+		run_error("worker %u: cannot move into cgroup %s: %s", worker->id, cgroup_name(cgroup), strerror(-error));
+	if (!pid || error)
+		return;
+	worker->cgroup = cgroup;
+	threads_released(worker);
+	for (uint32_t i = at; i < count && worker->group; i++)
+		if (chosen[i]->group == worker->group)
+			chosen[i]->cgroup = cgroup;
+}
+
 void worker_move(const struct choice *choice, uint32_t cgroup)
 {
 	struct worker **chosen;
 	uint32_t count = registry_choose(choice, is_there, &chosen);
 
-	for (uint32_t i = 0; i < count; i++) {
-		int error = cgroup_move((int32_t)cgroup, chosen[i]->pid);
-
-		if (!error)
-			chosen[i]->cgroup = (int32_t)cgroup;
-		else
-			run_error("worker %u: cannot move into cgroup %s: %s", chosen[i]->id,
-				  cgroup_name((int32_t)cgroup), strerror(-error));
-	}
+	for (uint32_t i = 0; i < count; i++)
+		if (!is_done(chosen, i))
+			move_process(chosen, count, i, (int32_t)cgroup);
 	free(chosen);
 }
 
@@ -192,14 +284,16 @@ void worker_set_affinity(const struct choice *choice, const struct ktstr_cpumask
 static void signal_living(struct worker **chosen, uint32_t count, int signal)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (chosen[i]->pid)
+		if (is_living(chosen[i]) && chosen[i]->group)
+			threads_signal(chosen[i], signal);
+		else if (chosen[i]->pid)
 			kill(chosen[i]->pid, signal);
 }
 
 static bool any_living(struct worker **chosen, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (chosen[i]->pid)
+		if (is_living(chosen[i]))
 			return true;
 	return false;
 }
@@ -221,14 +315,19 @@ static void stop_living(struct worker **chosen, uint32_t count, uint64_t timeout
 		atomic_store(&chosen[i]->slot->stop, 1);
 		if (is_blocked(chosen[i]))
 			open_gate(chosen[i], GATE_STOPPED);
+		threads_placed(chosen[i]); /* or it would not come to its gate */
+		frozen_leave(chosen[i]);
 	}
+	for (uint32_t i = 0; i < count; i++)
+		if (i == 0 || chosen[i]->cgroup != chosen[i - 1]->cgroup)
+			cgroup_lift(chosen[i]->cgroup);
 	signal_living(chosen, count, WORK_STOP_SIGNAL);
 	wait_for_living(chosen, count, now_ns() + timeout_ns);
 	for (uint32_t i = 0; i < count; i++) {
 		if (!chosen[i]->pid)
 			continue;
 		chosen[i]->timed_out = true;
-		measure_from_outside(chosen[i]->slot, chosen[i]->pid);
+		measure_from_outside(chosen[i]->slot, chosen[i]->pid, chosen[i]->group != NULL);
 	}
 	if (run_status() == KTSTR_END_DEADLINE)
 		return; /* what cannot run cannot die either, and the machine is about to end */
@@ -240,12 +339,15 @@ void worker_stop(const struct choice *choice, uint64_t timeout_ns)
 {
 	struct worker **chosen;
 	uint32_t count = registry_choose(choice, is_unreported, &chosen);
+	uint64_t migrated;
 
 	if (run_status() == KTSTR_END_DEADLINE && timeout_ns > LATE_STOP_NS)
 		timeout_ns = LATE_STOP_NS;
 	if (any_living(chosen, count))
 		stop_living(chosen, count, timeout_ns);
+	cgroup_put_back();
+	migrated = migrated_for(chosen, count);
 	for (uint32_t i = 0; i < count; i++)
-		registry_end(chosen[i]);
+		registry_end(chosen[i], migrated);
 	free(chosen);
 }
