@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ktstr.cpulist import MAX_CPUS
-from ktstr.record.vocabulary import (
-    DEFAULT_WORK_TYPE,
-    EXIT_KINDS,
-    MAX_PRIORITY,
-    MS,
-    POLICIES,
-    WORK_TYPES,
-    S,
-    WorkParam,
-)
+from ktstr.record.vocabulary import EXIT_KINDS, MS, S
 
 Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
     "texts", "kargs", "sysctls", "env", "path", "paths", "globs", "writes", "cgroup", "regex", "crate", "features",
-    "patterns", "seeds", "cpu_list", "metric", "temporal", "node",
+    "patterns", "seeds", "cpu_list", "metric", "temporal", "choices", "cgroup_path", "nodes", "comm", "cpu_max", "us",
+    "switch", "clamp", "size", "limit", "pair", "node",
 ]  # fmt: skip
 
 
@@ -63,7 +55,6 @@ CGROUP_PATTERN = r"(/[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}){1,4}"
 WORD_PATTERN = r"[^\s\"'\x00-\x1f\x7f]{1,256}"
 
 MAX_REGEX = 512
-MAX_CGROUPS, MAX_WORKERS = 256, 4096  # of one test: what the agent takes
 
 # Kernel arguments that ktstr itself sets, or that would take its console or its init away.
 RESERVED_KARGS = frozenset(
@@ -90,23 +81,28 @@ RESERVED_KARGS = frozenset(
 RESERVED_ENV = frozenset({"LD_LIBRARY_PATH"})
 
 
-def _param_field(work_type: str, param: WorkParam) -> Field:
-    default = f"{param.default // MS}ms" if param.unit == "ns" else param.default
-    kind: Kind = "duration" if param.unit == "ns" else "int"
-    return Field(kind, f"{work_type}: {param.about} ({default})", param.low, param.high)
-
-
 CHECKS: Table = {
     "not_starved": Field("bool", "no worker without work; turns on the spread and gap checks (true)"),
     "isolation": Field("bool", "workers run only on the CPUs of their cgroup's cpuset (or expect_cpuset)"),
-    "max_gap_ms": Field("int", "longest time a worker did not get on, blocking on purpose left out"),
-    "max_spread_pct": Field("number", "largest minus smallest off-CPU share inside a work group", 0, 100),
+    "max_gap_ms": Field(
+        "int", "longest time a worker did not get on, blocking on purpose left out (3000; release: 2000)"
+    ),
+    "max_spread_pct": Field(
+        "number", "largest minus smallest off-CPU share inside a work group (35; release: 15)", 0, 100
+    ),
     "max_throughput_cv": Field("number", "coefficient of variation of work per CPU second"),
     "min_work_rate": Field("number", "work units per CPU second of each worker"),
     "max_p99_wake_latency_ns": Field("int", "99th percentile of wake latencies"),
     "max_wake_latency_cv": Field("number", "coefficient of variation of wake latencies"),
     "min_iteration_rate": Field("number", "iterations per second of wall time of each worker"),
     "max_migration_ratio": Field("number", "migrations per iteration"),
+    "min_throughput": Field("number", "work units per second of wall time of all workers of a cgroup"),
+    "min_utilisation_pct": Field(
+        "number", "CPU time of a cgroup's workers, of all that they could have had on its CPUs", 0, 100
+    ),
+    "max_bandwidth_error_pct": Field("number", "how far a cgroup's CPU time is off its cpu.max (5)"),
+    "max_weight_error_pct": Field("number", "how far a busy cgroup's share is off its cpu.weight (10)", 0, 100),
+    "max_throttled_pct": Field("number", "share of a cgroup's cpu.max periods in which it was throttled", 0, 100),
     "max_imbalance_ratio": Field("number", "longest runqueue over max(1, shortest) of those that could share (4.0)"),
     "max_local_dsq_depth": Field("int", "tasks in one CPU's local DSQ (50)", 0, 2**32 - 1),
     "fail_on_stall": Field("bool", "a runqueue clock that stands still with runnable tasks fails (true)"),
@@ -138,28 +134,32 @@ CONSTRAINTS: Table = {
     "requires_smt": Field("bool", "at least two threads per core (false)"),
 }
 
-WORK: Table = {
-    "work": Field("choice", f"what each worker does ({DEFAULT_WORK_TYPE})", choices=tuple(WORK_TYPES)),
-    "workers": Field("int", "how many worker processes (2)", 1, 1024),
-    "policy": Field("choice", "scheduling policy (normal)", choices=tuple(POLICIES)),
-    "priority": Field("int", "real-time priority, for fifo and rr (1); 99 is the agent's own", 1, MAX_PRIORITY),
-    "nice": Field("int", "nice value, for normal and batch (0)", -20, 19),
-    "affinity": Field("cpu_list", "CPUs the workers pin themselves to, such as 0-3 or [0-3, 5]"),
-    **{p.key: _param_field(name, p) for name, facts in WORK_TYPES.items() for p in facts.params},
-}
-
-CGROUP: Table = {
-    "name": Field("name", "the cgroup's name", required=True),
-    "cpuset": Field("node", "the cgroup's CPUs; without it, all of them", shape="cpuset"),
-    "expect_cpuset": Field("node", "what `isolation` judges by instead of cpuset", shape="cpuset"),
-    "works": Field("node", "several kinds of worker, in place of the keys of one", shape="works"),
-    **WORK,
-}
+CPU_KARGS = ("isolcpus", "nohz_full", "rcu_nocbs", "irqaffinity")  # kernel arguments whose value is a CPU list
+_CPU_KARGS = (
+    ("isolcpus", "isolcpus", "CPUs that the kernel's isolcpus= has: a cpuset form, or {cpus, flags}"),
+    ("nohz_full", "cpuset", "CPUs that the kernel's nohz_full= has"),
+    ("rcu_nocbs", "cpuset", "CPUs that the kernel's rcu_nocbs= has"),
+    ("irqaffinity", "cpuset", "CPUs that the kernel's irqaffinity= has"),
+)
 
 TEST: Table = {
     "description": Field("text", "what must hold, in one sentence"),
     "duration": Field("duration", "how long the workload runs, in guest time (2s)", MS, 3600 * S),
-    "cgroups": Field("node", "the cgroups and their workers", required=True, shape="cgroups"),
+    "cgroups": Field("node", "the cgroups and their workers", shape="cgroups"),
+    "payloads": Field(
+        "node", "payloads that run beside cgroups: names, or {payload, cgroup, args}", shape="payload_runs"
+    ),
+    "steps": Field("node", "what happens one after the other, in place of cgroups", shape="steps"),
+    "backdrop": Field("node", "beside steps: what lives through all of them", shape="backdrop"),
+    "workers_per_cgroup": Field("int", "how many workers a work without `workers` has (2)", 1, 1024),
+    "settle": Field("duration", "how long the backdrop runs before the first step (0s)", 0, 3600 * S),
+    "cleanup_budget": Field("duration", "how long taking everything down may take", MS, 3600 * S),
+    "topology": Field("word", "a preset or a label: what the test runs on when it is run by its name alone"),
+    "matrix": Field("node", "a test for each combination: values by the path of a field", shape="matrix"),
+    "offline": Field("node", "CPUs that are offline before the scheduler attaches", shape="cpuset"),
+    **{name: Field("node", about, shape=shape) for name, shape, about in _CPU_KARGS},
+    "host_only": Field("bool", "it needs no guest, and is skipped where guests run (false)"),
+    "include_files": Field("paths", "more files, in the guest below /include-files; relative to this file"),
     "performance_mode": Field("bool", "on KVM, host CPUs of its own: pinned, real-time, huge pages"),
     "memory_mib": Field("int", "guest memory; without it, sized by the CPUs", 128, 1 << 20),
     "kargs": Field("kargs", "more kernel arguments"),
@@ -283,21 +283,15 @@ POINT: Table = {
     "seed": Field("int", "one seed", 0, 2**64 - 1),
 }
 
-CPUSET: dict[str, str] = {
-    "llc": "the CPUs of one LLC, by index",
-    "numa": "the CPUs of one NUMA node",
-    "range": "[from, to]: a slice of the usable CPUs, as fractions",
-    "disjoint": "[index, of]: one of `of` equal parts of the usable CPUs",
-    "overlap": "[index, of, fraction]: as disjoint, widened by that part of itself on inner sides",
-    "exact": "a CPU list, such as 0-3 or [0-3, 5]",
-}
-
 TOP: Table = {
+    "include": Field("paths", "more files of declarations, relative to this one"),
+    "define": Field("node", "mappings by name, for `use` in others", shape="define"),
     "kernels": Field(
         "node", "kernels by name: a spec, or {spec, kargs, kconfig}; without it, looked for", shape="kernels"
     ),
     "schedulers": Field("node", "schedulers by name; eevdf always exists", shape="schedulers"),
     "presets": Field("node", "topologies by name, beside the built-in ones", shape="presets"),
+    "payloads": Field("node", "programs that tests run beside workers, by name", shape="payloads"),
     "tests": Field("node", "tests by name", required=True, shape="tests"),
     "matrices": Field("node", "what `doit test` runs, as products of names", shape="matrices"),
 }

@@ -8,50 +8,56 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ktstr.config import fields, yaml_lines
+from ktstr.config.include import Sources, read_sources, sources_of
 from ktstr.config.model import Config, KernelDecl, Matrix, SchedulerDecl, TestDecl
+from ktstr.config.payloaddecl import read_payload
 from ktstr.config.problems import Problem, error
 from ktstr.config.reader import BAD, Reader, is_text
 from ktstr.config.schedulerdecl import EEVDF, read_scheduler
 from ktstr.config.select import DEFAULT_SCHEDULER, match
-from ktstr.config.testdecl import read_test
+from ktstr.config.testdecl import Known, read_test
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.config.typed import read, read_table
+from ktstr.config.use import expand_uses
+from ktstr.config.variants import expand_variants
 from ktstr.config.yaml_lines import Node
-from ktstr.errors import HostError, InputError
 
 T = TypeVar("T")
 _POINT_NAMES = {"test": "tests", "preset": "presets", "kernel": "kernels", "scheduler": "schedulers"}
 
 
 def load(path: Path, validated: bool = False) -> Config:
-    """The declarations in ``path``.
+    """The declarations in ``path``, and in the files that it includes.
 
     ``validated`` leaves out the JSON Schema: for a caller that knows these very bytes to have
     passed it, and wants to save its import. Raises InputError naming every problem with its place,
     HostError when the file cannot be read.
     """
-    return parse(read_bytes(path), path, validated)
-
-
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a ktstr.yaml. Raises InputError when there is none, HostError when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: found no file, expected the declarations", fix="ktstr init") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: found a folder, expected a file with the declarations") from None
-    except OSError as err:
-        raise HostError(f"{path}: cannot be read ({os.strerror(err.errno or 0)})", fix=f"ls -l {path}") from None
+    return typed(read_sources(path), validated)
 
 
 def parse(data: bytes, path: Path, validated: bool = False) -> Config:
     """As ``load``, from the bytes of ``path``."""
-    root = yaml_lines.read(data, path.name)
-    config = _typed(root, path)
+    return typed(sources_of(data, path), validated)
+
+
+def typed(sources: Sources, validated: bool = False) -> Config:
+    """As ``load``, from files that are read already."""
+    root = expanded(sources)
+    config = _typed(root, sources.path)
     if not validated and (problems := validate(root)):
-        raise error(path.name, problems)
+        raise error(sources.path.name, problems)
     return config
+
+
+def expanded(sources: Sources) -> Node:
+    """The document as it is typed: each ``use`` and ``matrix`` replaced by what it stands for. Raises InputError."""
+    path = sources.path
+    r = Reader(path.name, path.absolute().parent)
+    root = expand_variants(r, expand_uses(r, sources.root))
+    if r.problems:
+        raise error(path.name, r.problems)
+    return root
 
 
 def validate(root: Node) -> list[Problem]:
@@ -63,7 +69,9 @@ def validate(root: Node) -> list[Problem]:
     problems = []
     for found in Draft202012Validator(document()).iter_errors(yaml_lines.plain(root)):
         node, path = _follow(root, found.absolute_path)
-        problems.append(Problem(node.line, node.col, path, "a value outside the schema", found.message[:200]))
+        origin = "" if node.file == root.file else node.file
+        what, expected = "a value outside the schema", found.message[:200]
+        problems.append(Problem(node.line, node.col, path, what, expected, origin=origin))
     return problems
 
 
@@ -78,14 +86,14 @@ def _follow(root: Node, steps: Iterable[str | int]) -> tuple[Node, str]:
 
 
 def _typed(root: Node, path: Path) -> Config:
-    r = Reader(path.name)
-    top = read_table(r, root, "", fields.TOP)
     base = path.absolute().parent
-    kernels = _each(r, top, "kernels", lambda n, name, at: _kernel(r, n, name, at, base))
+    r = Reader(path.name, base)
+    top = read_table(r, root, "", fields.TOP)
+    kernels = _each(r, top, "kernels", lambda n, name, at: _kernel(r, n, name, at))
     presets = {name: Topology.parse(label) for name, label in PRESETS.items()}
     presets.update(_each(r, top, "presets", lambda n, name, at: _preset(r, n, name, at)))
     known = (*presets, *_declared(top, "presets"))
-    schedulers = _each(r, top, "schedulers", lambda n, name, at: read_scheduler(r, n, name, at, base, known))
+    schedulers = _each(r, top, "schedulers", lambda n, name, at: read_scheduler(r, n, name, at, known))
     schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, EEVDF))
     names: dict[str, Collection[str]] = {
         "tests": _declared(top, "tests"),
@@ -93,15 +101,19 @@ def _typed(root: Node, path: Path) -> Config:
         "kernels": _declared(top, "kernels"),
         "schedulers": (*schedulers, *_declared(top, "schedulers")),
     }
-    known_schedulers = dict.fromkeys(names["schedulers"]) | schedulers
-    tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at, known_schedulers))
+    payloads = _each(r, top, "payloads", lambda n, name, at: read_payload(r, n, name, at))
+    declared = Known(dict.fromkeys(names["schedulers"]) | schedulers, known, _declared(top, "payloads"))
+    tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at, declared))
     matrices = _each(r, top, "matrices", lambda n, name, at: _matrix(r, n, name, at, names))
     for key in ("kernels", "tests"):
         if key in top and top[key].value == {}:
             r.wrong(top[key], key, f"at least one of the {key}", what="an empty mapping")
     if r.problems:
         raise error(path.name, r.problems)
-    return Config(path, kernels, schedulers, presets, tests, tuple(matrices.values()))
+    labels = {test.topology for test in tests.values() if test.topology is not None} - presets.keys()
+    presets.update({label: Topology.parse(label) for label in sorted(labels)})
+    declared_matrices = tuple(matrices.values())
+    return Config(path, kernels, schedulers, presets, tests, declared_matrices, payloads, frozenset(labels))
 
 
 def _each(r: Reader, top: dict[str, Any], key: str, make: Callable[[Node, str, str], T | None]) -> dict[str, T]:
@@ -116,10 +128,10 @@ def _declared(top: dict[str, Any], key: str) -> tuple[str, ...]:
     return tuple(top[key].value) if key in top and isinstance(top[key].value, dict) else ()
 
 
-def _kernel(r: Reader, node: Node, name: str, path: str, base: Path) -> KernelDecl | None:
+def _kernel(r: Reader, node: Node, name: str, path: str) -> KernelDecl | None:
     if is_text(node):
         spec = read(r, node, path, fields.KERNEL["spec"])
-        return None if spec is BAD else KernelDecl(name, _spec(spec, base), where=r.where(node))
+        return None if spec is BAD else KernelDecl(name, _spec(spec, r.folder(node)), where=r.where(node))
     if not isinstance(node.value, dict):
         r.wrong(node, path, "a kernel spec, such as deb:forky/cloud-amd64, or a mapping with spec")
         return None
@@ -127,6 +139,7 @@ def _kernel(r: Reader, node: Node, name: str, path: str, base: Path) -> KernelDe
     if "spec" not in values:
         return None
     more: dict[str, Any] = {key: values[key] for key in ("kargs", "kconfig", "cc", "llvm") if key in values}
+    base = r.folder(node.value["spec"])
     return KernelDecl(name, _spec(values["spec"], base), where=r.where(node), **more)
 
 

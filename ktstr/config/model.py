@@ -6,55 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ktstr.config.ops import Op, RunPayload
+from ktstr.config.scenario import FULL, Cgroup, Cpuset, Hold
 from ktstr.config.temporal import Temporal
 from ktstr.config.topology import Topology
-from ktstr.record.vocabulary import DEFAULT_WORK_TYPE
 
-CpusetKind: TypeAlias = Literal["llc", "numa", "range", "disjoint", "overlap", "exact"]
 CheckValue: TypeAlias = bool | int | float
 Better: TypeAlias = Literal["higher", "lower"]
 ExpectedEnd: TypeAlias = Literal["refused", "dies", "evicted", "stalls", "fails"]
-
-
-@dataclass(frozen=True)
-class Cpuset:
-    """A cpuset as declared; resolved against a topology by the scenario compiler.
-
-    ``args``: llc (index,); numa (node,); range (start_frac, end_frac); disjoint (index, of);
-    overlap (index, of, frac); exact the CPU numbers.
-    """
-
-    kind: CpusetKind
-    args: tuple[float, ...]
-    where: str = field(default="", compare=False)  # file:line:col field, for errors that need the topology
-
-
-@dataclass(frozen=True)
-class Work:
-    """One kind of worker in a cgroup. ``params`` holds the work type's numbers in ns or counts.
-
-    ``affinity``: the CPUs every worker pins itself to; empty for none.
-    """
-
-    work_type: str = DEFAULT_WORK_TYPE
-    workers: int = 2
-    params: tuple[tuple[str, int], ...] = ()
-    policy: str = "normal"
-    priority: int = 0
-    nice: int = 0
-    affinity: tuple[int, ...] = ()
-    where: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
-class Cgroup:
-    """A cgroup and its workers. Isolation is judged by ``expect_cpuset``, else by ``cpuset``."""
-
-    name: str
-    works: tuple[Work, ...]
-    cpuset: Cpuset | None = None
-    expect_cpuset: Cpuset | None = None
-    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -213,10 +172,87 @@ class SchedulerOp:
     scheduler: str | None = None
 
 
+Polarity: TypeAlias = Literal["higher", "lower", "target", "unknown"]
+
+
+@dataclass(frozen=True)
+class PayloadMetric:
+    """What is known of a metric that a payload prints, by its dotted path: which value is better, and its unit.
+
+    ``target``: the value that ``polarity`` target means.
+    """
+
+    name: str
+    polarity: Polarity = "unknown"
+    unit: str = ""
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class PayloadCheck:
+    """What must hold of a payload's metric (inclusive): None limits are not judged; without both, it must exist."""
+
+    metric: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class PayloadDecl:
+    """A program that tests run beside workers. ``path`` and ``files`` as of a scheduler; ``path`` is absolute, files
+    are relative to ``base``, the folder of the file that declares it.
+
+    ``output``: ``exit_code`` gives no metrics, ``json`` all numbers of what it prints. ``exit_code``: what it has to
+    end with, None for any.
+    """
+
+    name: str
+    path: Path
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    files: tuple[str, ...] = ()
+    base: Path = Path()
+    output: Literal["exit_code", "json"] = "exit_code"
+    metrics: tuple[PayloadMetric, ...] = ()
+    checks: tuple[PayloadCheck, ...] = ()
+    exit_code: int | None = 0
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: ops, then cgroups with their workers, then payloads, then the hold. What it made ends with it.
+
+    Of a hold that is a loop, the ops come last, in each round, and what a round made ends with it.
+    """
+
+    cgroups: tuple[Cgroup, ...] = ()
+    ops: tuple[Op, ...] = ()
+    payloads: tuple[RunPayload, ...] = ()
+    hold: Hold = FULL
+    name: str = ""
+    where: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """What lives through all steps: cgroups, then ops, then payloads."""
+
+    cgroups: tuple[Cgroup, ...] = ()
+    ops: tuple[Op, ...] = ()
+    payloads: tuple[RunPayload, ...] = ()
+
+
 @dataclass(frozen=True)
 class TestDecl:
     """A declared test. ``demo`` tests run only when named. None limits do not constrain.
 
+    ``cgroups``: the short form, the only step of a test without ``steps``. ``topology``: the preset of a test that is
+    run by its name alone. ``settle_ns``: how long what the backdrop made runs before the first step.
+    ``cleanup_budget_ns``: how long taking everything down may take. ``offline``: CPUs that are offline before the
+    scheduler attaches. ``cpu_kargs``: kernel arguments whose value is a CPU list, such as isolcpus, with
+    ``isolcpus_flags`` before it. ``include_files``: more files in the guest, relative to ``base``. ``host_only``: it
+    needs no guest, and is skipped where guests run.
     ``perf_delta``: its limits against a baseline. ``compare``: two schedulers, the first of which is judged against the
     second; empty for none. ``expect``: over that of the scheduler. ``captures``: how many samples, evenly apart, are to
     be had of its workload.
@@ -246,7 +282,24 @@ class TestDecl:
     temporal: tuple[Temporal, ...] = ()
     captures: int = 0
     expect: Expect | None = None
+    steps: tuple[Step, ...] = ()
+    backdrop: Backdrop = Backdrop()
+    payloads: tuple[RunPayload, ...] = ()
+    topology: str | None = None
+    settle_ns: int = 0
+    cleanup_budget_ns: int | None = None
+    offline: Cpuset | None = None
+    cpu_kargs: tuple[tuple[str, Cpuset], ...] = ()
+    isolcpus_flags: tuple[str, ...] = ()
+    include_files: tuple[str, ...] = ()
+    base: Path = field(default=Path(), repr=False, compare=False)  # a project that is moved has the same tests
+    host_only: bool = False
     where: str = field(default="", compare=False)
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """Its steps; of the short form, the one that it is."""
+        return self.steps or (Step(self.cgroups, payloads=self.payloads, where=self.where),)
 
     @property
     def replacements(self) -> tuple[str, ...]:
@@ -287,7 +340,8 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole ktstr.yaml. ``presets`` holds the built-in ones and those declared."""
+    """A whole ktstr.yaml. ``presets`` holds the built-in ones, those declared, and ``labels``, which only a test's
+    ``topology:`` names: no pattern of a matrix means them."""
 
     path: Path
     kernels: dict[str, KernelDecl]
@@ -295,3 +349,10 @@ class Config:
     presets: dict[str, Topology]
     tests: dict[str, TestDecl]
     matrices: tuple[Matrix, ...]
+    payloads: dict[str, PayloadDecl] = field(default_factory=dict)
+    labels: frozenset[str] = frozenset()
+
+    @property
+    def named_presets(self) -> dict[str, Topology]:
+        """The presets that patterns mean."""
+        return {name: topology for name, topology in self.presets.items() if name not in self.labels}

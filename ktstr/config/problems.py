@@ -13,7 +13,10 @@ _FOUND_WIDTH = 60
 
 
 class Problem(NamedTuple):
-    """One thing wrong at a place (both from 1). ``path`` is the field, such as ``tests.a.duration``."""
+    """One thing wrong at a place (both from 1). ``path`` is the field, such as ``tests.a.duration``.
+
+    ``origin``: the file, where it is not the one that all is about.
+    """
 
     line: int
     col: int
@@ -21,11 +24,14 @@ class Problem(NamedTuple):
     found: str
     expected: str
     nearest: str | None = None
+    origin: str = ""
 
     def text(self, file: str) -> str:
         hint = "" if self.nearest is None else f", nearest match {self.nearest!r}"
         path = self.path if self.path.isprintable() else ascii(self.path)
-        return f"{file}:{self.line}:{self.col} {path}: found {self.found}, expected {self.expected}{hint}"
+        return (
+            f"{self.origin or file}:{self.line}:{self.col} {path}: found {self.found}, expected {self.expected}{hint}"
+        )
 
 
 def quoted(text: str) -> str:
@@ -40,8 +46,11 @@ def nearest_of(query: str, names: Iterable[str]) -> str | None:
 
 
 def error(file: str, problems: Iterable[Problem]) -> InputError:
-    """One error for all problems, by place, without repeats; the first ten are spelled out."""
-    ordered = sorted(dict.fromkeys(problems), key=lambda p: (p.line, p.col, p.path, p.found))
+    """One error for all problems, by place, without repeats; the first ten are spelled out.
+
+    Those of ``file`` itself come first.
+    """
+    ordered = sorted(dict.fromkeys(problems), key=lambda p: (p.origin, p.line, p.col, p.path, p.found))
     lines = [p.text(file) for p in ordered[:_SHOWN]]
     if len(ordered) > _SHOWN:
         lines.append(f"{file}: and {len(ordered) - _SHOWN} more")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ktstr.config.fields import NAME_PATTERN
@@ -32,23 +34,43 @@ def is_text(node: Node) -> bool:
 
 
 class Reader:
-    """Collects problems while nodes are read. ``file`` is what messages call the file."""
+    """Collects problems while nodes are read.
 
-    def __init__(self, file: str) -> None:
+    ``file`` is what messages call the main file, and ``base`` its folder. Files that it includes are called by their
+    paths from there.
+    """
+
+    def __init__(self, file: str, base: Path = Path()) -> None:
         self.file = file
+        self.base = base
         self.problems: list[Problem] = []
 
     def where(self, node: Node) -> str:
-        return f"{self.file}:{node.line}:{node.col}"
+        return f"{node.file or self.file}:{node.line}:{node.col}"
+
+    def place(self, node: Node, path: str) -> str:
+        """Where a value is, with its field, as errors that need the topology name it."""
+        return f"{self.where(node)} {path}"
+
+    def folder(self, node: Node) -> Path:
+        """The folder of the file that a node was written in: its relative paths begin there."""
+        if node.file in ("", self.file):
+            return self.base
+        return Path(os.path.normpath(self.base / node.file)).parent
+
+    def problem(self, problem: Problem) -> None:
+        """Record a problem; one of the main file needs no file's name."""
+        self.problems.append(problem._replace(origin="") if problem.origin == self.file else problem)
 
     def wrong(self, node: Node, path: str, expected: str, hint: str | None = None, what: str | None = None) -> Any:
         """Record a problem and give BAD, so that readers can return it."""
-        self.problems.append(Problem(node.line, node.col, path, what or found(node), expected, hint))
+        self.problem(Problem(node.line, node.col, path, what or found(node), expected, hint, node.file))
         return BAD
 
     def wrong_key(self, node: Node, key: str, path: str, expected: str, hint: str | None = None) -> None:
         line, col = node.keys[key]
-        self.problems.append(Problem(line, col, path, quoted(key), expected, hint))
+        file = node.value[key].file if isinstance(node.value, dict) else node.file
+        self.problem(Problem(line, col, path, quoted(key), expected, hint, file))
 
     def unknown(self, node: Node, path: str, what: str, names: Iterable[str]) -> Any:
         """A name nobody knows, with what there is and the nearest of it."""

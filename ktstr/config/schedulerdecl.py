@@ -20,6 +20,7 @@ from ktstr.config.model import (
     Source,
     Tree,
 )
+from ktstr.config.placed import at
 from ktstr.config.reader import Reader
 from ktstr.config.select import DEFAULT_SCHEDULER
 from ktstr.config.testdecl import read_checks
@@ -32,10 +33,8 @@ _ONLY_BESIDE = {"features": "crate", "enable": "builtin", "disable": "builtin"}
 _PLAIN = ("args", "sysctls", "kargs", "files", "env", "config", "cgroup_parent", "preset")
 
 
-def read_scheduler(
-    r: Reader, node: Node, name: str, path: str, base: Path, presets: Collection[str]
-) -> SchedulerDecl | None:
-    """One scheduler; ``base`` is the folder of ktstr.yaml, ``presets`` the topologies there are.
+def read_scheduler(r: Reader, node: Node, name: str, path: str, presets: Collection[str]) -> SchedulerDecl | None:
+    """One scheduler; ``presets``: the topologies there are. Paths are relative to the file that has them.
 
     Problems are recorded in the reader; None when its kind could not be read.
     """
@@ -56,9 +55,18 @@ def read_scheduler(
     if "attach_timeout" in values:
         more["attach_timeout_ns"] = values["attach_timeout"]
     if {"files", "config"} & set(values):
-        more["base"] = base
-    kind = None if key is None or key not in values else _kind(r, key, values, f"{path}.{key}", base)
+        more["base"] = _base(r, node, path)
+    folder = r.folder(at(node, key or ""))
+    kind = None if key is None or key not in values else _kind(r, key, values, f"{path}.{key}", folder)
     return None if kind is None else SchedulerDecl(name, kind, where=r.where(node), **more)
+
+
+def _base(r: Reader, node: Node, path: str) -> Path:
+    """The folder that ``files`` and ``config`` are relative to: the scheduler starts in one that has both."""
+    folders = {key: r.folder(child) for key in ("files", "config") if (child := at(node, key)) is not node}
+    if len(set(folders.values())) > 1:
+        r.wrong_key(node, "config", f"{path}.config", "config in a file of the same folder as that of files")
+    return next(iter(folders.values()))
 
 
 def _kind(r: Reader, key: str, values: dict[str, Any], path: str, base: Path) -> SchedulerKind | None:

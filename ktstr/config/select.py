@@ -7,8 +7,8 @@ user names narrows the matrices; where no matrix has it, it is run all the same:
   A word that can only be a kernel spec, not a name, is passed on as it stands.
 - ``preset``, ``scheduler``: a pattern that meets no point of any matrix is added to all of them.
 - ``test``: a pattern that meets no point gets cells of its own: the named presets, kernels and
-  schedulers, else the scheduler's ``preset:``, ``tiny-1llc`` or the smallest preset that fits, the first kernel
-  declared, and eevdf.
+  schedulers, else the test's ``topology:``, the scheduler's ``preset:``, ``tiny-1llc`` or the smallest preset that
+  fits, the first kernel declared, and eevdf.
 - ``seeds`` replace those of every point.
 
 A test with ``compare:`` runs under its two schedulers, whatever schedulers its matrix has, and with seeds 1 to 10
@@ -126,8 +126,10 @@ def unfit(test: TestDecl, topology: Topology) -> str | None:
 
 
 def unwanted(config: Config, key: CellKey) -> str | None:
-    """Why a scheduler is not tried on a kernel or under a test, by its declaration; None when it is."""
+    """Why a test is not run, or a scheduler not tried on a kernel or under it, by declaration; None when it is."""
     scheduler, test = config.schedulers[key.scheduler], config.tests[key.test]
+    if test.host_only:
+        return f"{key.test} needs no guest (host_only: true), and this would run it in one"
     declared = config.kernels.get(key.kernel)
     names = (key.kernel,) if declared is None else (key.kernel, declared.spec)
     for name in (key.scheduler, *test.replacements):
@@ -174,7 +176,7 @@ def _names(patterns: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
 def _blocks(config: Config, matrix: Matrix) -> Iterator[_Block]:
     base = _Block(
         tests_of(matrix.tests, config.tests),
-        _names(matrix.presets, config.presets),
+        _names(matrix.presets, config.named_presets),
         _names(matrix.kernels, config.kernels) or _default_kernels(config),
         _names(matrix.schedulers, config.schedulers) or (DEFAULT_SCHEDULER,),
         matrix.seeds,
@@ -209,7 +211,7 @@ def _included(config: Config, base: _Block, point: dict[str, str | int]) -> _Blo
 
     return _Block(
         tests_of((str(point["test"]),), config.tests) if "test" in point else base.tests,
-        given("preset", config.presets, base.presets),
+        given("preset", config.named_presets, base.presets),
         given("kernel", config.kernels, base.kernels),
         given("scheduler", config.schedulers, base.schedulers),
         (int(point["seed"]),) if "seed" in point else base.seeds,
@@ -261,7 +263,7 @@ def _own_blocks(
         wanted = config.schedulers[scheduler].preset
         yield _Block(
             (test,),
-            presets or (_preset_for(config.tests[test], config.presets, wanted),),
+            presets or (config.tests[test].topology or _preset_for(config.tests[test], config.named_presets, wanted),),
             kernels or _default_kernels(config),
             (scheduler,),
             seeds or (COMPARED_SEEDS if pair else (0,)),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ktstr import cpulist
-from ktstr.config import fields, temporal
+from ktstr.config import fields, quantities, temporal
 from ktstr.config.durations import DURATION_RULE, parse_duration, render_duration
 from ktstr.config.fields import Field, Table
 from ktstr.config.problems import nearest_of
@@ -65,6 +65,8 @@ def _number(r: Reader, node: Node, path: str, field: Field) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if is_number and field.low <= value <= field.high:  # type: ignore[operator]
         return value
+    if field.low < -(2**63):
+        return r.wrong(node, path, "a finite number")
     return r.wrong(node, path, _bounds("a number", f"{field.low:g}", f"{field.high:g}", field.high < 2**63 - 1))
 
 
@@ -318,6 +320,7 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "cpu_list": _cpu_list,
     "metric": _metric,
     "temporal": _temporal,
+    **quantities.READERS,
     "node": lambda r, node, path, field: node,
 }
 

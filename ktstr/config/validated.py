@@ -7,27 +7,30 @@ import hashlib
 from pathlib import Path
 
 import ktstr.config
-from ktstr.config.load import load
+from ktstr.config.include import Sources, read_sources
+from ktstr.config.load import typed
 from ktstr.config.model import Config
 from ktstr.config.project import Project
 from ktstr.errors import InputError
 
 
-def _stamp(project: Project) -> Path:
-    """Named by the text and by all that judged it: another ktstr validates again."""
-    digest = hashlib.sha256(project.config.read_bytes())
+def _stamp(project: Project, sources: Sources) -> Path:
+    """Named by the text of all files and by all that judged it: another ktstr validates again."""
+    digest = hashlib.sha256(sources.digest.encode())
     for path in sorted(Path(ktstr.config.__path__[0]).glob("*.py")):
         digest.update(path.read_bytes())
     return project.state / f"config-{digest.hexdigest()[:32]}.ok"
 
 
 def load_config(project: Project) -> Config:
-    """The project's ktstr.yaml, typed. Raises InputError with line and column of every mistake."""
+    """The project's ktstr.yaml with what it includes, typed. Raises InputError with every mistake's line and column."""
     if not project.config.is_file():
         raise InputError(f"{project.config}: found no such file, expected ktstr.yaml", fix="ktstr init")
-    stamp = _stamp(project)
-    config = load(project.config, validated=stamp.exists())
-    if not stamp.exists():
+    sources = read_sources(project.config)
+    stamp = _stamp(project, sources)
+    is_known = stamp.exists()
+    config = typed(sources, validated=is_known)
+    if not is_known:
         _remember(stamp)
     return config
 

@@ -43,7 +43,8 @@ class Node(NamedTuple):
     """A value and where it starts, line and column from 1.
 
     ``value`` holds Nodes inside mappings and lists. ``raw`` is a scalar's text as written, so a
-    version such as ``6.10`` is still whole. ``keys`` gives the places of a mapping's keys.
+    version such as ``6.10`` is still whole. ``keys`` gives the places of a mapping's keys, each in the file of its
+    value. ``size``: how many values it unfolds into. ``file``: what messages call its file.
     """
 
     value: dict[str, Node] | list[Node] | Scalar
@@ -52,6 +53,7 @@ class Node(NamedTuple):
     col: int
     keys: dict[str, Place]
     size: int
+    file: str = ""
 
 
 def plain(node: Node) -> Any:
@@ -81,7 +83,7 @@ def read(data: bytes, file: str) -> Node:
     Raises InputError naming every place that is not plain YAML.
     """
     text = _decode(data, file)
-    builder = _Builder()
+    builder = _Builder(file)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
@@ -91,7 +93,7 @@ def read(data: bytes, file: str) -> Node:
         builder.problems.append(err.problem)
     if builder.problems:
         raise error(file, builder.problems)
-    return builder.root or Node(None, "", 1, 1, {}, 1)
+    return builder.root or Node(None, "", 1, 1, {}, 1, file)
 
 
 def _decode(data: bytes, file: str) -> str:
@@ -146,15 +148,16 @@ class _Frame:
         self.key_place: Place = place
         self.size = 1
 
-    def node(self) -> Node:
+    def node(self, file: str) -> Node:
         value: dict[str, Node] | list[Node] = self.items if self.is_map else self.children
-        return Node(value, "", self.line, self.col, self.keys, self.size)
+        return Node(value, "", self.line, self.col, self.keys, self.size, file)
 
 
 class _Builder:
     """Turns parser events into Nodes, without recursion."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: str) -> None:
+        self.file = file
         self.root: Node | None = None
         self.problems: list[Problem] = []
         self._stack: list[_Frame] = []
@@ -169,7 +172,7 @@ class _Builder:
             self._open(event, kind is yaml.MappingStartEvent)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
             frame = self._stack.pop()
-            self._add(frame.node(), frame.anchor)
+            self._add(frame.node(self.file), frame.anchor)
         elif kind is yaml.AliasEvent:
             self._alias(event)
         elif kind is yaml.DocumentStartEvent:
@@ -194,7 +197,7 @@ class _Builder:
         if top is not None and top.is_map and top.key is None:
             self._key(top, text, value, place, bool(event.implicit[0]))
         else:
-            self._add(Node(value, text, *place, {}, 1), event.anchor)
+            self._add(Node(value, text, *place, {}, 1, self.file), event.anchor)
 
     def _key(self, top: _Frame, text: str, value: Scalar, place: Place, is_plain: bool) -> None:
         top.key, top.key_place = text, place

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ktstr.config import yaml_lines
 from ktstr.config.load import load, parse, validate
-from ktstr.config.model import Binary, Builtin, Cgroup, Config, Cpuset, KernelDecl, Matrix, SchedulerDecl, Source, Work
+from ktstr.config.model import Binary, Builtin, Config, KernelDecl, Matrix, SchedulerDecl, Source
 from ktstr.config.problems import Problem
+from ktstr.config.scenario import Affinity, Cgroup, Cpuset, Work
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
 
@@ -97,7 +98,8 @@ tests:
     assert cgroup.cpuset is not None and cgroup.cpuset.where == "ktstr.yaml:16:17 tests.full.cgroups[0].cpuset"
     assert cgroup.expect_cpuset == Cpuset("llc", (0,))
     bursty = Work("Bursty", 3, (("burst_ns", 10_000_000), ("sleep_ns", 100_000_000)), "rr", 7)
-    pipe = Work("PipeIo", 4, (("burst_iters", 1024),), nice=-5, affinity=(0, 1, 3))
+    affinity = Affinity("cpuset", (Cpuset("exact", (0, 1, 3)),))
+    pipe = Work("PipeIo", 4, (("burst_iters", 1024),), nice=-5, affinity=affinity)
     assert cgroup.works == (bursty, pipe)
 
 
@@ -174,12 +176,14 @@ def test_aliases_share_values() -> None:
     [
         (
             "kernel: {k: x}\n" + HEAD + TEST,
-            "ktstr.yaml:1:1 kernel: found 'kernel', expected one of kernels, schedulers, presets, tests, matrices,"
-            " nearest match 'kernels'",
+            "ktstr.yaml:1:1 kernel: found 'kernel', expected one of include, define, kernels, schedulers, presets,"
+            " payloads, tests, matrices, nearest match 'kernels'",
         ),
         (
             HEAD + "tests:\n  t:\n    duraton: 2s\n    cgroups: [{name: a}]\n",
             "ktstr.yaml:4:5 tests.t.duraton: found 'duraton', expected one of description, duration, cgroups,"
+            " payloads, steps, backdrop, workers_per_cgroup, settle, cleanup_budget, topology, matrix, offline,"
+            " isolcpus, nohz_full, rcu_nocbs, irqaffinity, host_only, include_files,"
             " performance_mode, memory_mib, kargs, sysctls, checks, temporal, captures, constraints, scheduler_args,"
             " scheduler_ops, demo, perf_delta, expect, compare, nearest match"
             " 'duration'",
@@ -194,7 +198,7 @@ def test_aliases_share_values() -> None:
             "ktstr.yaml:4:15 tests.t.duration: found '0s', expected from 1ms to 3600s",
         ),
         (HEAD + "tests:\n  t: {}\n",
-         "ktstr.yaml:3:6 tests.t.cgroups: found nothing, expected the cgroups and their workers"),
+         "ktstr.yaml:3:6 tests.t.cgroups: found nothing, expected the cgroups and their workers, or steps"),
         (HEAD + "tests:\n  t:\n    cgroups: []\n",
          "ktstr.yaml:4:14 tests.t.cgroups: found an empty list, expected a list of cgroups"),
         (HEAD + "tests: [a]\n", "ktstr.yaml:2:8 tests: found a list, expected a mapping of tests by name"),
@@ -203,7 +207,8 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:5:14 tests.t.checks.max_gapms: found 'max_gapms', expected one of not_starved, isolation,"
          " max_gap_ms,"
          " max_spread_pct, max_throughput_cv, min_work_rate, max_p99_wake_latency_ns, max_wake_latency_cv,"
-         " min_iteration_rate, max_migration_ratio, max_imbalance_ratio, max_local_dsq_depth, fail_on_stall,"
+         " min_iteration_rate, max_migration_ratio, min_throughput, min_utilisation_pct, max_bandwidth_error_pct,"
+         " max_weight_error_pct, max_throttled_pct, max_imbalance_ratio, max_local_dsq_depth, fail_on_stall,"
          " sustained_samples, max_fallback_rate, max_keep_last_rate, max_wait_ms, max_idle_wait_ms, affinity,"
          " one_queue, vtime_forward, min_cgroup_share, max_dsq_growth, max_callback_us, min_page_locality,"
          " max_cross_node_migration_ratio, max_slow_tier_ratio, nearest match 'max_gap_ms'"),
@@ -295,20 +300,21 @@ def test_a_mistake_is_told_with_line_column_and_what_was_meant(text: str, expect
     [
         ("{name: a, work: ^SpinWat}",
          "work: found 'SpinWat', expected one of SpinWait, YieldHeavy, Mixed, Bursty,"
-         " PipeIo, FutexPingPong, ForkExit, nearest match 'SpinWait'"),
+         " PipeIo, FutexPingPong, ForkExit, Custom, nearest match 'SpinWait'"),
         ("{name: a, work: ^CpuSpin}",
          "work: found 'CpuSpin', expected one of SpinWait, YieldHeavy, Mixed, Bursty,"
-         " PipeIo, FutexPingPong, ForkExit, nearest match 'SpinWait'"),
+         " PipeIo, FutexPingPong, ForkExit, Custom, nearest match 'SpinWait'"),
         ("{name: a, work: ^MutexContention}",
          "work: found 'MutexContention', expected one of SpinWait, YieldHeavy, Mixed,"
-         " Bursty, PipeIo, FutexPingPong, ForkExit"),
+         " Bursty, PipeIo, FutexPingPong, ForkExit, Custom"),
         ("{name: a, ^burst: 5ms}",
          "burst: found 'burst', expected a parameter of SpinWait (it has none)"),
         ("{name: a, work: PipeIo, ^spin_iters: 5}",
          "spin_iters: found 'spin_iters', expected a parameter of PipeIo (burst_iters)"),
         ("{name: a, work: PipeIo, workers: ^3}",
          "workers: found 3, expected a multiple of 2 for PipeIo"),
-        ("{name: a, workers: ^0}", "workers: found 0, expected a whole number from 1 to 1024"),
+        ("{name: a, workers: ^-1}", "workers: found -1, expected a whole number from 0 to 1024"),
+        ("{name: a, works: [{workers: ^0}]}", "works[0].workers: found 0, expected a whole number from 1 to 1024"),
         ("{name: a, nice: ^20}", "nice: found 20, expected a whole number from -20 to 19"),
         ("{name: a, ^priority: 5}",
          "priority: found 'priority', expected no priority for policy normal"
@@ -320,10 +326,11 @@ def test_a_mistake_is_told_with_line_column_and_what_was_meant(text: str, expect
         ("{name: a, ^workers: 2, works: [{}]}",
          "workers: found 'workers', expected no keys of one work beside works"),
         ("{name: ^../x}",
-         "name: found '../x', expected a name of up to 64 letters, digits, '_', '.' and '-'"),
+         "name: found '../x', expected a name of up to 64 letters, digits, '_', '.' and '-', or up to 8 of them"
+         " joined by '/'"),
         ("{name: ^cgroup.procs}",
          "name: found 'cgroup.procs', expected a name that does not begin with 'cgroup.'"),
-        ("^{workers: 1}", "name: found nothing, expected the cgroup's name"),
+        ("^{workers: 1}", "name: found nothing, expected the cgroup's name, or its path: a/b"),
         ("{name: a, cpuset: {^lcc: 0}}",
          "cpuset.lcc: found 'lcc', expected one of llc, numa, range, disjoint, overlap,"
          " exact, nearest match 'llc'"),

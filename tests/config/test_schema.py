@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ktstr.config import fields, schema
-from ktstr.config.model import CpusetKind
+from ktstr.config.scenario import CpusetKind
 
 FILE = Path(__file__).parents[2] / "schemas/ktstr.schema.json"
 
@@ -22,11 +22,11 @@ def test_it_is_a_schema() -> None:
 
 
 def test_every_cpuset_kind_has_its_form() -> None:
-    assert set(schema.document()["$defs"]["cpuset"]["properties"]) == set(get_args(CpusetKind))
+    assert set(schema.document()["$defs"]["cpuset"]["properties"]) - {"use"} == set(get_args(CpusetKind))
 
 
 def test_the_checks_are_the_nineteen_of_the_specification_and_ours() -> None:
-    assert len(fields.CHECKS) == 19 + 6 + 2  # invariants of samples; DSQs and callbacks
+    assert len(fields.CHECKS) == 19 + 6 + 2 + 5  # invariants of samples; DSQs and callbacks; cgroups and rates
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,74 @@ def test_it_takes_what_is_right() -> None:
         "matrices": {"m": {"tests": ["t"], "presets": "p", "seeds": ["1..20", 30], "exclude": [{"seed": 30}]}},
     }
     assert list(Draft202012Validator(schema.document()).iter_errors(document)) == []
+
+
+def described(shape: object, at: str = "") -> list[str]:
+    """The fields of a schema without a description."""
+    found = []
+    if isinstance(shape, dict):
+        if isinstance(fields_of := shape.get("properties"), dict):
+            found += [f"{at}.{name}" for name, field in fields_of.items() if field and not _is_described(field)]
+        found += [one for key, child in shape.items() for one in described(child, f"{at}.{key}")]
+    if isinstance(shape, list):
+        found += [one for i, child in enumerate(shape) for one in described(child, f"{at}[{i}]")]
+    return found
+
+
+def _is_described(field: dict[str, object]) -> bool:
+    return "description" in field or "const" in field
+
+
+def test_every_field_is_described() -> None:
+    definitions = schema.document()
+    assert [name for name in described(definitions) if "allOf" not in name and ".each" not in name] == []
+
+
+SHORT = {"t": {"cgroups": ["a"]}}
+STEPPED = {"cgroups": ["a"], "ops": [{"op": "freeze", "cgroup": "b"}], "payloads": ["p"], "hold": {"every": "1s"}}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"tests": SHORT, "include": "more.yaml"},
+        {"include": ["more.yaml"]},
+        {"tests": {"t": {"use": "base"}}, "define": {"base": {"cgroups": ["a"]}}},
+        {"tests": {"t": {"cgroups": ["a"], "matrix": {"duration": ["1s"], "cgroups[0].nice": {"low": 5}}}}},
+        {"tests": {"t": {"steps": [STEPPED], "backdrop": {"cgroups": ["b"]}}}},
+        {"tests": {"t": {"cgroups": [{"name": "a/b", "use": ["hog"], "burst": "5ms"}]}}},
+        {"tests": {"t": {"cgroups": [{"use": "hog"}]}}},
+        {"tests": {"t": {"steps": [{"ops": [{"use": "freeze"}], "hold": 0.5}]}}},
+        {"tests": SHORT, "payloads": {"p": {"path": "x", "output": "json", "checks": {"range": {"a.b": [1, 2]}}}}},
+        {"tests": SHORT, "payloads": {"p": {"use": "base", "env": {"use": ["a", "b"]}}}},
+        {"tests": {"t": {"cgroups": [{"name": "a", "affinity": {"each": ["0-1", {"llc": 0}]}}]}}},
+        {"tests": {"t": {"cgroups": [{"name": "a", "cpu.max": "25%", "memory.max": 4096, "pids.max": "max"}]}}},
+    ],
+)
+def test_it_takes_the_scenario_language_with_use(document: object) -> None:
+    assert list(Draft202012Validator(schema.document()).iter_errors(document)) == []
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        {},
+        {"steps": []},
+        {"steps": [{"hold": 0}]},
+        {"steps": [{"hold": {"each": "1s"}}]},
+        {"steps": [{"ops": [{"op": "freeze"}]}]},
+        {"steps": [{"ops": [{"op": "melt", "cgroup": "a"}]}]},
+        {"steps": [{"ops": [{"op": "freeze", "cgroup": "a", "cpuset": {"llc": 0}}]}]},
+        {"cgroups": ["a b"]},
+        {"cgroups": [{"name": "a", "cpu.max": 25}]},
+        {"cgroups": [{"name": "a", "cpu.uclamp.min": "half"}]},
+        {"cgroups": [{"name": "a", "mem_policy": "remote"}]},
+        {"cgroups": [{"name": "a", "mem_flags": ["static"]}]},
+        {"cgroups": [{"name": "a", "affinity": "random_subset"}]},
+        {"cgroups": [{"name": "a", "comm": "sixteen-letters-"}]},
+        {"cgroups": ["a"], "payloads": [{"args": ["x"]}]},
+        {"cgroups": ["a"], "matrix": {"duration": "1s"}},
+    ],
+)
+def test_it_refuses_a_scenario(test: object) -> None:
+    assert not Draft202012Validator(schema.document()).is_valid({"tests": {"t": test}})

@@ -341,3 +341,62 @@ def test_what_is_expected_of_a_scheduler_is_not_asked_of_the_kernel_s_own() -> N
     assert [key.scheduler for key in found.cells] == ["wide"]
     (skip,) = found.skips
     assert skip.reason == ("expects of a scheduler what eevdf, which is no program, cannot do (expect: stalls)")
+
+
+TOPOLOGIES = """
+kernels: {k: deb:forky/cloud-amd64}
+presets: {mine: 1n2l1c1t}
+schedulers: {scx_a: {path: a, preset: tiny-2llc}}
+tests:
+  here: {cgroups: [a], topology: mine}
+  label: {cgroups: [a], topology: 2n2l1c1t}
+  small: {cgroups: [a], topology: mine, constraints: {min_cpus: 4}}
+  host: {cgroups: [a], host_only: true}
+"""
+
+
+def own(test: str, **more: tuple[str, ...]) -> Expansion:
+    declared = parse(TOPOLOGIES.encode(), Path("/p/ktstr.yaml"))
+    return expand(declared, Selection(test=(test,), **more))  # type: ignore[arg-type]
+
+
+def test_a_test_named_alone_runs_on_its_own_topology_whatever_its_scheduler_s() -> None:
+    assert [key.preset for key in own("here").cells] == ["mine"]
+    assert [key.preset for key in own("here", scheduler=("scx_a",)).cells] == ["mine"]
+    assert [key.preset for key in own("here", preset=("tiny-1llc",)).cells] == ["tiny-1llc"]
+
+
+def test_a_label_is_a_preset_of_its_own_name() -> None:
+    declared = parse(TOPOLOGIES.encode(), Path("/p/ktstr.yaml"))
+    assert declared.presets["2n2l1c1t"] == Topology(2, 2, 1, 1)
+    assert [key.preset for key in own("label").cells] == ["2n2l1c1t"]
+
+
+def test_a_topology_that_the_constraints_rule_out_is_skipped_with_the_reason() -> None:
+    assert own("small").skips == (
+        Skip(CellKey("small", "mine", "k", "eevdf", 0), "needs at least 4 CPUs, 1n2l1c1t has 2"),
+    )
+
+
+def test_a_test_of_the_host_alone_is_skipped_with_the_reason() -> None:
+    expansion = own("host")
+    assert expansion.cells == ()
+    assert expansion.skips == (
+        Skip(
+            CellKey("host", "tiny-1llc", "k", "eevdf", 0),
+            "host needs no guest (host_only: true), and this would run it in one",
+        ),
+    )
+
+
+def test_a_label_of_one_test_is_no_topology_of_others() -> None:
+    text = TOPOLOGIES + "matrices: {m: {tests: here, presets: ['*n*', mine]}}\n"
+    text = text.replace("tests:", "tests:\n  odd: {cgroups: [a], constraints: {min_llcs: 2, max_cpus: 3}}\n"
+                        "  tiny: {cgroups: [a], topology: 1n2l1c1t}", 1)  # fmt: skip
+    declared = parse(text.encode(), Path("/p/ktstr.yaml"))
+    assert declared.labels == {"2n2l1c1t", "1n2l1c1t"}
+    assert declared.labels.isdisjoint(key.preset for key in expand(declared).cells)
+    assert [key.preset for key in expand(declared, Selection(test=("odd",))).cells] == ["mine"]
+    assert [key.preset for key in expand(declared, Selection(test=("odd",), preset=("1n2l1c1t",))).cells] == [
+        "1n2l1c1t"
+    ]

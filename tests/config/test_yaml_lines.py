@@ -199,3 +199,18 @@ JSON = st.recursive(
 def test_json_is_yaml_and_reads_back(value: object) -> None:
     text = json.dumps(value)
     assert plain(read(text.encode(), "ktstr.yaml")) == value
+
+
+def test_every_node_knows_its_file() -> None:
+    root = read(b"a: [1, {b: c}]\n", "more/x.yaml")
+
+    def files(node: Node) -> set[str]:
+        children: list[Node] = []
+        if isinstance(node.value, dict):
+            children = list(node.value.values())
+        elif isinstance(node.value, list):
+            children = node.value
+        return {node.file}.union(*map(files, children))
+
+    assert files(root) == {"more/x.yaml"}
+    assert read(b"", "empty.yaml").file == "empty.yaml"
