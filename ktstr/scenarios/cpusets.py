@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ktstr import cpulist
-from ktstr.config.model import Cpuset
+from ktstr.config.scenario import Cpuset
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 

@@ -106,9 +106,9 @@ def test_the_scheduler_is_started_in_the_setup_which_no_seed_changes() -> None:
 def test_tables_name_what_the_numbers_mean() -> None:
     compiled = compile_test(declared("two"), TINY, EEVDF, 0)
     assert compiled.works == (
-        WorkGroup(0, "left", "SpinWait", 2, (0,)),
+        WorkGroup(0, "left", "SpinWait", 2, (0,), nodes=(0,)),
         WorkGroup(1, "right", "Bursty", 1, None, (5_000_000, 100_000_000)),
-        WorkGroup(2, "right", "FutexPingPong", 2, None, (1024,), "batch", 0, 3),
+        WorkGroup(2, "right", "FutexPingPong", 2, None, (1024,), "batch", 0, 3, fewest_cpus=2),
     )
 
 
@@ -178,10 +178,10 @@ def test_a_delay_stands_before_the_step_it_was_drawn_for() -> None:
         ("wide", "ktstr.yaml:14:38 tests.wide.cgroups[0].cpuset.exact: found CPUs 4-9, expected CPUs 0-3"),
         (
             "pinned",
-            "ktstr.yaml:15:22 tests.pinned.cgroups[0].affinity: found CPUs 2-3, expected one of the cpuset's CPUs,"
+            "ktstr.yaml:15:60 tests.pinned.cgroups[0].affinity: found CPUs 2-3, expected one of the cpuset's CPUs,"
             " 0-1 (topology 1n2l2c1t)",
         ),
-        ("outside", "ktstr.yaml:16:23 tests.outside.cgroups[0].affinity: found CPUs 8, expected CPUs 0-3"),
+        ("outside", "ktstr.yaml:16:43 tests.outside.cgroups[0].affinity: found CPUs 8, expected CPUs 0-3"),
     ],
 )
 def test_what_does_not_fit_the_machine_is_told_with_its_place(name: str, message: str) -> None:

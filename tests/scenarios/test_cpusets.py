@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ktstr.config.model import Cpuset
+from ktstr.config.scenario import Cpuset
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.scenarios.cpusets import resolve
