@@ -6,14 +6,17 @@ Nothing is built here; each becomes a step of the graph, with the file that prov
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktstr import resources
-from ktstr.config.model import SchedulerDecl
+from ktstr.config.model import PayloadDecl, SchedulerDecl, TestDecl
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import write_atomic
+from ktstr.host.libraries import library_path
 from ktstr.kernels.cache import CONFIG
 from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.planning.kernel import Archive, Kernel
@@ -21,12 +24,15 @@ from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
 from ktstr.planning.turn import build_turn
-from ktstr.record.sidecar import ResolveSource
 from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.find import depends_on_kernel, find_scheduler
 from ktstr.schedulers.surroundings import Surroundings, other_home, surroundings, verify
 from ktstr.vm import agent as agents
-from ktstr.vm import guest_image
+from ktstr.vm import guest_image, payload_image
+from ktstr.vm.payload_image import Part
+
+if TYPE_CHECKING:
+    from ktstr.record.sidecar import ResolveSource
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,23 @@ class OtherPart:
 
 
 @dataclass(frozen=True)
+class FilesPart:
+    """A payload, or a test's include files, as part of the initramfs: what makes it, the digest of its inputs, its
+    file, and the bytes that it unpacks to."""
+
+    task: str
+    digest: str
+    path: Path
+    unpacked: int
+
+
+@dataclass(frozen=True)
 class Image:
     """A guest image of the plan. ``binary`` is the scheduler's file name in it, None for the kernel's own.
 
     ``config``: the configuration of the kernel it boots with, which a scheduler that is a program may read.
     ``others``: schedulers that may take its place. ``unpacked``: bytes of the scheduler and what goes with it, and of
-    the others, as far as they are known before they are built.
+    the others, as far as they are known before they are built. ``files``: payloads and include files of its test.
     ``resolve_source``: the sidecar's word for how the scheduler was found.
     """
 
@@ -69,10 +86,17 @@ class Image:
     unpacked: int = 0
     resolve_source: ResolveSource = "not_found"
     others: tuple[OtherPart, ...] = ()
+    files: tuple[FilesPart, ...] = ()
 
     @property
-    def _more(self) -> tuple[OtherPart | ConfigPart, ...]:
-        return self.others if self.config is None else (*self.others, self.config)
+    def _more(self) -> tuple[OtherPart | ConfigPart | FilesPart, ...]:
+        config = () if self.config is None else (self.config,)
+        return (*self.others, *config, *self.files)
+
+    @property
+    def file_bytes(self) -> int:
+        """What payloads and include files unpack to."""
+        return sum(part.unpacked for part in self.files)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -119,6 +143,7 @@ class Images:
         self._request, self._cache, self._tools, self._steps = request, archive.cache, tools, steps
         self._images: dict[tuple[str, str], Image | KtstrError] = {}
         self._others: dict[tuple[str, str], OtherPart] = {}
+        self._files: dict[tuple[str, ...], tuple[FilesPart, ...] | KtstrError] = {}
         self._agent: Agent | None = None
 
     def agent(self) -> Agent:
@@ -171,6 +196,41 @@ class Images:
         needs = self._scheduler_step(artifact)
         task = self._steps.add(Step("image", f"other-{artifact.name}", path, lambda: _pack(packed, path), needs))
         return OtherPart(scheduler.name, task, digest, path, artifact.binary.name, artifact.size + around.size)
+
+    def with_files(self, image: Image, test: TestDecl, payloads: Sequence[PayloadDecl]) -> Image:
+        """The image with the payloads that a test runs, and its include files; the same one without any.
+
+        Raises InputError for one that the guest could not run, or that lacks a file, each time the same.
+        """
+        if not payloads and not test.include_files:
+            return image
+        key = (test.name, *(payload.name for payload in payloads))
+        if key not in self._files:
+            try:
+                self._files[key] = self._files_parts(test, payloads)
+            except KtstrError as err:
+                self._files[key] = err
+        found = self._files[key]
+        if isinstance(found, KtstrError):
+            raise found
+        return replace(image, files=found)
+
+    def _files_parts(self, test: TestDecl, payloads: Sequence[PayloadDecl]) -> tuple[FilesPart, ...]:
+        ordered = sorted(payloads, key=lambda payload: payload.name)  # tests that use the same ones share a machine
+        looks = [partial(payload_image.payload_part, one, library_path(self._request.environ)) for one in ordered]
+        names = [f"payload-{one.name}" for one in ordered]
+        if test.include_files:
+            looks.append(partial(payload_image.include_part, test))
+            names.append(f"files-{test.name}")
+        parts = [look() for look in looks]
+        payload_image.check_places(parts)
+        return tuple(self._files_part(*one) for one in zip(names, parts, looks, strict=True))
+
+    def _files_part(self, name: str, part: Part, look: Callable[[], Part]) -> FilesPart:
+        digest = _sha(f"files format {guest_image.FORMAT}", part.digest)
+        path = self._cache.entry("images", digest) / "image.cpio"
+        task = self._steps.add(Step("image", name, path, lambda: _pack_files(part, look, path)))
+        return FilesPart(task, digest, path, part.size)
 
     def _config(self, kernel: Kernel) -> ConfigPart:
         digest = _sha(f"config format {guest_image.FORMAT}", kernel.identity)
@@ -239,6 +299,13 @@ def _pack_config(kernel: Kernel, path: Path) -> None:
 
 def _pack_agent(agent: Agent, path: Path) -> None:
     write_atomic(path, guest_image.base_part(agent.path), setting="KTSTR_CACHE_DIR")
+
+
+def _pack_files(part: Part, look: Callable[[], Part], path: Path) -> None:
+    """Make the part of what is there now, unless ``look`` finds that it is no longer what was planned."""
+    data = payload_image.packed(part)
+    payload_image.verify(look(), part)
+    write_atomic(path, data, setting="KTSTR_CACHE_DIR")
 
 
 def _pack(packed: Packed, path: Path) -> None:

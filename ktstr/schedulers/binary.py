@@ -17,6 +17,7 @@ _ELF_HEAD = 20
 _ELF64_LITTLE = b"\x7fELF\x02\x01"
 _EXECUTABLE_TYPES = (2, 3)  # ET_EXEC, ET_DYN (position independent)
 _EM_X86_64 = 62
+_FOR_SCRIPTS = "name its interpreter as the program, and the script among its files and arguments"
 
 
 def binary_artifact(
@@ -58,20 +59,26 @@ def _digests(path: Path, folders: tuple[Path, ...], where: str) -> _Digests:
     return _Digests(program, libraries.hexdigest(), size)
 
 
-def check_binary(path: Path, where: str) -> Path:
-    """``path`` if an x86-64 guest could execute it. Raises InputError that begins with ``where``."""
+def check_binary(path: Path, where: str, what: str = "scheduler binary") -> Path:
+    """``path`` if an x86-64 guest could execute it; ``what``: what messages call it.
+
+    Raises InputError that begins with ``where``.
+    """
     try:
         if not path.is_file():
-            raise InputError(f"{where}: scheduler binary {path}: {_not_a_file(path)}, expected a program")
+            raise InputError(f"{where}: {what} {path}: {_not_a_file(path)}, expected a program")
         if not path.stat().st_mode & 0o111:
-            raise InputError(f"{where}: scheduler binary {path} is not executable", fix=f"chmod +x {path}")
+            raise InputError(f"{where}: {what} {path} is not executable", fix=f"chmod +x {path}")
         with path.open("rb") as file:
             head = file.read(_ELF_HEAD)
     except OSError as err:
-        raise InputError(f"{where}: scheduler binary {path}: {err.strerror}") from None
+        raise InputError(f"{where}: {what} {path}: {err.strerror}") from None
     problem = _elf_problem(head)
     if problem is not None:
-        raise InputError(f"{where}: scheduler binary {path}: {problem}, expected an x86-64 ELF program")
+        raise InputError(
+            f"{where}: {what} {path}: {problem}, expected an x86-64 ELF program",
+            fix=_FOR_SCRIPTS if head.startswith(b"#!") else None,
+        )
     return path
 
 

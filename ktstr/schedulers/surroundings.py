@@ -8,7 +8,7 @@ the guest, with the program and its libraries; each scheduler of a guest has its
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +74,27 @@ def surroundings(scheduler: SchedulerDecl, home: str = HOME) -> Surroundings:
     place = f"{scheduler.where} schedulers.{scheduler.name}"
     where = f"{place}.files"
     variables = environment(dict(scheduler.env), home)
-    files: dict[str, Path] = {}
-    for name in scheduler.files:
-        files.update(_files(scheduler.base, name, where))
+    files = dict(declared_files(scheduler.base, scheduler.files, where))
     if scheduler.config is not None:
-        files.update(_files(scheduler.base, scheduler.config, f"{place}.config"))
+        files.update(declared_files(scheduler.base, (scheduler.config,), f"{place}.config"))
+    found = contents(files, where)
+    digest = hashlib.sha256(repr((home, sorted(variables.items()), list(found.listed))).encode()).hexdigest()
+    return Surroundings(variables, files, found.size, digest, home)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What files hold: for each its name, whether it may be executed, and its SHA-256; ``size``: bytes of them all."""
+
+    listed: tuple[tuple[str, bool, str], ...]
+    size: int
+
+
+def contents(files: Mapping[str, Path], where: str) -> Contents:
+    """What ``files`` of the declaration at ``where`` hold now.
+
+    Raises InputError for one that cannot be read, and for more than MAX_FILES or MAX_BYTES.
+    """
     try:
         size = sum(path.stat().st_size for path in files.values())
         if len(files) > MAX_FILES or size > MAX_BYTES:
@@ -86,11 +102,10 @@ def surroundings(scheduler: SchedulerDecl, home: str = HOME) -> Surroundings:
                 f"{where}: found {len(files)} files of {size >> 20} MiB, expected at most {MAX_FILES} of"
                 f" {MAX_BYTES >> 20} MiB"
             )
-        contents = [(name, is_program(path), file_sha256(path)) for name, path in sorted(files.items())]
+        listed = tuple((name, is_program(path), file_sha256(path)) for name, path in sorted(files.items()))
     except OSError as err:
         raise InputError(f"{where}: {err.filename}: {err.strerror}") from None
-    digest = hashlib.sha256(repr((home, sorted(variables.items()), contents)).encode()).hexdigest()
-    return Surroundings(variables, files, size, digest, home)
+    return Contents(listed, size)
 
 
 def verify(scheduler: SchedulerDecl, planned: Surroundings) -> None:
@@ -102,6 +117,14 @@ def verify(scheduler: SchedulerDecl, planned: Surroundings) -> None:
 def is_program(path: Path) -> bool:
     """Whether a file may be executed, here and in the guest."""
     return path.stat().st_mode & 0o111 != 0
+
+
+def declared_files(base: Path, names: Iterable[str], where: str) -> dict[str, Path]:
+    """The files that ``names`` are, or all below the folders that they are, by their paths relative to ``base``.
+
+    Raises InputError that begins with ``where``: no such file, none at all, or outside of ``base``.
+    """
+    return {place: path for name in names for place, path in _files(base, name, where)}
 
 
 def _files(base: Path, name: str, where: str) -> Iterator[tuple[str, Path]]:

@@ -6,7 +6,8 @@ that is there before the plan is made, or a crate (``schedulers.crate.SIZE``, wh
 built), adds 16 times its size, libraries and files included: until it
 is unpacked it is there twice; while it loads, libbpf holds its BPF objects with their types and
 the kernel's, and the verifier its states, which grow with the program. scx_layered 1.1.4, 34 MB with
-its libraries, ran out of memory with 4 times that and loaded with 8. The host commits a page only
+its libraries, ran out of memory with 4 times that and loaded with 8. Payloads and include files add 4 times their
+size: they are there twice until they are unpacked, into what may take half of the memory. The host commits a page only
 when the guest touches it, so room costs next to nothing.
 """
 
@@ -17,19 +18,21 @@ from ktstr.config.topology import Topology
 PER_CPU_MIB = 64
 LEAST_MIB = 512
 PER_SCHEDULER_BYTE = 16
+PER_FILE_BYTE = 4
 # What the emulator takes beside the guest's memory: its translation cache (qemu_args.TB_MIB) and itself.
 HOST_OVERHEAD_MIB = 384
 CLONE_MIB = 320
 _NODE_STEP_MIB = 2  # a node's memory is whole large pages
 
 
-def memory_mib(topology: Topology, asked: int | None = None, scheduler_bytes: int = 0) -> int:
+def memory_mib(topology: Topology, asked: int | None = None, scheduler_bytes: int = 0, file_bytes: int = 0) -> int:
     """Guest memory in MiB: the default or what was ``asked``, whichever is more.
 
-    ``scheduler_bytes``: of the scheduler, its libraries and files, unpacked; 0 where that is not known. Rounded up so
-    that every NUMA node gets the same number of 2 MiB pages.
+    ``scheduler_bytes``: of the scheduler, its libraries and files, unpacked; 0 where that is not known.
+    ``file_bytes``: of payloads and include files. Rounded up so that every NUMA node gets the same number of 2 MiB
+    pages.
     """
-    loading = -(-scheduler_bytes * PER_SCHEDULER_BYTE // (1 << 20))
+    loading = -(-(scheduler_bytes * PER_SCHEDULER_BYTE + file_bytes * PER_FILE_BYTE) // (1 << 20))
     wanted = max(max(topology.cpus * PER_CPU_MIB, LEAST_MIB) + loading, asked or 0)
     step = topology.numa_nodes * _NODE_STEP_MIB
     return -(-wanted // step) * step
