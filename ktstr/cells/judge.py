@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ktstr.cells.run import host_context, new_run_id
 from ktstr.checks.judge import Expected, Judgement, judge
-from ktstr.checks.model import work_type_label
+from ktstr.checks.model import WorkGroup, work_type_label
 from ktstr.checks.thresholds import merge
-from ktstr.config.model import Better, Builtin, PerfGate, TestDecl
+from ktstr.config.model import Better, Builtin, PayloadDecl, PerfGate, TestDecl
+from ktstr.config.payload_use import used_payloads
+from ktstr.config.topology import Topology
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
@@ -18,6 +21,11 @@ from ktstr.record.sidecar import PerfDeltaAssertion
 from ktstr.results import names
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome
+from ktstr.scenarios import cpusets
+
+if TYPE_CHECKING:
+    from ktstr.scenarios.compile import Compiled
+    from ktstr.scenarios.program import Work
 
 
 def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
@@ -43,9 +51,11 @@ def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
         kernel_preempt=None if kernel is None else kernel.preempt,
         project_commit=plan.commit,
         resolve_source=point.image.resolve_source,
+        payload=_payload_label(point.test),
         run_source=names.run_source(plan.request.environ),
         perturbations=cell.compiled.perturbations.as_json(),
         perf_delta=gates(point.test),
+        release=point.release,
     )
 
 
@@ -73,7 +83,7 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
     point = cell.point
     scheduler = None if isinstance(point.scheduler.kind, Builtin) else cell.key.scheduler
     expected = Expected(
-        cell.compiled.works,
+        works_of(cell.compiled),
         scheduler,
         point.accel,
         attach_timeout_ns=point.scheduler.attach_timeout_ns,
@@ -82,8 +92,53 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
         captures=point.test.captures,
         expect=point.test.expect or point.scheduler.expect,
         settings=cell.compiled.settings,
+        payloads=payloads_of(cell),
+        phases=cell.compiled.phases,
+        spans=cell.compiled.spans,
+        cleanup_budget_ns=point.test.cleanup_budget_ns,
+        offline=() if point.test.offline is None else cpusets.resolve(point.test.offline, point.topology),
+        isolated=_isolated(point.test, point.topology),
     )
-    return judge(record, merge(point.scheduler.checks, point.test.checks), expected)
+    limits = merge(point.scheduler.checks, point.test.checks, release=point.release)
+    return judge(record, limits, expected)
+
+
+def _isolated(test: TestDecl, topology: Topology) -> tuple[int, ...]:
+    """The CPUs that no load is balanced to: without flags, isolcpus is of that kind (kernel/sched/isolation.c)."""
+    if test.isolcpus_flags and "domain" not in test.isolcpus_flags:
+        return ()
+    declared = [cpuset for name, cpuset in test.cpu_kargs if name == "isolcpus"]
+    return tuple(cpu for cpuset in declared for cpu in cpusets.resolve(cpuset, topology))
+
+
+def works_of(compiled: Compiled) -> tuple[WorkGroup, ...]:
+    """The works of a cell; those that are pinned have as few CPUs as their pins, however many their cgroup has."""
+    return tuple(
+        work if (pinned := _pinned(compiled.program.works[work.work_index])) is None else _pinned_to(work, pinned)
+        for work in compiled.works
+    )
+
+
+def _pinned(work: Work) -> frozenset[int] | None:
+    """The CPUs that workers pin themselves to, all of them together; None where one does not."""
+    affinities = [worker.affinity or work.affinity for worker in work.workers]
+    return frozenset[int]().union(*(cpus for cpus in affinities if cpus)) if all(affinities) and affinities else None
+
+
+def _pinned_to(work: WorkGroup, cpus: frozenset[int]) -> WorkGroup:
+    fewest = len(cpus if work.cpus is None else cpus & set(work.cpus)) or 1
+    return replace(work, fewest_cpus=fewest if work.fewest_cpus is None else min(fewest, work.fewest_cpus))
+
+
+def payloads_of(cell: CellPlan) -> dict[int, PayloadDecl]:
+    """The payloads of a cell's program, by place in its table."""
+    declared = {payload.name: payload for payload in cell.point.payloads}
+    return {place: declared[name] for place, name in enumerate(cell.compiled.payload_names) if name is not None}
+
+
+def _payload_label(test: TestDecl) -> str | None:
+    """The payloads of a test for its sidecar, in declared order; None without any."""
+    return "+".join(used_payloads(test)) or None
 
 
 def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
@@ -103,6 +158,7 @@ def skipped(plan: Plan, skip: SkipPlan) -> CellOutcome:
         kernel_version=skip.kernel.version(),
         kernel_label=skip.kernel.label,
         project_commit=plan.commit,
+        payload=_payload_label(skip.test),
         run_source=names.run_source(plan.request.environ),
         perf_delta=gates(skip.test),
     )

@@ -16,9 +16,9 @@ from ktstr.cells.dumps import Dumped, dumps_in, write_dump
 from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.inspecting import VMCORE
 from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits, ParkedRef
-from ktstr.cells.judge import identity, judged
+from ktstr.cells.judge import identity, judged, payloads_of
 from ktstr.cells.run import Runner
-from ktstr.checks import quote
+from ktstr.checks import payloads, quote
 from ktstr.checks.judge import Judgement
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import refused, staging_name, write_atomic
@@ -38,7 +38,8 @@ from ktstr.vm.snapshot_store import SnapshotStore, limit_bytes
 
 CONSOLE, SCHED_LOG, COMMAND, SIDECAR = "console.log", "sched.log", "command.txt", "sidecar.json"
 SCHED_PRINTK = "sched.printk"  # what its programs printed with bpf_printk, if they did
-_SHOWN = (CONSOLE, SCHED_LOG, SCHED_PRINTK, VMCORE, COMMAND)
+PAYLOADS_LOG = "payloads.log"  # what payloads printed, if they did
+_SHOWN = (CONSOLE, SCHED_LOG, SCHED_PRINTK, PAYLOADS_LOG, VMCORE, COMMAND)
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,8 @@ class Bench:
         (workdir / SCHED_LOG).write_text(quote.plain(record.guest.sched_log), encoding="utf-8")
         if record.guest.sched_printk:
             (workdir / SCHED_PRINTK).write_text(quote.plain(record.guest.sched_printk), encoding="utf-8")
+        if printed := payloads.printed(payloads_of(cell), record.guest):
+            (workdir / PAYLOADS_LOG).write_text(printed, encoding="utf-8")
         (workdir / COMMAND).write_text("\n".join(record.end.command) + "\n", encoding="utf-8")
         judgement = judged(cell, record)
         if judgement.outcome == Outcome.ERROR:

@@ -33,5 +33,6 @@ def judge(record: CellRecord, limits: Thresholds) -> list[Detail]:
     if mean <= limit:
         return []
     name = quote.clean(slowest.name)
-    what = f"callback {name}: {slowest.cnt} calls took {mean:.0f} us each on average, limit {limit:g} us ({NAME})"
+    took = f"callback {name}: {slowest.cnt} calls took {mean:.0f} us each on average"
+    what = f"{took}, limit {limit:g} us ({limits.named(NAME)})"
     return [Detail(Verdict.FAIL, "Callback", what, value=mean, limit=limit)]

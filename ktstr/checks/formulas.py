@@ -33,9 +33,10 @@ def work_rate(report: WorkerReport) -> float | None:
     return report.work_units * NS / report.cpu_time_ns if report.cpu_time_ns else None
 
 
-def iteration_rate(report: WorkerReport) -> float | None:
-    """Iterations per second of wall time; None without wall time."""
-    return report.iterations * NS / report.wall_time_ns if report.wall_time_ns else None
+def iteration_rate(report: WorkerReport, frozen_ns: int = 0) -> float | None:
+    """Iterations per second of wall time, without what it was frozen of it; None without any."""
+    wall_ns = report.wall_time_ns - frozen_ns
+    return report.iterations * NS / wall_ns if wall_ns > 0 else None
 
 
 def cv(values: Sequence[float], weights: Sequence[float] | None = None) -> float | None:

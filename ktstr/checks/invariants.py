@@ -9,22 +9,27 @@
 4. one queue           a task is on one runqueue (in real time: twice in a row, since what is read may just change).
 5. vtime               what a task is ordered by does not go back while it stays on one CPU: ``vtime_forward``, off
                        unless asked for, since a BPF scheduler may mean anything by it.
-6. cgroup shares       a cgroup whose tasks always have something to do gets at least ``min_cgroup_share`` of the lesser
-                       of two fair shares: by tasks, and by cgroups. Of cgroups that may use the same CPUs.
+6. cgroup shares       a cgroup whose tasks always have something to do gets at least ``min_cgroup_share`` of the least
+                       of three fair shares: by tasks, by cgroups, and by cgroups at each level of the hierarchy. Of
+                       cgroups that may use the same CPUs.
 7. DSQ leak            a scheduler's dispatch queues do not become more by ``max_dsq_growth`` while the workload runs.
 
 Where time is real, 1 and 2 are judged without the longest that any vCPU waited for its host meanwhile, and not at all
-where that was not measured.
+where that was not measured. Tasks that cpu.max may throttle are not taken to wait for an idle CPU, and may wait longer
+by what that takes (``restraint``); CPUs that the scenario took offline, or that no load is
+balanced to, do not idle; and shares are compared only where
+nothing that decides them was written or moved.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from ktstr.checks.formulas import MS
+from ktstr.checks.model import Group
 from ktstr.checks.samples import View, Waiting, cpus_of, is_idle, longest_run, queue_name
 from ktstr.checks.thresholds import Thresholds
 from ktstr.checks.verdict import Detail, Verdict
@@ -39,12 +44,18 @@ _MOST_DETAILS = 8
 @dataclass(frozen=True)
 class Watched:
     """What the invariants are judged by. ``exact``: samples are of one instant (counted instructions). ``even``: all
-    workers were declared with the same weight, so that shares may be compared."""
+    workers were declared with the same weight, so that shares may be compared. ``groups``: all workers."""
 
     view: View
     limits: Thresholds
     exact: bool
     even: bool
+    groups: tuple[Group, ...] = ()
+
+    def longest_ns(self, pid: int, limit_ms: float) -> float:
+        """How long a task may wait."""
+        restraint = self.view.restraints.of_path(self.view.cgroup(pid), self.groups)
+        return restraint.lengthened(limit_ms * MS)
 
 
 def judge(run: Watched) -> list[Detail]:
@@ -90,7 +101,7 @@ def work_conservation(run: Watched) -> list[Detail]:
     what = (
         f"CPU {cpu} was idle from {run.view.ms(idle[0])} to {run.view.ms(idle[-1])} ms while tasks that may run there"
         f" waited, such as {run.view.who(waiting.task.pid)} {queue_name(waiting.cpu, waiting.task)}:"
-        f" {lasted:.0f} ms > limit {limit:g} ms (max_idle_wait_ms)"
+        f" {lasted:.0f} ms > limit {limit:g} ms ({run.limits.named('max_idle_wait_ms')})"
     )
     return [_broken("work conservation", what, lasted, limit, run.view.cgroup(waiting.task.pid))]
 
@@ -101,6 +112,8 @@ def _idle_stretch(run: Watched, cpu: int) -> Sequence[MonitorSample]:
 
     def idles(pair: tuple[MonitorSample, MonitorSample]) -> bool:
         before, now = pair
+        if cpu in view.restraints.isolated | view.offline(before) | view.offline(now):
+            return False
         quiet = now.cpus[cpu].switches - before.cpus[cpu].switches <= _MOST_SWITCHES
         return quiet and all(
             is_idle(sample.cpus[cpu]) and _left_waiting(view, sample, cpu) is not None for sample in pair
@@ -115,8 +128,10 @@ def _left_waiting(view: View, sample: MonitorSample, cpu: int) -> Waiting | None
     while."""
     found = [
         waiting
-        for waiting in view.waiting(sample)
-        if (waiting.wait_ns or 0) >= _LEAST_WAIT_NS and cpu in cpus_of(waiting.task.allowed)
+        for waiting in view.runnable(sample)
+        if (waiting.wait_ns or 0) >= _LEAST_WAIT_NS
+        and cpu in cpus_of(waiting.task.allowed)
+        and not view.is_unbalanced(waiting.task)
     ]
     return max(found, key=lambda waiting: waiting.wait_ns or 0, default=None)
 
@@ -158,17 +173,19 @@ def _is_beyond(run: Watched, wait: _Wait, limit: float) -> bool:
     begin = wait.last.at_ns - wait.ns
     first = max((s for s in run.view.samples if s.at_ns <= begin), key=lambda s: s.at_ns, default=run.view.samples[0])
     denied = _denied_ns(run, first, wait.last)
-    return denied is not None and wait.ns - denied > limit * MS
+    return denied is not None and wait.ns - denied > run.longest_ns(wait.waiting.task.pid, limit)
 
 
 def _waited(run: Watched, waits: Sequence[_Wait], limit: float) -> Detail:
     wait, others = waits[0], len(waits) - 1
     pid, ms = wait.waiting.task.pid, wait.ns / MS
     more = f", as did {others} more of its cgroup" if others else ""
+    allowed = run.longest_ns(pid, limit) / MS
+    longer = f", here {allowed:.0f} ms for its cpu.max" if allowed > limit else ""
     what = (
         f"{run.view.who(pid)} waited {ms:.0f} ms {queue_name(wait.waiting.cpu, wait.waiting.task)}, until"
-        f" {run.view.ms(wait.last)} ms, may run on CPUs {wait.waiting.task.allowed}{more}; limit {limit:g} ms"
-        " (max_wait_ms)"
+        f" {run.view.ms(wait.last)} ms, may run on CPUs {wait.waiting.task.allowed}{more}; limit"
+        f" {limit:g} ms{longer} ({run.limits.named('max_wait_ms')})"
     )
     return _broken("bounded wait", what, ms, limit, run.view.cgroup(pid))
 
@@ -180,18 +197,24 @@ def affinity(run: Watched) -> list[Detail]:
     found: dict[int, Detail] = {}
     for before, now in pairwise(run.view.samples):
         for cpu, (a, b) in enumerate(zip(before.cpus, now.cpus, strict=True)):
-            if _astray(cpu, a.running) and _astray(cpu, b.running):
+            gone = run.view.offline(before) | run.view.offline(now)
+            if _astray(cpu, a.running, gone) and _astray(cpu, b.running, gone):
                 assert a.running is not None and b.running is not None
                 if a.running.pid == b.running.pid and a.running.pid not in found:
                     pid = a.running.pid
                     where = f"ran on CPU {cpu} at {run.view.ms(now)} ms"
-                    what = f"{run.view.who(pid)} {where}, may run on CPUs {b.running.allowed}"
+                    layer = run.limits.named("affinity")
+                    what = f"{run.view.who(pid)} {where}, may run on CPUs {b.running.allowed} ({layer})"
                     found[pid] = _broken("affinity", what, cpu, 0, run.view.cgroup(pid))
     return list(found.values())
 
 
-def _astray(cpu: int, task: TaskSample | None) -> bool:
-    return task is not None and task.kind != "stop" and cpu not in cpus_of(task.allowed)
+def _astray(cpu: int, task: TaskSample | None, offline: frozenset[int]) -> bool:
+    """A task whose every CPU went offline has to run elsewhere (select_fallback_rq of kernel/sched/core.c)."""
+    if task is None or task.kind == "stop":
+        return False
+    allowed = cpus_of(task.allowed)
+    return cpu not in allowed and not (allowed and allowed <= offline)
 
 
 def one_queue(run: Watched) -> list[Detail]:
@@ -204,7 +227,8 @@ def one_queue(run: Watched) -> list[Detail]:
         doubled = {(pid, places) for pid, places in _places(sample).items() if len(places) > 1}
         for pid, places in doubled if run.exact else doubled & before:
             where = " and ".join(str(cpu) for cpu in places)
-            what = f"{run.view.who(pid)} was on the runqueues of CPUs {where} at {run.view.ms(sample)} ms"
+            what = f"{run.view.who(pid)} was on the runqueues of CPUs {where} at {run.view.ms(sample)} ms, limit 1"
+            what += f" ({run.limits.named('one_queue')})"
             found.setdefault(pid, _broken("one queue", what, len(places), 1, run.view.cgroup(pid)))
         before = doubled
     return list(found.values())
@@ -237,7 +261,7 @@ def vtime_forward(run: Watched) -> list[Detail]:
                 continue
             what = (
                 f"the vtime of {run.view.who(pid)} on CPU {cpu} went back from {old[1].vtime} to {task.vtime}"
-                f" by {run.view.ms(sample)} ms"
+                f" by {run.view.ms(sample)} ms ({run.limits.named('vtime_forward')})"
             )
             found.setdefault(pid, _broken("vtime", what, task.vtime, old[1].vtime, run.view.cgroup(pid)))
         before = now
@@ -262,16 +286,26 @@ def cgroup_shares(run: Watched) -> list[Detail]:
             continue
         tasks, total = sum(len(times) for times in cgroups.values()), sum(map(sum, cgroups.values()))
         for cgroup, times in cgroups.items():
-            fair = min(len(times) / tasks, 1 / len(cgroups))
+            fair = min(len(times) / tasks, 1 / len(cgroups), _by_level(cgroup, cgroups))
             share = sum(times) / total if total else fair
             if share < least * fair:
                 what = (
                     f"cgroup {cgroup} got {100 * share:.1f} % of the CPU time that {len(cgroups)} cgroups had on CPUs"
                     f" {allowed} in {view.seconds:.1f} s, fair would be {100 * fair:.1f} %: less than"
-                    f" {least:g} of it (min_cgroup_share)"
+                    f" {least:g} of it ({run.limits.named('min_cgroup_share')})"
                 )
                 details.append(_broken("cgroup share", what, share, least * fair, cgroup))
     return details
+
+
+def _by_level(cgroup: str, others: Iterable[str]) -> float:
+    """A cgroup's fair share where each level of the hierarchy is divided evenly among those of ``others`` in it."""
+    share, path = 1.0, ""
+    for name in cgroup.strip("/").split("/"):
+        inside = {other[len(path) + 1 :].split("/")[0] for other in others if other.startswith(f"{path}/")}
+        share /= max(1, len(inside))
+        path += f"/{name}"
+    return share
 
 
 def _always_runnable(view: View) -> dict[str, dict[str, list[int]]]:
@@ -315,7 +349,7 @@ def dsq_leak(run: Watched) -> list[Detail]:
         if now - before > limit:
             what = (
                 f"the scheduler had {before} DSQs at {run.view.ms(first)} ms and {now} at {run.view.ms(last)} ms:"
-                f" {now - before} more > limit {limit:g} (max_dsq_growth)"
+                f" {now - before} more > limit {limit:g} ({run.limits.named('max_dsq_growth')})"
             )
             details.append(_broken("DSQ leak", what, now - before, limit))
     return details

@@ -11,22 +11,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ktstr.checks import callbacks, invariants, lifecycle, machine, monitor, quote, samples, shortage, temporal
+from ktstr.checks.bandwidth import judge_cgroups
+from ktstr.checks.breach import STOP_TIMEOUT_NS, Run
+from ktstr.checks.cleanup import judge_cleanup
+from ktstr.checks.cpu_stat import used
 from ktstr.checks.expectation import Inverted, invert
-from ktstr.checks.model import Group, WorkGroup, gather
+from ktstr.checks.memory import judge_memory
+from ktstr.checks.model import CgroupSpan, Group, PhaseSpan, WorkGroup, gather
+from ktstr.checks.payloads import Payload, gather_payloads, judge_payloads
+from ktstr.checks.phases import Window, judge_phases, windows
+from ktstr.checks.rates import judge_rates
+from ktstr.checks.restraint import Restraints, restraints
 from ktstr.checks.samples import View
 from ktstr.checks.settings import Setting, judge_settings
 from ktstr.checks.stats import scenario_stats
-from ktstr.checks.thresholds import UNMEASURED, Thresholds
+from ktstr.checks.thresholds import Thresholds
 from ktstr.checks.verdict import Detail, Verdict, fold
 from ktstr.checks.whereabouts import explained
-from ktstr.checks.workers import STOP_TIMEOUT_NS, Run, judge_workers
-from ktstr.config.model import Expect
+from ktstr.checks.workers import judge_workers
+from ktstr.config.model import Expect, PayloadDecl
 from ktstr.config.temporal import Temporal
 from ktstr.record.cell import CellRecord
 from ktstr.record.guest import GuestRecord
 from ktstr.record.machine import VERDICT_EXITS, MachineEnd
 from ktstr.record.outcome import Outcome
-from ktstr.record.sidecar import Monitor
+from ktstr.record.sidecar import Monitor, PayloadMetrics
 from ktstr.record.statistics import ScenarioStats
 
 
@@ -35,7 +44,10 @@ class Expected:
     """What the cell was to do. ``scheduler``: the name of the binary scheduler, None for the kernel's own;
     ``attach_timeout_ns``: how long it could take to attach; ``memory_mib``: the guest's. ``expect``: how the run had to
     end, None for one that had to pass. ``settings``: what had to be read back, by the place of the op that did.
-    ``temporal``: what is to hold over time; ``captures``: how many samples, evenly apart, are to be had.
+    ``temporal``: what is to hold over time; ``captures``: how many samples, evenly apart, are to be had. ``phases`` and
+    ``spans``: of a scenario with steps, and of cgroups whose cpu.stat is read. ``cleanup_budget_ns``: for taking
+    everything down, None for any time. ``offline``: CPUs that are so before the scheduler attaches; ``isolated``: those
+    that no load is balanced to (isolcpus). ``payloads``: by place in the program's table.
     """
 
     works: Sequence[WorkGroup]
@@ -48,6 +60,12 @@ class Expected:
     captures: int = 0
     expect: Expect | None = None
     settings: Mapping[int, Setting] = field(default_factory=dict)
+    payloads: Mapping[int, PayloadDecl] = field(default_factory=dict)
+    phases: Sequence[PhaseSpan] = ()
+    spans: Sequence[CgroupSpan] = ()
+    cleanup_budget_ns: int | None = None
+    offline: Sequence[int] = ()
+    isolated: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,8 @@ class Judgement:
     """The outcome, its reasons (worst first) and the run's statistics (None for an error).
 
     ``expected_failure``: it passed because it failed as it had to. ``monitor``: what the samples come to, None without
-    any while the workload ran. ``captures_had``, of ``captures_wanted``.
+    any while the workload ran. ``captures_had``, of ``captures_wanted``. ``payloads``: what they printed.
+    ``steps``: what sidecars call the ops that begin and end a step, by their places.
     """
 
     outcome: Outcome
@@ -65,6 +84,8 @@ class Judgement:
     monitor: Monitor | None = None
     captures_had: int = 0
     captures_wanted: int = 0
+    payloads: tuple[PayloadMetrics, ...] = ()
+    steps: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -149,21 +170,15 @@ def _excused(details: list[Detail]) -> list[Detail]:
     ]
 
 
-def _unmeasured(limits: Thresholds) -> list[Detail]:
-    return [
-        Detail(Verdict.INCONCLUSIVE, "Monitor", f"{name} was set but not evaluated: {UNMEASURED[name]}")
-        for name in limits.unmeasured()
-    ]
-
-
-def _monitored(record: CellRecord, seen: View | None, limits: Thresholds, expected: Expected) -> list[Detail]:
+def _monitored(record: CellRecord, found: _Seen, limits: Thresholds, expected: Expected) -> list[Detail]:
     """What the samples of the runqueues say."""
+    seen = found.view
     if seen is None:
         asked = [f"{name} was set but not evaluated" for name in limits.unmonitored()]
         asked += [f"{assertion.text}: not evaluated" for assertion in expected.temporal]
         return [Detail(Verdict.INCONCLUSIVE, "Monitor", f"{what}: {_why_unseen(record)}") for what in asked]
-    even = all(work.nice == 0 and work.policy == "normal" for work in expected.works)
-    watched = invariants.Watched(seen, limits, exact=expected.accel == "icount", even=even)
+    even = all(work.nice == 0 and work.policy == "normal" for work in expected.works) and not found.restraints.uneven
+    watched = invariants.Watched(seen, limits, expected.accel == "icount", even, found.groups)
     return [
         *monitor.judge(seen, limits, sched_ext=expected.scheduler is not None),
         *invariants.judge(watched),
@@ -199,27 +214,55 @@ class _Seen:
 
     groups: tuple[Group, ...]
     view: View | None
+    restraints: Restraints
+    windows: tuple[Window, ...]
+    payloads: tuple[Payload, ...]
+
+
+def _seen(record: CellRecord, expected: Expected) -> _Seen:
+    guest = record.guest
+    groups = gather(expected.works, guest.workers)
+    held = restraints(guest, expected.settings, expected.offline, expected.isolated)
+    found = windows(expected.phases, guest, groups)
+    ended_ns = max((window.end_ns for window in found), default=None)
+    payloads = gather_payloads(expected.payloads, guest)
+    return _Seen(groups, samples.view(record, held, ended_ns), held, found, payloads)
+
+
+def _of_workers(guest: GuestRecord, seen: _Seen, run: Run, expected: Expected) -> list[Detail]:
+    """What workers, cgroups and memory say."""
+    single = [*judge_workers(seen.groups, run), *judge_phases(seen.windows, run)]
+    return [
+        *explained(single, guest.workers, seen.view),
+        *judge_rates(seen.groups, seen.windows, run),
+        *judge_cgroups(used(expected.spans, guest.reads or ()), run),
+        *judge_memory(seen.groups, guest, run),
+    ]
 
 
 def _details(record: CellRecord, seen: _Seen, limits: Thresholds, expected: Expected) -> list[Detail]:
     guest = record.guest
     evidence = machine.evidence(expected.accel, guest.workers, record.end.kvm)
-    run = Run(limits, evidence, expected.stop_timeout_ns)
+    phased = bool(expected.phases)
+    run = Run(limits, evidence, expected.stop_timeout_ns, seen.restraints, seen.groups, phased)
     causes = _end(record.end, guest, expected.accel)
     causes += lifecycle.judge_scheduler(guest, expected.scheduler, ended_well=not causes)
     causes = _late(causes, guest, run)
     cut_short = bool(causes) and not guest.workers
     set_up = [*_set_up(guest), *judge_settings(expected.settings, guest)]
-    worker = [] if cut_short else explained(judge_workers(seen.groups, run), guest.workers, seen.view)
-    worker += _monitored(record, seen.view, limits, expected)
+    worker = [] if cut_short else _of_workers(guest, seen, run, expected)
+    worker += judge_payloads(seen.payloads, expected.accel, whole=not causes)
+    worker += _monitored(record, seen, limits, expected)
     if expected.scheduler is not None:
         worker += callbacks.judge(record, limits)
+    if not causes:
+        worker += judge_cleanup(guest, seen.windows, expected.cleanup_budget_ns, run)
     if set_up:
         worker = _excused(worker)
     elif causes:
         # Workers whose reports never came were lost to the cause above; those that came are judged.
         worker = [d for d in worker if not (d.kind == "Starved" and d.worker is None)]
-    return [*causes, *set_up, *worker, *_unmeasured(limits)]
+    return [*causes, *set_up, *worker]
 
 
 def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgement:
@@ -231,13 +274,13 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
     error = machine_error(record) or guest_error(record.guest, record.end, expected)
     if error is not None:
         return Judgement(Outcome.ERROR, (Detail(Verdict.INCONCLUSIVE, "Machine", error),), None)
-    seen = _Seen(gather(expected.works, record.guest.workers), samples.view(record))
+    seen = _seen(record, expected)
     judged = Inverted(tuple(_details(record, seen, limits, expected)), expected_failure=False)
     if expected.expect is not None:
         judged = invert(expected.expect, record.guest, judged.details)
     details = tuple(sorted(judged.details, key=lambda d: -d.verdict))
     verdict = fold([Verdict.PASS, *(d.verdict for d in details)])
-    stats = scenario_stats(seen.groups, record.guest.stimuli)
+    stats = scenario_stats(seen.groups, record.guest.stimuli, seen.windows)
     if seen.view is not None:
         stats = monitor.with_phases(stats, seen.view)
     return Judgement(
@@ -248,4 +291,11 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
         None if seen.view is None else monitor.summary(seen.view),
         0 if seen.view is None else monitor.captured(seen.view, expected.captures),
         expected.captures,
+        tuple(payload.results() for payload in seen.payloads),
+        _step_labels(expected.phases),
     )
+
+
+def _step_labels(phases: Sequence[PhaseSpan]) -> dict[int, str]:
+    ends = {phase.end_op: f"StepEnd[{phase.index - 1}]" for phase in phases if phase.index}
+    return ends | {phase.begin_op: f"StepStart[{phase.index - 1}]" for phase in phases if phase.index}

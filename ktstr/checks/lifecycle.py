@@ -23,7 +23,7 @@ _STALL = re.compile(r"failed to run for (\d{1,6})\.(\d{3})s")
 DIED = "scheduler process died"
 # include/asm-generic/bug.h and kernel/panic.c: a warning, or an oops that did not end the machine.
 _WARNING = re.compile(r"\b(?:WARNING|BUG): ")
-_BY_THE_WAY = re.compile(r'" enabled|" does not implement ')
+_BY_THE_WAY = re.compile(r'" enabled|" does not implement | is deprecated, ')
 _STAMP = re.compile(r"^\[ *\d+\.\d{6}\] ")  # of the kernel's log, as the agent keeps it
 SIGNALED = 128  # the agent's code for a process that died of a signal while it was being stopped
 _FATAL = frozenset(s.value for s in signal.Signals) - {signal.SIGINT.value}
@@ -65,16 +65,26 @@ def _refused(refusal: Refusal | None) -> str:
 def _why_not_loaded(guest: GuestRecord) -> str:
     """What kernel, libbpf, verifier and the scheduler itself said until it was to have attached."""
     words = quote.telling_words(guest.sched_log)
-    warnings = [line for line in quote.lines(guest.sched_kmsg) if _WARNING.search(line)][:2]
+    said = map(_unstamped, quote.lines(guest.sched_kmsg))
+    warnings = list(dict.fromkeys(line for line in said if _WARNING.search(line) or _is_of_sched_ext(line)))[:2]
     kernel = f"; the kernel: {' | '.join(warnings)}" if warnings else ""
     kernel = f"{_refused(guest.refusal)}{kernel}"
     return f"{kernel}; its words: {words}" if words else f"{kernel}; it said nothing"
 
 
+def _unstamped(line: str) -> str:
+    return _STAMP.sub("", line)
+
+
+def _is_of_sched_ext(line: str) -> bool:
+    """Whether sched_ext complains in this line of the kernel's."""
+    return "sched_ext:" in line and _BY_THE_WAY.search(line) is None
+
+
 def kernel_words(text: str) -> str:
     """What the kernel said about an eviction: its ``sched_ext`` lines but not the stack, at most three."""
-    lines = [_STAMP.sub("", line) for line in quote.lines(text)]
-    telling = [line for line in lines if "sched_ext:" in line and not _BY_THE_WAY.search(line)]
+    lines = list(map(_unstamped, quote.lines(text)))
+    telling = [line for line in lines if _is_of_sched_ext(line)]
     return " | ".join(list(dict.fromkeys(telling or lines))[:3])
 
 

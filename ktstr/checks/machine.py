@@ -108,7 +108,8 @@ def _longest_wait(kvm: KvmRun) -> Wait | None:
     return Wait(cpu, waits[cpu], len(waits), kvm.cpu_budget)
 
 
-def _left_unrun(stall: Stall) -> str:
+def left_unrun(stall: Stall) -> str:
+    """The sentence about a stall."""
     return f"the machine left vCPU {stall.cpu} unrun for up to {stall.ns / MS:.3f} ms"
 
 
@@ -128,10 +129,15 @@ def explains_gap(machine: Evidence, report: WorkerReport, limit_ns: float) -> st
     if report.max_gap_off_cpu_ns <= limit_ns:
         charged = report.max_gap_ns - report.max_gap_off_cpu_ns
         return f"the kernel charged {charged / MS:.3f} ms of it as CPU time: the machine did not run that vCPU"
+    return explains_wait(machine, report, report.max_gap_off_cpu_ns, limit_ns)
+
+
+def explains_wait(machine: Evidence, report: WorkerReport, off_cpu_ns: int, limit_ns: float) -> str | None:
+    """Rules 2 and 7 for so long a time that a worker was off CPU."""
     stall = machine.stall_beside(report)
-    if stall is not None and report.max_gap_off_cpu_ns - stall.ns <= limit_ns:
-        return _left_unrun(stall)
-    return explains_delay(machine, report.max_gap_off_cpu_ns - limit_ns)
+    if stall is not None and off_cpu_ns - stall.ns <= limit_ns:
+        return left_unrun(stall)
+    return explains_delay(machine, off_cpu_ns - limit_ns)
 
 
 def explains_wake(machine: Evidence, reports: Sequence[WorkerReport], samples: Samples, limit_ns: float) -> str | None:
@@ -141,7 +147,7 @@ def explains_wake(machine: Evidence, reports: Sequence[WorkerReport], samples: S
         return None
     stall = machine.stall_on(cpus_used(reports))
     if stall is not None and value - stall.ns <= limit_ns:
-        return _left_unrun(stall)
+        return left_unrun(stall)
     each = _excess(samples, 99, limit_ns) / max(1, len(reports))
     return explains_delay(machine, max(value - limit_ns, each))
 
@@ -168,7 +174,7 @@ def explains_wake_cv(machine: Evidence, reports: Sequence[WorkerReport], samples
     if stall is not None:
         shortened = [v - stall.ns if v >= stall.ns else v for v in samples.values]
         if _holds(shortened, samples, limit):
-            return _left_unrun(stall)
+            return left_unrun(stall)
     wait = machine.wait
     if wait is None or not _holds(_lowered(samples, wait.ns * len(reports)), samples, limit):
         return None
@@ -202,23 +208,29 @@ def explains_spread(
     if not wall:
         return None
     if stalls and spread_pct - 100 * sum(s.ns for s in stalls) / wall <= limit_pct:
-        return "; ".join(dict.fromkeys(_left_unrun(s) for s in stalls))
+        return "; ".join(dict.fromkeys(left_unrun(s) for s in stalls))
     return explains_delay(machine, (spread_pct - limit_pct) / 100 * wall)
 
 
 def explains_no_work(machine: Evidence, report: WorkerReport) -> str | None:
     """Rules 4 and 7. The schedstat time counts from the worker's loop on, the other one from its fork."""
     charged = report.schedstat_cpu_time_ns if report.schedstat_cpu_time_ns is not None else report.cpu_time_ns
-    if charged >= CHARGED_NS:
-        return f"it was charged {charged / MS:.3f} ms of CPU time: the machine did not run its vCPU"
-    return explains_delay(machine, report.wall_time_ns) if report.wall_time_ns else None
+    excuse = explains_charge(charged)
+    return excuse or (explains_delay(machine, report.wall_time_ns) if report.wall_time_ns else None)
+
+
+def explains_charge(charged_ns: int) -> str | None:
+    """Rule 4."""
+    if charged_ns < CHARGED_NS:
+        return None
+    return f"it was charged {charged_ns / MS:.3f} ms of CPU time: the machine did not run its vCPU"
 
 
 def explains_lost_report(machine: Evidence, timeout_ns: int) -> str | None:
     """Rules 5 and 7."""
     stall = machine.longest()
     if stall is not None and stall.ns >= timeout_ns:
-        return _left_unrun(stall)
+        return left_unrun(stall)
     return explains_delay(machine, timeout_ns)
 
 
@@ -229,8 +241,24 @@ def explains_slow_work(machine: Evidence) -> str | None:
 
 def explains_slow_iterations(machine: Evidence, report: WorkerReport, floor: float) -> str | None:
     """Rules 6 and 7 for iterations per second."""
+    return explains_slowness(machine, Done(report.iterations, report.cpu_time_ns, report.wall_time_ns), floor)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done in how much CPU time and wall time; ``cpus``: on how many CPUs at most."""
+
+    amount: int
+    cpu_ns: int
+    wall_ns: int
+    cpus: int = 1
+
+
+def explains_slowness(machine: Evidence, done: Done, floor: float) -> str | None:
+    """Rules 6 and 7 for so much by second of wall time."""
     if not machine.emulated:
-        return explains_delay(machine, report.wall_time_ns - report.iterations * NS / floor)
-    if not report.cpu_time_ns or report.iterations * NS / report.cpu_time_ns >= floor:
+        return explains_delay(machine, done.wall_ns - done.amount * NS / floor)
+    if not done.cpu_ns or done.cpus * done.amount * NS / done.cpu_ns >= floor:
         return None
-    return "emulated CPUs: the floor is above what one whole emulated CPU does"
+    what = "one whole emulated CPU does" if done.cpus == 1 else f"{done.cpus} whole emulated CPUs do"
+    return f"emulated CPUs: the floor is above what {what}"

@@ -1,9 +1,8 @@
 """What was declared to run, joined with what each worker reported.
 
-Workers are judged together when they were declared alike: same cgroup, work type, parameters,
-policy, priority and nice. Declared differences (a nice value, another work type) are not
-unfairness; CPU affinity is no such difference, so workers of one group that are pinned apart
-are compared.
+Workers are judged together when they were declared alike: same step and cgroup, with the same cpuset over its life,
+memory nodes, work type, parameters, policy, priority and nice. Declared differences (a nice value, another work type)
+are not unfairness; CPU affinity is no such difference, so workers of one group that are pinned apart are compared.
 """
 
 from __future__ import annotations
@@ -16,13 +15,17 @@ from ktstr.checks.formulas import Samples, pooled_wakes
 from ktstr.record.guest import WorkerReport
 from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, WORK_TYPES
 
+REALTIME = frozenset({"fifo", "rr", "deadline"})  # policies that know no weight
+
 
 @dataclass(frozen=True)
 class WorkGroup:
     """One work entry of a scenario, as declared.
 
-    ``cpus``: the CPUs isolation is judged by, None when the cgroup has no cpuset. ``workers``:
-    how many were to be spawned. ``work_index`` is what their reports carry.
+    ``cpus``: the CPUs isolation is judged by, of all its life, None when its cgroup was ever unconfined.
+    ``workers``: how many were to be spawned. ``work_index`` is what their reports carry. ``step``: the phase of the
+    step that spawned it, 0 for the backdrop. ``nodes``: where its memory is to be, None for anywhere. ``fewest_cpus``:
+    how many it could use when they were fewest, None for all of ``cpus``, or of the guest's.
     """
 
     work_index: int
@@ -34,17 +37,67 @@ class WorkGroup:
     policy: str = "normal"
     priority: int = 0
     nice: int = 0
+    step: int = 0
+    nodes: tuple[int, ...] | None = None
+    fewest_cpus: int | None = None
+
+
+@dataclass(frozen=True)
+class PhaseSpan:
+    """A phase of a scenario: from when one op began to when another did, by their places.
+
+    ``index``: 0 for BASELINE, what the backdrop does before the first step; 1 and up for a step.
+    """
+
+    index: int
+    label: str
+    begin_op: int
+    end_op: int
+
+
+@dataclass(frozen=True)
+class CgroupSpan:
+    """A cgroup between two readings of its cpu.stat, by the places of the ops that read it, in which nobody changed it.
+
+    ``cpus``: how many it could use. ``quota``: of its cpu.max, (us, period in us), None for no limit. ``weight``: its
+    cpu.weight. ``limited_by``: the ancestor whose limit is below its own, None for none. ``busy``: how many of its
+    workers, those below it included, never sleep.
+    """
+
+    cgroup: str
+    phase: int
+    begin_op: int
+    end_op: int
+    cpus: int
+    quota: tuple[int, int] | None = None
+    weight: int = 100
+    limited_by: str | None = None
+    busy: int = 0
+
+    @property
+    def parent(self) -> str:
+        """The cgroup that it is in, empty for the test's own."""
+        return self.cgroup.rpartition("/")[0]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Workers judged together: their declaration, their reports, and how many never reported."""
+    """Workers judged together: their declaration, their reports, and how many never reported.
+
+    ``workers``: how many were declared. ``is_fair``: their policy is of those that weights are for. ``step``,
+    ``nodes``, ``fewest_cpus``: as of a ``WorkGroup``.
+    """
 
     cgroup: str
     work_type: str
     cpus: tuple[int, ...] | None
     reports: tuple[WorkerReport, ...]
     missing: int
+    workers: int = 0
+    step: int = 0
+    nodes: tuple[int, ...] | None = None
+    fewest_cpus: int | None = None
+    is_fair: bool = True
 
     @cached_property
     def wakes(self) -> Samples:
@@ -55,9 +108,18 @@ class Group:
     def samples_wakes(self) -> bool:
         return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].samples_wakes
 
+    @property
+    def never_sleeps(self) -> bool:
+        return self.work_type in WORK_TYPES and not self.samples_wakes
+
+    def is_below(self, cgroup: str) -> bool:
+        """Whether its cgroup is this one, or somewhere in it."""
+        return f"{self.cgroup}/".startswith(f"{cgroup}/")
+
 
 def _alike(work: WorkGroup) -> tuple[object, ...]:
-    return (work.cgroup, work.work_type, work.params, work.policy, work.priority, work.nice)
+    kind = (work.work_type, work.params, work.policy, work.priority, work.nice)
+    return (work.cgroup, work.step, work.cpus, work.nodes, kind)
 
 
 def gather(works: Iterable[WorkGroup], reports: Iterable[WorkerReport]) -> tuple[Group, ...]:
@@ -77,7 +139,20 @@ def gather(works: Iterable[WorkGroup], reports: Iterable[WorkerReport]) -> tuple
         reported = sorted((r for e in entries for r in by_index.get(e.work_index, ())), key=lambda r: r.index)
         missing = sum(max(0, e.workers - len({r.index for r in by_index.get(e.work_index, ())})) for e in entries)
         first = entries[0]
-        groups.append(Group(first.cgroup, first.work_type, first.cpus, tuple(reported), missing))
+        groups.append(
+            Group(
+                first.cgroup,
+                first.work_type,
+                first.cpus,
+                tuple(reported),
+                missing,
+                workers=sum(e.workers for e in entries),
+                step=first.step,
+                nodes=first.nodes,
+                is_fair=first.policy not in REALTIME,
+                fewest_cpus=min((e.fewest_cpus for e in entries if e.fewest_cpus is not None), default=None),
+            )
+        )
     return tuple(groups)
 
 

@@ -1,9 +1,10 @@
 """What the runqueue monitor saw, summed up for the sidecar, and judged by its thresholds.
 
 Imbalance in the summary is the field's own: ``max / max(1, min)`` of ``nr_running``. It is judged without what is no
-scheduler's choice: tasks that wait in a shared DSQ are on no CPU's queue, and a long queue counts beside a short one
-only if one of its tasks may run there. Keep-lasts count while a task waits from one sample to the next. A clock that
-stands still is judged against what the vCPU was given.
+scheduler's choice: tasks that wait in a shared DSQ are on no CPU's queue, nor are those that cpu.max may throttle, and
+a long queue counts beside a short one only if one of its tasks may run there. CPUs that the scenario took offline have
+no queue. Keep-lasts count while a task waits from one sample to the next. A clock that stands still is judged against
+what the vCPU was given.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ktstr.checks.samples import View, cpus_of, is_shared, longest_run
 from ktstr.checks.thresholds import Thresholds
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.record.numbers import Number
-from ktstr.record.samples import CpuSample, MonitorSample
+from ktstr.record.samples import CpuSample, MonitorSample, TaskSample
 from ktstr.record.sidecar import EventDeltas, Monitor, SchedstatDeltas
 from ktstr.record.statistics import Phase, ScenarioStats
 
@@ -45,10 +46,10 @@ _COUNTERS = {
 FALLBACK, KEEP_LAST = _COUNTERS["total_fallback"], _COUNTERS["total_dispatch_keep_last"]
 
 
-def imbalance(sample: MonitorSample) -> float:
-    """The longest runqueue over the shortest, at least 1."""
-    lengths = [cpu.nr_running for cpu in sample.cpus]
-    return max(lengths) / max(1, min(lengths))
+def imbalance(sample: MonitorSample, offline: frozenset[int] = frozenset()) -> float:
+    """The longest runqueue over the shortest, at least 1; without those of CPUs that are offline."""
+    lengths = [cpu.nr_running for number, cpu in enumerate(sample.cpus) if number not in offline]
+    return max(lengths, default=0) / max(1, min(lengths, default=0))
 
 
 def local_depth(sample: MonitorSample) -> int:
@@ -74,7 +75,7 @@ def summary(view: View) -> Monitor:
     """The sidecar's ``monitor``."""
     samples = view.samples
     cpus = [cpu for sample in samples for cpu in sample.cpus]
-    ratios = [imbalance(sample) for sample in samples]
+    ratios = [imbalance(sample, view.offline(sample)) for sample in samples]
     return Monitor(
         total_samples=len(samples),
         max_imbalance_ratio=max(ratios),
@@ -188,21 +189,30 @@ class Skew:
     short: int
 
 
-def skew(sample: MonitorSample) -> Skew:
+def skew(view: View, sample: MonitorSample) -> Skew:
     """The worst pair of CPUs, as judged: see above."""
-    own = [_own_length(cpu) for cpu in sample.cpus]
+    own, apart = own_lengths(view, sample), view.offline(sample) | view.restraints.isolated
     worst = Skew(1.0, 0, 0)
     for long, cpu in enumerate(sample.cpus):
-        movable = frozenset[int]().union(*(cpus_of(task.allowed) for task in cpu.waiting if not is_shared(task)))
+        waiting = [task for task in cpu.waiting if not is_shared(task) and not _stays(view, task)]
+        movable = frozenset[int]().union(*(cpus_of(task.allowed) for task in waiting)) - apart
         short = min((c for c in movable if c < len(own)), key=lambda c: own[c], default=None)
         if short is not None and (ratio := own[long] / max(1, own[short])) > worst.ratio:
             worst = Skew(ratio, long, short)
     return worst
 
 
-def _own_length(cpu: CpuSample) -> int:
-    """Tasks that are this CPU's: what runs, and waits where only it takes from."""
-    return (cpu.running is not None) + sum(not is_shared(task) for task in cpu.waiting)
+def _stays(view: View, task: TaskSample) -> bool:
+    """Whether it is not to be moved: it may be throttled, or where it is no load is balanced."""
+    return view.is_throttled(task) or view.is_unbalanced(task)
+
+
+def own_lengths(view: View, sample: MonitorSample) -> list[int]:
+    """Of each CPU the tasks that are its own: what runs, and waits where only it takes from."""
+    return [
+        (cpu.running is not None) + sum(not is_shared(task) and not view.is_throttled(task) for task in cpu.waiting)
+        for cpu in sample.cpus
+    ]
 
 
 @dataclass(frozen=True)
@@ -210,86 +220,96 @@ class _Rule:
     """A limit: ``value`` of two samples that follow each other, and what it says of the worst."""
 
     name: str
-    value: Callable[[MonitorSample, MonitorSample], float]
-    words: Callable[[MonitorSample, float], str]
+    value: Callable[[View, MonitorSample, MonitorSample], float]
+    words: Callable[[View, MonitorSample, float], str]
 
 
-def _rate(names: tuple[str, ...]) -> Callable[[MonitorSample, MonitorSample], float]:
-    return lambda a, b: _grown(a, b, names) * NS / (b.at_ns - a.at_ns) if b.at_ns > a.at_ns else 0.0
+def _rate(names: tuple[str, ...], a: MonitorSample, b: MonitorSample) -> float:
+    return _grown(a, b, names) * NS / (b.at_ns - a.at_ns) if b.at_ns > a.at_ns else 0.0
 
 
-def _keep_last_rate(before: MonitorSample, now: MonitorSample) -> float:
+def _keep_last_rate(view: View, before: MonitorSample, now: MonitorSample) -> float:
     """A CPU that goes on with what it ran, because there is nothing else for it, is what it should do: only while
     somebody waits from one sample to the next is it counted."""
-    return _rate(KEEP_LAST)(before, now) if _unmoved(before) & _unmoved(now) else 0.0
+    return _rate(KEEP_LAST, before, now) if _unmoved(view, before) & _unmoved(view, now) else 0.0
 
 
-def _unmoved(sample: MonitorSample) -> frozenset[tuple[int, int]]:
+def _unmoved(view: View, sample: MonitorSample) -> frozenset[tuple[int, int]]:
     """The tasks that wait, with what each has run."""
-    return frozenset((task.pid, task.exec_ns) for cpu in sample.cpus for task in cpu.waiting)
+    return frozenset((one.task.pid, one.task.exec_ns) for one in view.runnable(sample))
 
 
-def _skew_words(sample: MonitorSample, value: float) -> str:
-    worst = skew(sample)
-    lengths = [_own_length(cpu) for cpu in sample.cpus]
+def _skew_words(view: View, sample: MonitorSample, value: float) -> str:
+    worst, lengths = skew(view, sample), own_lengths(view, sample)
     long, short = lengths[worst.long], lengths[worst.short]
     return f"imbalance {value:.1f}: CPU {worst.long} had {long} tasks, CPU {worst.short} {short}"
 
 
-def _depth_words(sample: MonitorSample, value: float) -> str:
+def _depth_words(_: View, sample: MonitorSample, value: float) -> str:
     deepest = max(range(len(sample.cpus)), key=lambda c: sample.cpus[c].local_dsq or 0)
     return f"{value:g} tasks in the local DSQ of CPU {deepest}"
 
 
 RULES = (
-    _Rule("max_imbalance_ratio", lambda _, now: skew(now).ratio, _skew_words),
-    _Rule("max_local_dsq_depth", lambda _, now: float(local_depth(now)), _depth_words),
-    _Rule("max_fallback_rate", _rate(FALLBACK), lambda _, value: f"{value:.0f} select_cpu fallbacks a second"),
-    _Rule("max_keep_last_rate", _keep_last_rate, lambda _, value: f"{value:.0f} dispatch keep-lasts a second"),
+    _Rule("max_imbalance_ratio", lambda view, _, now: skew(view, now).ratio, _skew_words),
+    _Rule("max_local_dsq_depth", lambda _, __, now: float(local_depth(now)), _depth_words),
+    _Rule(
+        "max_fallback_rate",
+        lambda _, before, now: _rate(FALLBACK, before, now),
+        lambda _, __, value: f"{value:.0f} select_cpu fallbacks a second",
+    ),
+    _Rule("max_keep_last_rate", _keep_last_rate, lambda _, __, value: f"{value:.0f} dispatch keep-lasts a second"),
 )
 
 
 def judge(view: View, limits: Thresholds, *, sched_ext: bool) -> list[Detail]:
     """Reasons for a limit that did not hold for ``sustained_samples`` on end. The defaults are of schedulers in BPF;
     of the kernel's own, what somebody asked for is judged."""
-    sustained = int(limits.limit("sustained_samples") or 1)
     details = []
     for rule in RULES:
-        limit = limits.limit(rule.name)
-        if limit is not None and (sched_ext or limits.is_asked_for(rule.name)):
-            details += _judged(view, rule, limit, sustained)
+        if limits.limit(rule.name) is not None and (sched_ext or limits.is_asked_for(rule.name)):
+            details += _judged(view, rule, limits)
     if limits.on("fail_on_stall") and (sched_ext or limits.is_asked_for("fail_on_stall")):
-        details += _stalls(view, sustained)
+        details += _stalls(view, limits)
     return details
 
 
-def _judged(view: View, rule: _Rule, limit: float, sustained: int) -> list[Detail]:
-    values = [(rule.value(before, now), now) for before, now in pairwise(view.samples)]
+def _sustained(limits: Thresholds) -> int:
+    return int(limits.limit("sustained_samples") or 1)
+
+
+def _judged(view: View, rule: _Rule, limits: Thresholds) -> list[Detail]:
+    limit = limits.limit(rule.name)
+    assert limit is not None
+    values = [(rule.value(view, before, now), now) for before, now in pairwise(view.samples)]
     run = longest_run(values, lambda pair: pair[0] > limit)
-    if len(run) < sustained:
+    if len(run) < _sustained(limits):
         return []
     worst, sample = max(run, key=lambda pair: pair[0])
     what = (
-        f"{rule.words(sample, worst)}, limit {limit:g} ({rule.name}), beyond it for {len(run)} samples"
-        f" from {view.ms(run[0][1])} ms on"
+        f"{rule.words(view, sample, worst)}, limit {limit:g} ({limits.named(rule.name)}), beyond it for {len(run)}"
+        f" samples from {view.ms(run[0][1])} ms on"
     )
     return [Detail(Verdict.FAIL, "Monitor", what, value=worst, limit=limit)]
 
 
-def _stalls(view: View, sustained: int) -> list[Detail]:
+def _stalls(view: View, limits: Thresholds) -> list[Detail]:
     runs = [(cpu, _stuck_run(view, cpu)) for cpu in range(len(view.samples[0].cpus))]
-    return [_stall(view, cpu, run, sustained) for cpu, run in runs if len(run) >= sustained]
+    return [_stall(view, cpu, run, limits) for cpu, run in runs if len(run) >= _sustained(limits)]
 
 
 def _stuck_run(view: View, cpu: int) -> Sequence[tuple[MonitorSample, MonitorSample]]:
     pairs = list(pairwise(view.samples))
-    return longest_run(pairs, lambda pair: is_stuck(pair[0].cpus[cpu], pair[1].cpus[cpu]))
+    return longest_run(
+        pairs, lambda pair: is_stuck(pair[0].cpus[cpu], pair[1].cpus[cpu]) and cpu not in view.offline(pair[1])
+    )
 
 
-def _stall(view: View, cpu: int, run: Sequence[tuple[MonitorSample, MonitorSample]], sustained: int) -> Detail:
+def _stall(view: View, cpu: int, run: Sequence[tuple[MonitorSample, MonitorSample]], limits: Thresholds) -> Detail:
     first, last = run[0][0], run[-1][1]
     what = (
         f"CPU {cpu}'s runqueue clock stood still from {view.ms(first)} to {view.ms(last)} ms"
-        f" with {last.cpus[cpu].nr_running} task(s) to run (fail_on_stall)"
+        f" with {last.cpus[cpu].nr_running} task(s) to run, for {len(run)} samples, limit {_sustained(limits)}"
+        f" ({limits.named('fail_on_stall')})"
     )
-    return Detail(Verdict.FAIL, "Monitor", what, value=len(run), limit=sustained)
+    return Detail(Verdict.FAIL, "Monitor", what, value=len(run), limit=_sustained(limits))

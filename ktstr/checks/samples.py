@@ -14,6 +14,7 @@ from typing import TypeVar
 from ktstr import cpulist
 from ktstr.checks.dsq import BUILTIN, BYPASS, GLOBAL, INVALID, LOCAL
 from ktstr.checks.formulas import MS, NS
+from ktstr.checks.restraint import NONE, Restraints
 from ktstr.record.cell import CellRecord
 from ktstr.record.samples import CpuSample, MonitorSample, TaskName, TaskSample
 
@@ -35,7 +36,7 @@ class View:
     """``samples``: in order, of the time in which the workload ran.
 
     By the moments' clock: ``begin_ns``: when the scenario began; ``start_ns`` and ``end_ns``: the workload's time;
-    ``end_ns`` is None when it was not seen to end.
+    ``end_ns`` is None when it was not seen to end. ``restraints``: what the scenario itself kept tasks off CPUs by.
     """
 
     samples: tuple[MonitorSample, ...]
@@ -43,6 +44,7 @@ class View:
     begin_ns: int
     start_ns: int
     end_ns: int | None
+    restraints: Restraints = NONE
 
     @cached_property
     def offset_ns(self) -> int:
@@ -54,6 +56,22 @@ class View:
         for cpu, state in enumerate(sample.cpus):
             for task in state.waiting:
                 yield Waiting(cpu, task, _wait_ns(task, now))
+
+    def runnable(self, sample: MonitorSample) -> Iterator[Waiting]:
+        """Those of them that could run: kernels before 6.18 leave a task that cpu.max throttles on its queue."""
+        return (one for one in self.waiting(sample) if not self.is_throttled(one.task))
+
+    def is_throttled(self, task: TaskSample) -> bool:
+        """Whether a task may be throttled while it waits."""
+        return self.restraints.throttles(self.cgroup(task.pid))
+
+    def is_unbalanced(self, task: TaskSample) -> bool:
+        """Whether no load is balanced where it is: then it may wait beside an idle CPU."""
+        return self.restraints.is_unbalanced(self.cgroup(task.pid))
+
+    def offline(self, sample: MonitorSample) -> frozenset[int]:
+        """The CPUs that the scenario had taken offline at a sample, or was about to."""
+        return self.restraints.offline_at(sample.at_ns - self.begin_ns)
 
     def who(self, pid: int) -> str:
         name = self.names.get(pid)
@@ -125,13 +143,14 @@ def is_shared(task: TaskSample) -> bool:
     return task.kind == "ext" and task.dsq != LOCAL
 
 
-def view(record: CellRecord) -> View | None:
-    """The samples while the workload ran, from the first Release to the last StopWorkers. None without any."""
+def view(record: CellRecord, restraints: Restraints = NONE, ended_ns: int | None = None) -> View | None:
+    """The samples while the workload ran, from the first Release to the last StopWorkers; of a scenario with steps to
+    ``ended_ns``, when its last phase was over. None without any."""
     monitor = record.monitor
     if monitor is None or monitor.begin_ns is None or not monitor.samples:
         return None
     releases = [s.at_ns for s in record.guest.stimuli if s.op == "Release"]
-    stops = [s.at_ns for s in record.guest.stimuli if s.op == "StopWorkers"]
+    stops = [s.at_ns for s in record.guest.stimuli if s.op == "StopWorkers"] if ended_ns is None else [ended_ns]
     start = monitor.begin_ns + min(releases, default=0)
     end = monitor.begin_ns + max(stops) if stops else None
     cpus = len(monitor.samples[0].cpus)
@@ -140,4 +159,4 @@ def view(record: CellRecord) -> View | None:
     )
     if not kept:
         return None
-    return View(kept, {task.pid: task for task in monitor.tasks}, monitor.begin_ns, start, end)
+    return View(kept, {task.pid: task for task in monitor.tasks}, monitor.begin_ns, start, end, restraints)

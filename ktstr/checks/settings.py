@@ -27,6 +27,8 @@ def holds(text: str, value: str) -> bool:
     """
     plain = " ".join(text.split())
     wanted = " ".join(value.split())
+    if plain.startswith(f"{wanted} invalid"):  # cpuset.cpus.partition: the word was taken, and no partition made
+        return False
     chosen = re.findall(r"\[([^\]]*)\]", plain)
     if chosen:
         return wanted in chosen

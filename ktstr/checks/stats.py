@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from ktstr.checks import formulas
 from ktstr.checks.formulas import MS, NS
+from ktstr.checks.memory import locality, migration_ratio, pages_of
 from ktstr.checks.model import Group
+from ktstr.checks.phases import Part, Window
 from ktstr.record.guest import Stimulus, WorkerReport
 from ktstr.record.metrics import TAIL_RATIO_MIN_ITERATIONS
 from ktstr.record.statistics import CgroupStats, Phase, PhaseCgroup, ScenarioStats
@@ -69,8 +73,8 @@ def cgroup_stats(group: Group) -> CgroupStats:
         total_cpu_time_ns=_cpu_time(reports),
         mean_run_delay_us=_us(_ratio(sum(delays), len(delays))),
         worst_run_delay_us=_us(max(delays, default=None)),
-        page_locality=None,
-        cross_node_migration_ratio=None,
+        page_locality=locality(group),
+        cross_node_migration_ratio=migration_ratio(group),
         ext_metrics={},
     )
 
@@ -112,14 +116,40 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
         "worst_run_delay_us": _us(max(delays, default=None)),
         "worst_wake_latency_tail_ratio": max(tails, default=None) if iterations >= TAIL_RATIO_MIN_ITERATIONS else None,
         "worst_iterations_per_worker": min(per_worker, default=None),
+        "worst_page_locality": min((c.page_locality for c in cgroups if c.page_locality is not None), default=None),
+        "worst_cross_node_migration_ratio": max(
+            (c.cross_node_migration_ratio for c in cgroups if c.cross_node_migration_ratio is not None), default=None
+        ),
         **_pooled_efficiency(cgroups),
+        **_of_phases(phases),
     }
-    for phase in phases:
-        metrics |= phase.metrics
     return {name: value for name, value in sorted(metrics.items()) if value is not None}
 
 
+_SUMS = ("total_phase_duration_sec", "total_phase_iterations")
+
+
+def _of_phases(phases: Sequence[Phase]) -> dict[str, float | None]:
+    """Counters are summed over phases, and rates are of the sums."""
+    if not phases:
+        return {}
+    sums = {name: sum(p.metrics[name] for p in phases) for name in _SUMS if all(name in p.metrics for p in phases)}
+    seconds, iterations = sums.get(_SUMS[0]), sums.get(_SUMS[1])
+    return {**sums, "iteration_rate": None if iterations is None else _ratio(iterations, seconds)}
+
+
+def _local_pages(groups: Sequence[Group]) -> int | None:
+    known = [pages_of(group).on(group.nodes) for group in groups if group.nodes and pages_of(group).by_node is not None]
+    return sum(known) if known else None
+
+
+def _all_pages(groups: Sequence[Group]) -> int | None:
+    known = [pages_of(group).total for group in groups if pages_of(group).by_node is not None]
+    return sum(known) if known else None
+
+
 def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
+    """Of workers that lived in one phase only."""
     reports = [r for group in groups for r in group.reports]
     gap, kept = _largest_gap(reports), formulas.thin(_all_wakes(groups), PHASE_SAMPLES_CAP)
     return PhaseCgroup(
@@ -132,14 +162,38 @@ def _phase_cgroup(groups: Sequence[Group]) -> PhaseCgroup:
         total_migrations=sum(r.migration_count for r in reports),
         total_iterations=sum(r.iterations for r in reports),
         total_cpu_time_ns=_cpu_time(reports),
-        numa_pages_local=None,
-        numa_pages_total=None,
-        cross_node_migrated=None,
+        numa_pages_local=_local_pages(groups),
+        numa_pages_total=_all_pages(groups),
+        cross_node_migrated=max((m for g in groups if (m := pages_of(g).migrated) is not None), default=None),
         max_gap_ms=gap.max_gap_ns // MS if gap else None,
         max_gap_cpu=gap.max_gap_cpu if gap else None,
         stripped=False,
         metrics={},
     )
+
+
+def _with_backdrop(own: PhaseCgroup, parts: Sequence[Part]) -> PhaseCgroup:
+    """The same cgroup, with what workers of the backdrop did in the phase as well. Which CPUs they used, and how long
+    they waited, is known of their life only."""
+    if not parts:
+        return own
+    gap_ms, own_gap_ms = max(part.max_gap_ns for part in parts) // MS, own.max_gap_ms
+    further = own_gap_ms is None or gap_ms > own_gap_ms
+    lived = [part for part in parts if part.lived_ns]
+    return replace(
+        own,
+        num_workers=own.num_workers + len({part.report.index for part in parts}),
+        off_cpu_pcts=(*own.off_cpu_pcts, *(_off_cpu_pct(part) for part in lived)),
+        total_migrations=own.total_migrations + sum(part.migrations for part in parts),
+        total_iterations=own.total_iterations + sum(part.iterations for part in parts),
+        total_cpu_time_ns=(own.total_cpu_time_ns or 0) + sum(part.cpu_time_ns for part in parts),
+        max_gap_ms=gap_ms if further else own_gap_ms,
+        max_gap_cpu=None if further else own.max_gap_cpu,
+    )
+
+
+def _off_cpu_pct(part: Part) -> float:
+    return 100 * max(0, part.lived_ns - part.cpu_time_ns) / part.lived_ns
 
 
 @dataclass(frozen=True)
@@ -164,8 +218,14 @@ def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase,
     step = only_step(stimuli)
     if step is None:
         return ()
-    seconds = (step.end.at_ns - step.begin.at_ns) / NS
-    iterations = step.end.total_iterations - step.begin.total_iterations
+    window = Window(1, "", step.begin.at_ns, step.end.at_ns, step.begin.total_iterations, step.end.total_iterations)
+    return (_phase(window, groups),)
+
+
+def _phase(window: Window, groups: Sequence[Group]) -> Phase:
+    """``groups``: of the workers that lived in this phase only."""
+    seconds = window.ns / NS
+    iterations = window.end_iterations - window.begin_iterations
     metrics: dict[str, float] = {"total_phase_duration_sec": seconds}
     if iterations >= 0:
         metrics["total_phase_iterations"] = iterations
@@ -174,23 +234,38 @@ def phases(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> tuple[Phase,
     by_cgroup: dict[str, list[Group]] = {}
     for group in groups:
         by_cgroup.setdefault(group.cgroup, []).append(group)
-    per_cgroup = {name: _phase_cgroup(members) for name, members in sorted(by_cgroup.items())}
-    phase = Phase(
-        step_index=1,
-        label="Step[0]",
-        start_ms=step.begin.at_ns // MS,
-        end_ms=step.end.at_ns // MS,
+    return Phase(
+        step_index=window.index,
+        label=window.label,
+        start_ms=window.begin_ns // MS,
+        end_ms=window.end_ns // MS,
         sample_count=0,
         metrics=metrics,
-        per_cgroup=per_cgroup,
+        per_cgroup={name: _phase_cgroup(members) for name, members in sorted(by_cgroup.items())},
     )
-    return (phase,)
 
 
-def scenario_stats(groups: Sequence[Group], stimuli: Sequence[Stimulus]) -> ScenarioStats:
-    """The statistics of a whole run."""
+def stepped_phases(groups: Sequence[Group], found: Sequence[Window]) -> tuple[Phase, ...]:
+    """A bucket for each phase: the cgroups of its step, and those of the backdrop by what was told at checkpoints."""
+    return tuple(_stepped(window, groups) for window in found)
+
+
+def _stepped(window: Window, groups: Sequence[Group]) -> Phase:
+    phase = _phase(window, [group for group in groups if window.index and group.step == window.index])
+    told: dict[str, list[Part]] = {}
+    for number, parts in window.parts.items():
+        told.setdefault(groups[number].cgroup, []).extend(part for part in parts if part.told)
+    per_cgroup = dict(phase.per_cgroup)
+    for name, some in told.items():
+        if some:
+            per_cgroup[name] = _with_backdrop(per_cgroup.get(name, _phase_cgroup(())), some)
+    return replace(phase, per_cgroup=dict(sorted(per_cgroup.items())))
+
+
+def scenario_stats(groups: Sequence[Group], stimuli: Sequence[Stimulus], found: Sequence[Window] = ()) -> ScenarioStats:
+    """The statistics of a whole run. ``found``: its phases, none for a test of one step."""
     cgroups = tuple(cgroup_stats(group) for group in groups)
-    buckets = phases(groups, stimuli)
+    buckets = stepped_phases(groups, found) if found else phases(groups, stimuli)
     gap = max((c for c in cgroups if c.max_gap_ms is not None), key=lambda c: c.max_gap_ms or 0, default=None)
     return ScenarioStats(
         cgroups=cgroups,

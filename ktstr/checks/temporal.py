@@ -20,12 +20,14 @@ _HOLDS: dict[Relation, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 _VALUES: dict[Quantity, Callable[[View, MonitorSample], float]] = {
-    "imbalance": lambda _, sample: skew(sample).ratio,
+    "imbalance": lambda view, sample: skew(view, sample).ratio,
     "local_dsq": lambda _, sample: local_depth(sample),
     "nr_running": lambda _, sample: sum(cpu.nr_running for cpu in sample.cpus),
-    "idle_cpus": lambda _, sample: sum(map(is_idle, sample.cpus)),
-    "waiting": lambda view, sample: sum(1 for _ in view.waiting(sample)),
-    "longest_wait_ms": lambda view, sample: max((w.wait_ns or 0 for w in view.waiting(sample)), default=0) / MS,
+    "idle_cpus": lambda view, sample: sum(
+        is_idle(cpu) for number, cpu in enumerate(sample.cpus) if number not in view.offline(sample)
+    ),
+    "waiting": lambda view, sample: sum(1 for _ in view.runnable(sample)),
+    "longest_wait_ms": lambda view, sample: max((w.wait_ns or 0 for w in view.runnable(sample)), default=0) / MS,
 }
 
 

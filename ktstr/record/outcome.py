@@ -16,7 +16,7 @@ ReasonKind: TypeAlias = Literal[
     # Ours, beside the reference's 13:
     "NotAttached", "Evicted", "DetachFailed", "Panic", "Deadline", "Setup", "Machine", "NotAsExpected", "Invariant",
     "Temporal",
-    "Callback",
+    "Callback", "Payload", "Bandwidth", "Cleanup",
 ]  # fmt: skip
 
 

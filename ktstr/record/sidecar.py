@@ -1,9 +1,9 @@
 """A sidecar (``*.ktstr.json``): one JSON object per cell, the fact that verdicts and reports rest on.
 
-Every key but ``host_dilation`` is always written: null where nothing was measured, ``[]`` or ``{}`` where there was
-nothing to list. A file that lacks a key is refused, so no field here has a default, but for those that are left out
-when they are absent (UNSET). The order of fields is the order in the file. ``schemas/sidecar.schema.json`` is made
-from these types (``record.sidecar_schema``).
+Every key but ``host_dilation`` and ``release`` is always written: null where nothing was measured, ``[]`` or ``{}``
+where there was nothing to list. A file that lacks a key is refused, so no field here has a default, but for those that
+are left out when they are absent (UNSET). The order of fields is the order in the file.
+``schemas/sidecar.schema.json`` is made from these types (``record.sidecar_schema``).
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ class TargetValue(Struct, frozen=True, forbid_unknown_fields=True):
     TargetValue: Number
 
 
+TRUNCATED = "__walk_json_leaves_truncated"  # a payload's metric that says that its output was nested too deeply
+
+
 class PayloadMetric(Struct, frozen=True, forbid_unknown_fields=True):
     """A number that a payload printed."""
 
@@ -53,11 +56,12 @@ class PayloadMetric(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PayloadMetrics(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one payload printed and how it ended."""
+    """What one payload printed and how it ended. ``exit_code``: -1 for a signal, null when it was ended for it."""
 
     payload_index: Count
-    exit_code: int
+    exit_code: int | None
     metrics: tuple[PayloadMetric, ...]
+    name: str | None = None
 
 
 class EventDeltas(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -267,6 +271,9 @@ class Sidecar(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     host_dilation: (
         Annotated[Number, Meta(description="1 + run delay / run time of the vCPU threads, summed")] | UnsetType
     ) = UNSET
+    release: Annotated[bool, Meta(description="judged by the limits of a release; absent otherwise")] | UnsetType = (
+        UNSET
+    )
 
     def __post_init__(self) -> None:
         found = [name for name in BITS if getattr(self, name)]

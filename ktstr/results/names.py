@@ -27,6 +27,7 @@ class CellIdentity:
     ``resolve_source``: how the scheduler's binary was found.
     ``kernel_label``: what the run calls the kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its
     preemption model, as ``config_facts`` says it. ``perf_delta``: what the test declares for a comparison of commits.
+    ``release``: judged by the limits of a release.
     """
 
     test: str
@@ -51,6 +52,7 @@ class CellIdentity:
     run_source: RunSource = "local"
     perturbations: Mapping[str, object] = field(default_factory=dict)
     perf_delta: tuple[PerfDeltaAssertion, ...] = ()
+    release: bool = False
 
 
 def leaf_name(kernel: str | None, commit: str | None) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -96,9 +97,10 @@ def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> S
         kvm_run=None if kvm is None else _kvm_cost(kvm),
         resolve_source=identity.resolve_source,
         monitor=_with_programs(judgement.monitor, record.inspected),
+        metrics=judgement.payloads,
         periodic_fired=judgement.captures_had,
         periodic_target=judgement.captures_wanted,
-        stimulus_events=_stimuli(guest),
+        stimulus_events=_stimuli(guest, judgement.steps),
         cleanup_duration_ms=record.end.cleanup_ms,
         emulator=record.end.emulator,
         origin=record.end.origin,
@@ -174,6 +176,7 @@ def _unmeasured(identity: CellIdentity, run: Run) -> Sidecar:
         sched_events=(),
         load_ns=None,
         kvm_run=None,
+        release=identity.release or UNSET,
     )
 
 
@@ -226,17 +229,20 @@ def _unbounded(value: object) -> bool:
 _METRIC_MAPS = frozenset({"ext_metrics", "metrics"})
 
 
-def _stimuli(guest: GuestRecord) -> tuple[StimulusEvent, ...]:
-    """The steps the agent took. The only step of a scenario begins at Release and ends at StopWorkers."""
-    step = only_step(guest.stimuli)
-    return tuple(_stimulus(s, _label(s, step, first=i == 0)) for i, s in enumerate(guest.stimuli))
+def _stimuli(guest: GuestRecord, steps: Mapping[int, str]) -> tuple[StimulusEvent, ...]:
+    """The steps the agent took. The only step of a scenario begins at Release and ends at StopWorkers; of several,
+    ``steps`` has what the ops at their places are called."""
+    step = only_step(guest.stimuli) if not steps else None
+    return tuple(_stimulus(s, _label(s, step, steps, first=i == 0)) for i, s in enumerate(guest.stimuli))
 
 
-def _label(stimulus: Stimulus, step: Step | None, *, first: bool) -> str:
+def _label(stimulus: Stimulus, step: Step | None, steps: Mapping[int, str], *, first: bool) -> str:
     if step is not None and stimulus is step.begin:
         return "StepStart[0]"
     if step is not None and stimulus is step.end:
         return "StepEnd[0]"
+    if stimulus.index is not None and stimulus.index in steps:
+        return steps[stimulus.index]
     return "ScenarioStart" if first else stimulus.op
 
 

@@ -20,14 +20,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktstr.errors import InputError
 from ktstr.files import RECORD_CAP, full_or_denied, read_json, write_atomic
 from ktstr.host.lease import is_old, lapsed, leased
-from ktstr.record.cell import CellRecord
-from ktstr.record.codec import DecodeError, decode, encode
-from ktstr.record.machine import VERDICT_EXITS
 from ktstr.record.outcome import Outcome
+
+if TYPE_CHECKING:
+    from ktstr.record.cell import CellRecord
 
 VERSION = 1
 RECORD = "record.json"
@@ -41,12 +42,17 @@ REAL_TIME = frozenset({"tcg", "kvm"})
 
 def dump_record(record: CellRecord) -> bytes:
     """A record as the bytes of ``record.json``."""
+    from ktstr.record.codec import encode
+
     text = json.dumps({"version": VERSION, "record": encode(record)}, separators=(",", ":"), allow_nan=False)
     return text.encode() + b"\n"
 
 
 def load_record(path: Path) -> CellRecord:
     """Read a ``record.json``. Raises InputError naming file and field when it is not exactly a record."""
+    from ktstr.record.cell import CellRecord  # all that a record is made of: not for a run with nothing to do
+    from ktstr.record.codec import DecodeError, decode
+
     data = read_json(path, RECORD_CAP)
     if data.get("version") != VERSION or type(data["version"]) is not int:
         raise InputError(f"{path}: found record version {data.get('version')!r}, expected {VERSION}")
@@ -62,6 +68,8 @@ def reusable(record: CellRecord, outcome: str, accel: str) -> bool:
     Only ends that are facts about kernel or scheduler count, and no error. In real time a Fail is
     always measured again; counted instructions fail again in the same way.
     """
+    from ktstr.record.machine import VERDICT_EXITS
+
     if record.end.reason not in VERDICT_EXITS or outcome == Outcome.ERROR:
         return False
     return not (outcome == Outcome.FAIL and accel in REAL_TIME)

@@ -16,10 +16,8 @@ from ktstr.checks.formulas import Samples, cv, nearest_rank
 from ktstr.record.codec import encode
 from ktstr.record.host import Host
 from ktstr.record.metrics import RATES
-from ktstr.record.sidecar import Monitor, Sidecar
+from ktstr.record.sidecar import TRUNCATED, Monitor, Sidecar
 from ktstr.record.statistics import Phase, PhaseCgroup, ScenarioStats
-
-TRUNCATED = "__walk_json_leaves_truncated"  # says that a payload's output was nested too deeply; no measurement
 
 # Metrics that are fields of a sidecar, not entries of its ext_metrics.
 TYPED = (

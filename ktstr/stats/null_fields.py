@@ -43,7 +43,7 @@ NULL_FIELDS: Mapping[str, NullField] = {
         "the repository has no commit yet, or its HEAD cannot be read",
         fix="keep the project in a git repository with at least one commit, or set KTSTR_PROJECT_COMMIT",
     ),
-    "payload": _expected("the test declares no binary payload"),
+    "payload": _expected("the test runs no payload"),
     "monitor": _actionable(
         "the runqueues were not watched while the cell ran",
         "the guest ended before a valid sample was taken",
@@ -93,4 +93,5 @@ NULL_FIELDS: Mapping[str, NullField] = {
     "host_dilation": _expected(
         _NOTHING_RAN, "the cell ran in virtual time (accel=icount)", "the threads of the vCPUs could not be read"
     ),
+    "release": _expected("it was judged without release=1"),
 }

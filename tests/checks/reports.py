@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from ktstr.record.cell import CellRecord
-from ktstr.record.guest import SILENT, GuestRecord, WorkerReport
+from ktstr.record.guest import SILENT, FileRead, GuestCpu, GuestRecord, Progress, Stimulus, WorkerReport
 from ktstr.record.host import NOTHING_KNOWN
 from ktstr.record.machine import KvmRun, MachineEnd
 
@@ -56,3 +56,35 @@ def record(guest: GuestRecord | None = None, machine: MachineEnd | None = None) 
         run_id="20250102T030405Z-0",
         host=NOTHING_KNOWN,
     )
+
+
+def told(at_ms: float, op: str, detail: str = "", **changes: object) -> Stimulus:
+    """A step the agent took."""
+    return replace(Stimulus(round(at_ms * MS), op, detail, 0), **changes)
+
+
+def read(at_ms: float, op: int, text: str) -> FileRead:
+    """What an op read from a file."""
+    return FileRead(round(at_ms * MS), op, len(text), text)
+
+
+def cpu_stat(usage_ms: float, periods: int | None = None, throttled: int = 0) -> str:
+    """A cpu.stat; without periods that of a kernel, or of a scheduler class, that counts none."""
+    lines = [f"usage_usec {round(usage_ms * 1000)}", "user_usec 1", "system_usec 1"]
+    if periods is not None:
+        lines += [f"nr_periods {periods}", f"nr_throttled {throttled}", "throttled_usec 12"]
+    return "\n".join(lines) + "\n"
+
+
+def progress(index: int = 0, **changes: object) -> Progress:
+    """What a worker did in a phase: 50 % CPU of 1 s unless changed."""
+    base = Progress(
+        worker=index, spawn=0, iterations=500, work_units=512_000, cpu_time_ns=S // 2, migrations=0, wakes=0,
+        max_gap_ns=3 * MS,
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+def cpus(count: int, nodes: int = 1) -> tuple[GuestCpu, ...]:
+    """The guest's CPUs, spread over nodes in order."""
+    return tuple(GuestCpu(cpu, cpu * nodes // count, 0, tuple(range(count)), (cpu,)) for cpu in range(count))

@@ -35,7 +35,7 @@ def test_the_slowest_is_told() -> None:
     assert judged(slow, slower, program("x", 9999, 3)) == [
         (
             Verdict.FAIL,
-            "callback dispatch: 100 calls took 2312 us each on average, limit 1000 us (max_callback_us)",
+            "callback dispatch: 100 calls took 2312 us each on average, limit 1000 us (max_callback_us, default)",
         )
     ]
 

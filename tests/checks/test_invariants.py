@@ -7,15 +7,21 @@ from msgspec.structs import replace
 
 from ktstr.checks import invariants
 from ktstr.checks.invariants import Watched
+from ktstr.checks.model import WorkGroup, gather
+from ktstr.checks.restraint import Quota, Restraints, Stretch
 from ktstr.checks.samples import View
 from ktstr.checks.thresholds import merge
 from ktstr.checks.verdict import Verdict
 from ktstr.record.samples import CpuSample
 from tests.checks.sampled import LOCAL, MS, cpu, ext, task, view
 
+QUOTA = Restraints(2, (Quota("a", 25_000, 100_000),))
+ALONE = gather([WorkGroup(0, "a", "SpinWait", 1)], ())
+GONE = Restraints(2, offline={0: (Stretch(0, 99_000 * MS),)})
+
 
 def watched(seen: View, *, exact: bool = True, even: bool = True, **limits: Any) -> Watched:
-    return Watched(seen, merge({}, limits), exact=exact, even=even)
+    return Watched(seen, merge({}, limits), exact=exact, even=even, groups=ALONE)
 
 
 def reasons(seen: View, **how: Any) -> list[str]:
@@ -32,11 +38,36 @@ class TestWorkConservation:
         (told,) = reasons(view(*[[cpu(), self.crowd()]] * 6, names={2: "/ktstr/a"}))
         assert told == (
             "work conservation: CPU 0 was idle from 0 to 500 ms while tasks that may run there waited, such as"
-            " worker/2[2] on CPU 1's fair runqueue: 500 ms > limit 400 ms (max_idle_wait_ms)"
+            " worker/2[2] on CPU 1's fair runqueue: 500 ms > limit 400 ms (max_idle_wait_ms, default)"
         )
 
     def test_at_the_limit_it_is_not(self) -> None:
         assert reasons(view(*[[cpu(), self.crowd()]] * 5)) == []
+
+    def test_a_cpu_that_is_offline_does_not_idle(self) -> None:
+        seen = view(*[[cpu(), self.crowd()]] * 6)
+        assert reasons(changed(seen, restraints=GONE)) == []
+        assert len(reasons(changed(seen, restraints=Restraints(2, offline={1: (Stretch(0, 99_000 * MS),)})))) == 1
+
+    def test_nothing_is_balanced_to_an_isolated_cpu_or_within_an_isolated_partition(self) -> None:
+        seen = view(*[[cpu(), self.crowd()]] * 6, names={2: "/ktstr/a"})
+        for held in (Restraints(2, isolated=frozenset({0})), Restraints(2, partitions=frozenset({"a"}))):
+            assert reasons(changed(seen, restraints=held)) == []
+        for held in (Restraints(2, isolated=frozenset({1})), Restraints(2, partitions=frozenset({"b"}))):
+            assert len(reasons(changed(seen, restraints=held))) == 1
+
+    def test_a_cpu_idles_as_soon_as_it_is_back(self) -> None:
+        """Back at 60 ms of the workload, which began after 40 ms, it idles from the sample at 100 ms to that at 600."""
+        back = Restraints(2, offline={0: (Stretch(0, 100 * MS),)})
+        (told,) = reasons(changed(view(*[[cpu(), self.crowd()]] * 7), restraints=back))
+        assert "was idle from 100 to 600 ms" in told
+        assert reasons(changed(view(*[[cpu(), self.crowd()]] * 6), restraints=back)) == []
+
+    def test_a_task_that_may_be_throttled_waits_for_no_cpu(self) -> None:
+        seen = view(*[[cpu(), self.crowd()]] * 6, names={2: "/ktstr/a/inner"})
+        assert len(reasons(seen)) == 1 and reasons(changed(seen, restraints=QUOTA)) == []
+        other = view(*[[cpu(), self.crowd()]] * 6, names={2: "/ktstr/b"})
+        assert len(reasons(changed(other, restraints=QUOTA))) == 1
 
     def test_tasks_that_may_not_run_there_are_no_reason(self) -> None:
         assert reasons(view(*[[cpu(), self.crowd(allowed="1-3")]] * 9)) == []
@@ -68,7 +99,7 @@ class TestBoundedWait:
         (told,) = reasons(seen)
         assert told == (
             "bounded wait: worker/3[3] waited 1700 ms in CPU 0's local DSQ, until 0 ms, may run on CPUs 0-3, as did 1"
-            " more of its cgroup; limit 1000 ms (max_wait_ms)"
+            " more of its cgroup; limit 1000 ms (max_wait_ms, default)"
         )
 
     def test_one_that_is_queued_anew_without_having_run_still_waits(self) -> None:
@@ -89,6 +120,17 @@ class TestBoundedWait:
         assert reasons(seen(20), exact=False) == []
         assert len(reasons(seen(16), exact=False)) == 1
 
+    def test_a_task_of_a_limited_cgroup_may_wait_as_much_longer_as_that_takes(self) -> None:
+        """25 ms in 100: off CPU for 75 ms, and for 40 more by what it ran beyond until a tick of 10 ms."""
+
+        def seen(waits_ms: float) -> View:
+            return changed(view([cpu(task(1), task(2, waits_ms=waits_ms))], names={2: "/ktstr/a"}), restraints=QUOTA)
+
+        assert reasons(seen(1115)) == []
+        (told,) = reasons(seen(1116))
+        assert told.endswith("limit 1000 ms, here 1115 ms for its cpu.max (max_wait_ms, default)")
+        assert len(reasons(changed(seen(1001), restraints=Restraints()))) == 1
+
     def test_where_it_was_not_measured_nobody_is_blamed_in_real_time(self) -> None:
         assert reasons(view([cpu(task(1), task(2, waits_ms=5000))]), exact=False) == []
 
@@ -97,7 +139,16 @@ class TestAffinity:
     def test_a_task_where_it_may_not_run_is_told_when_it_is_seen_twice(self) -> None:
         astray = [cpu(), cpu(task(7, allowed="0,2"))]
         assert reasons(view(astray)) == []
-        assert reasons(view(astray, astray)) == ["affinity: task 7 ran on CPU 1 at 100 ms, may run on CPUs 0,2"]
+        assert reasons(view(astray, astray)) == [
+            "affinity: task 7 ran on CPU 1 at 100 ms, may run on CPUs 0,2 (affinity, default)"
+        ]
+
+    def test_a_task_whose_every_cpu_is_offline_runs_elsewhere(self) -> None:
+        astray = [cpu(), cpu(task(7, allowed="0"))]
+        assert len(reasons(view(astray, astray))) == 1
+        assert reasons(changed(view(astray, astray), restraints=GONE)) == []
+        half = [cpu(), cpu(task(7, allowed="0,2"))]
+        assert len(reasons(changed(view(half, half), restraints=GONE))) == 1
 
     def test_the_stopper_is_left_alone(self) -> None:
         assert reasons(view(*[[cpu(), cpu(task(7, kind="stop", allowed="0"))]] * 3)) == []
@@ -110,7 +161,9 @@ class TestOneQueue:
     DOUBLE = (cpu(task(1), task(5, waits_ms=2)), cpu(task(5)))
 
     def test_a_task_on_two_runqueues_is_told(self) -> None:
-        assert reasons(view(self.DOUBLE)) == ["one queue: task 5 was on the runqueues of CPUs 0 and 1 at 0 ms"]
+        assert reasons(view(self.DOUBLE)) == [
+            "one queue: task 5 was on the runqueues of CPUs 0 and 1 at 0 ms, limit 1 (one_queue, default)"
+        ]
 
     def test_in_real_time_only_when_it_stays(self) -> None:
         assert reasons(view(self.DOUBLE), exact=False) == []
@@ -124,7 +177,7 @@ class TestVtime:
     def test_it_is_judged_when_asked_for(self) -> None:
         assert self.run(5, 4) == []
         (told,) = self.run(5, 9, 4, vtime_forward=True)
-        assert told == "vtime: the vtime of task 3 on CPU 0 went back from 9 to 4 by 200 ms"
+        assert told == "vtime: the vtime of task 3 on CPU 0 went back from 9 to 4 by 200 ms (vtime_forward, test)"
 
     def test_it_wraps(self) -> None:
         assert self.run((1 << 64) - 1, 3, vtime_forward=True) == []
@@ -149,7 +202,7 @@ class TestShares:
         (told,) = reasons(self.shared(8, 46, 46), max_wait_ms=9000)
         assert told == (
             "cgroup share: cgroup /ktstr/a got 8.0 % of the CPU time that 2 cgroups had on CPUs 0-3 in 0.4 s, fair"
-            " would be 33.3 %: less than 0.25 of it (min_cgroup_share)"
+            " would be 33.3 %: less than 0.25 of it (min_cgroup_share, default)"
         )
 
     def test_both_ways_to_be_fair_are(self) -> None:
@@ -159,6 +212,30 @@ class TestShares:
             == reasons(self.shared(9, 45, 45))
             == []
         )
+
+    def test_a_cgroup_deep_down_is_fairly_given_what_its_level_has(self) -> None:
+        """Of /a and four in /p/q, each of these has an eighth: at least 3.1 % of the time, though a fifth has 5."""
+        names = {1: "/k/a", 2: "/k/p/1", 3: "/k/p/2", 4: "/k/p/3", 5: "/k/p/4"}
+
+        def seen(least: float) -> View:
+            rest = (100 - least) / 4
+            ran = (rest, least, rest, rest, rest)
+            moments = [
+                [
+                    cpu(
+                        *(
+                            task(p, waits_ms=None if p == 1 else 1, exec_ns=round(n * r * MS))
+                            for p, r in enumerate(ran, 1)
+                        )
+                    )
+                ]
+                for n in range(6)
+            ]
+            return view(*moments, names=names)
+
+        assert reasons(seen(3.2)) == []
+        (told,) = reasons(seen(3.1))
+        assert "cgroup /k/p/1 got 3.1 %" in told and "fair would be 12.5 %" in told
 
     def test_one_whose_tasks_sleep_is_not_judged(self) -> None:
         assert reasons(self.shared(90, 9, 1, sleeps=True)) == []
@@ -178,7 +255,8 @@ class TestLeak:
 
     def test_queues_that_are_never_destroyed_are_told(self) -> None:
         assert reasons(self.grown(3, 90, 200, 104)) == [
-            "DSQ leak: the scheduler had 3 DSQs at 0 ms and 104 at 300 ms: 101 more > limit 100 (max_dsq_growth)"
+            "DSQ leak: the scheduler had 3 DSQs at 0 ms and 104 at 300 ms: 101 more > limit 100 (max_dsq_growth,"
+            " default)"
         ]
 
     def test_at_the_limit_or_unknown_it_is_none(self) -> None:

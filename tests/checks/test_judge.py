@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ktstr.checks.judge import Expected, Judgement, judge
-from ktstr.checks.model import WorkGroup
+from ktstr.checks.model import CgroupSpan, PhaseSpan, WorkGroup
 from ktstr.checks.thresholds import merge
 from ktstr.config.model import CheckValue
-from ktstr.record.guest import SILENT, GuestRecord, SchedEvent, WorkerReport
-from tests.checks.reports import MS, S, end, heard, kvm_run, record, worker
+from ktstr.record.guest import SILENT, Checkpoint, GuestRecord, SchedEvent, WorkerReport
+from tests.checks.reports import MS, S, cpu_stat, cpus, end, heard, kvm_run, progress, read, record, told, worker
 
 WORKS = (WorkGroup(0, "cg_0", "SpinWait", 2, (0, 1)),)
 FAIR = (worker(0), worker(1))
@@ -111,7 +111,7 @@ def test_a_gate_that_was_asked_for_and_not_measured_is_inconclusive() -> None:
 
 
 def test_the_worst_reasons_come_first() -> None:
-    stuck = worker(1, max_gap_ns=3 * S, max_gap_off_cpu_ns=3 * S)
+    stuck = worker(1, max_gap_ns=4 * S, max_gap_off_cpu_ns=4 * S)
     found = judged(guest((worker(0), stuck)), max_imbalance_ratio=3.0)
     assert found.outcome == "fail" and [d.kind for d in found.details] == ["Stuck", "Monitor"]
 
@@ -125,7 +125,7 @@ def on_kvm(
     return judge(record(seen, machine), merge({}, checks), Expected(works, scheduler, "kvm"))
 
 
-LATE = guest((worker(0), worker(1, max_gap_ns=3 * S, max_gap_off_cpu_ns=3 * S)))  # 1 s beyond the default limit
+LATE = guest((worker(0), worker(1, max_gap_ns=4 * S, max_gap_off_cpu_ns=4 * S)))  # 1 s beyond the default limit
 
 
 def test_on_kvm_a_gap_is_inconclusive_when_vcpus_waited_that_long_for_the_host_and_says_by_how_much() -> None:
@@ -256,3 +256,65 @@ def test_waits_only_ever_turn_fail_into_inconclusive(reports: list[WorkerReport]
     assert after.outcome == before.outcome or (before.outcome, after.outcome) == ("fail", "inconclusive")
     if max(waits, default=0) < MS:
         assert after == before
+
+
+# steps
+
+
+SPANS = (PhaseSpan(0, "BASELINE", 2, 3), PhaseSpan(1, "Step[0]", 4, 6))
+STEPPED = (WorkGroup(0, "bg", "SpinWait", 1), WorkGroup(1, "a", "SpinWait", 1, step=1))
+STIMULI = (
+    told(0, "AddCgroup", "bg", index=0), told(100, "Hold", index=2), told(600, "Checkpoint", index=3),
+    told(600, "Scope", index=4, total_iterations=250), told(1600, "Checkpoint", index=6, total_iterations=1750),
+    told(1620, "StopWorkers", index=9),
+)  # fmt: skip
+TOLD = (
+    Checkpoint(600 * MS, 0, 3, (progress(0, cpu_time_ns=250 * MS),)),
+    Checkpoint(1600 * MS, 1, 6, (progress(0), progress(1))),
+)
+PAIR = (worker(0, wall_time_ns=1_520 * MS, cpu_time_ns=760 * MS), worker(1, work_index=1, wall_time_ns=S))
+
+
+def stepped(guest_of: GuestRecord, spans: tuple[CgroupSpan, ...] = (), **checks: CheckValue) -> Judgement:
+    expected = Expected(STEPPED, None, "icount", phases=SPANS, spans=spans, cleanup_budget_ns=100 * MS)
+    return judge(record(guest_of), merge({}, checks), expected)
+
+
+def in_steps(**changes: object) -> GuestRecord:
+    base: dict[str, object] = {"stimuli": STIMULI, "checkpoints": TOLD, "cpus": cpus(2), "end_ns": 1_700 * MS}
+    return guest(PAIR, **{**base, **changes})
+
+
+def test_a_scenario_with_steps_passes_with_a_bucket_for_each_phase() -> None:
+    found = stepped(in_steps())
+    assert (found.outcome, found.details) == ("pass", ())
+    assert found.stats is not None
+    assert [(p.label, sorted(p.per_cgroup)) for p in found.stats.phases] == [
+        ("BASELINE", ["bg"]),
+        ("Step[0]", ["a", "bg"]),
+    ]
+    assert found.steps == {4: "StepStart[0]", 6: "StepEnd[0]"}
+
+
+def test_a_worker_of_the_backdrop_that_starves_in_one_step_fails() -> None:
+    idle = Checkpoint(1600 * MS, 1, 6, (progress(0, work_units=0, cpu_time_ns=0), progress(1)))
+    found = stepped(in_steps(checkpoints=(TOLD[0], idle)))
+    assert [(d.verdict.word, d.kind, d.cgroup) for d in found.details] == [("fail", "Starved", "bg")]
+    assert "in Step[0] (600 to 1600 ms)" in found.reasons[0]
+
+
+def test_a_step_that_took_too_long_to_clean_up_or_to_give_a_quota_fails() -> None:
+    late = stepped(in_steps(end_ns=1_701 * MS))
+    assert [(d.kind, d.value) for d in late.details] == [("Cleanup", 101)]
+    reads = (read(700, 10, cpu_stat(0)), read(1500, 11, cpu_stat(500)))
+    span = CgroupSpan("a", 1, 10, 11, cpus=2, quota=(25_000, 100_000), busy=1)
+    greedy = stepped(in_steps(reads=reads), (span,))
+    assert [(d.kind, d.cgroup) for d in greedy.details] == [("Bandwidth", "a")]
+
+
+def test_a_release_is_judged_by_its_own_limits() -> None:
+    apart = guest((worker(0), worker(1, cpu_time_ns=600 * MS)))  # 50 and 70 % off CPU
+    expected = Expected(WORKS, None, "icount")
+    assert judge(record(apart), merge({}, {}), expected).outcome == "pass"
+    found = judge(record(apart), merge({}, {}, release=True), expected)
+    assert found.outcome == "fail" and found.reasons[0].endswith("spread 20.00 % > limit 15 % (release)")

@@ -159,6 +159,15 @@ def test_a_failed_load_is_told_with_the_kernels_warning_and_libbpfs_words() -> N
     assert "; its words: libbpf: failed to open system Kconfig | more | Error: Failed to load" in found.message
 
 
+def test_what_sched_ext_itself_says_of_a_load_that_it_refused_is_quoted() -> None:
+    kmsg = (
+        "[   13.694444] sched_ext: Writing directly to p->scx.slice is deprecated, use scx_bpf_task_set_slice()\n"
+        '[   13.700000] sched_ext: Not compatible with "isolcpus=" domain isolation\n'
+    )
+    found = only(life(event("started"), event("exited", 1), log="Error: Invalid argument\n", kmsg=kmsg))
+    assert '; the kernel: sched_ext: Not compatible with "isolcpus=" domain isolation; its words: ' in found.message
+
+
 def test_a_binary_that_cannot_run_is_named_with_the_reason() -> None:
     found = only(life(event("spawn_failed", 2)))
     assert found.kind == "SchedulerDied" and "No such file or directory" in found.message

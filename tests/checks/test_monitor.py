@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace as changed
+
 import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from ktstr.checks import monitor
+from ktstr.checks.restraint import Quota, Restraints, Stretch
 from ktstr.checks.samples import View
 from ktstr.checks.stats import scenario_stats
 from ktstr.checks.thresholds import Thresholds, merge
@@ -88,7 +91,7 @@ class TestLimits:
     def test_an_imbalance_that_lasts_is_told_with_both_cpus(self) -> None:
         (told,) = reasons(view(*[[queue(1), queue(6, first=9)]] * 6))
         assert told == (
-            "imbalance 6.0: CPU 1 had 6 tasks, CPU 0 1, limit 4 (max_imbalance_ratio),"
+            "imbalance 6.0: CPU 1 had 6 tasks, CPU 0 1, limit 4 (max_imbalance_ratio, default),"
             " beyond it for 5 samples from 100 ms on"
         )
 
@@ -111,12 +114,12 @@ class TestLimits:
     def test_a_deep_local_queue_is_told_with_its_cpu(self) -> None:
         limits = merge({}, {"max_local_dsq_depth": 3, "max_imbalance_ratio": 99})
         (told,) = reasons(view(*[[queue(1), queue(6, first=9)]] * 9), limits)
-        assert told.startswith("5 tasks in the local DSQ of CPU 1, limit 3 (max_local_dsq_depth)")
+        assert told.startswith("5 tasks in the local DSQ of CPU 1, limit 3 (max_local_dsq_depth, test)")
 
     def test_fallbacks_are_counted_by_the_second(self) -> None:
         counts = [{"SELECT_CPU_FALLBACK": 30 * n} for n in range(7)]
         (told,) = reasons(with_events(view(*[[queue(1)]] * 7), *counts))
-        assert told.startswith("300 select_cpu fallbacks a second, limit 200 (max_fallback_rate)")
+        assert told.startswith("300 select_cpu fallbacks a second, limit 200 (max_fallback_rate, default)")
 
     def test_keep_lasts_count_only_while_somebody_waits(self) -> None:
         counts = [{"DISPATCH_KEEP_LAST": 30 * n} for n in range(7)]
@@ -127,6 +130,45 @@ class TestLimits:
         assert reasons(with_events(view(*in_turn), *counts)) == []
 
 
+class TestWhatTheScenarioDid:
+    def test_a_cpu_that_is_offline_has_no_queue(self) -> None:
+        """Five tasks on CPU 0 of which each may run on CPU 1: it is offline from 40 ms before the workload on."""
+        seen = view(*[[queue(5), queue(0), queue(1, first=20)]] * 9)
+        gone = Restraints(3, offline={1: (Stretch(0, 99_000 * MS),)})
+        assert reasons(seen)[0].startswith("imbalance 5.0: CPU 0 had 5 tasks, CPU 1 0, limit 4")
+        assert reasons(changed(seen, restraints=gone))[0].startswith(
+            "imbalance 5.0: CPU 0 had 5 tasks, CPU 2 1, limit 4"
+        )
+        two = view(*[[queue(5), queue(0)]] * 9)
+        assert len(reasons(two)) == 1 and reasons(changed(two, restraints=gone)) == []
+        both = (
+            monitor.summary(two).max_imbalance_ratio,
+            monitor.summary(changed(two, restraints=gone)).max_imbalance_ratio,
+        )
+        assert both == (5.0, 1.0)
+
+    def test_a_cpu_counts_again_when_it_is_back(self) -> None:
+        """It is read to be back 440 ms after the scenario began, at the fifth of ten samples, of which five follow."""
+        back = Restraints(2, offline={1: (Stretch(0, 440 * MS),)})
+        seen = changed(view(*[[queue(5), queue(0)]] * 10), restraints=back)
+        assert reasons(seen)[0].endswith("beyond it for 5 samples from 500 ms on")
+        later = Restraints(2, offline={1: (Stretch(0, 540 * MS),)})
+        assert reasons(changed(seen, restraints=later)) == []
+
+    def test_nothing_is_balanced_to_an_isolated_cpu_or_within_an_isolated_partition(self) -> None:
+        seen = view(*[[queue(5), queue(0)]] * 9, names=dict.fromkeys(range(1, 6), "/ktstr/a"))
+        for held in (Restraints(2, isolated=frozenset({1})), Restraints(2, partitions=frozenset({"a"}))):
+            assert reasons(changed(seen, restraints=held)) == []
+        assert len(reasons(changed(seen, restraints=Restraints(2, isolated=frozenset({0}))))) == 1
+
+    def test_tasks_that_may_be_throttled_are_on_no_queue(self) -> None:
+        quota = Restraints(2, (Quota("a", 25_000, 100_000),))
+        seen = view(*[[queue(5), queue(0)]] * 9, names=dict.fromkeys(range(1, 6), "/ktstr/a"))
+        assert len(reasons(seen)) == 1 and reasons(changed(seen, restraints=quota)) == []
+        other = view(*[[queue(5), queue(0)]] * 9, names=dict.fromkeys(range(1, 6), "/ktstr/ab"))
+        assert len(reasons(changed(other, restraints=quota))) == 1
+
+
 class TestStuck:
     def stuck(self, given: list[int | None], running: int = 1) -> View:
         frozen = [cpu(task(1), clock=77, given_ns=ns, nr_running=running) for ns in given]
@@ -134,7 +176,10 @@ class TestStuck:
 
     def test_a_clock_that_stands_still_with_tasks_to_run_is_told(self) -> None:
         (told,) = reasons(self.stuck([None] * 6))
-        assert told == "CPU 0's runqueue clock stood still from 0 to 500 ms with 1 task(s) to run (fail_on_stall)"
+        assert told == (
+            "CPU 0's runqueue clock stood still from 0 to 500 ms with 1 task(s) to run, for 5 samples, limit 5"
+            " (fail_on_stall, default)"
+        )
         assert monitor.summary(self.stuck([None] * 6)).stuck_count == 5
 
     def test_a_vcpu_that_its_host_did_not_run_is_not_stuck(self) -> None:

@@ -18,6 +18,9 @@ from tests.checks.reports import heard
         ("NO_GENTLE START_DEBIT RUN_TO_PARITY\n", "START_DEBIT", True),
         ("GENTLE NO_START_DEBIT\n", "START_DEBIT", False),
         ("0\t4 \n", "0 4", True),
+        ("root\n", "root", True),
+        ("root invalid (Parent is not a partition root)\n", "root", False),
+        ("isolated invalid\n", "isolated", False),
     ],
 )
 def test_what_a_file_reads_is_what_was_written(text: str, value: str, expected: bool) -> None:

@@ -16,7 +16,9 @@ ORDER = [
     "not_starved", "isolation", "max_gap_ms",
     "max_spread_pct", "max_throughput_cv", "min_work_rate",
     "max_p99_wake_latency_ns", "max_wake_latency_cv", "min_iteration_rate",
-    "max_migration_ratio", "max_imbalance_ratio", "max_local_dsq_depth",
+    "max_migration_ratio", "min_throughput", "min_utilisation_pct",
+    "max_bandwidth_error_pct", "max_weight_error_pct", "max_throttled_pct",
+    "max_imbalance_ratio", "max_local_dsq_depth",
     "fail_on_stall", "sustained_samples", "max_fallback_rate",
     "max_keep_last_rate", "max_wait_ms", "max_idle_wait_ms",
     "affinity", "one_queue", "vtime_forward",
@@ -48,15 +50,28 @@ def test_an_explicit_false_disables() -> None:
 
 def test_built_in_gap_and_spread_hold_while_not_starved_is_on() -> None:
     on = merge({}, {})
-    assert (on.limit("max_gap_ms"), on.limit("max_spread_pct")) == (2000, 15.0)
+    assert (on.limit("max_gap_ms"), on.limit("max_spread_pct")) == (3000, 35.0)
     off = merge({}, {"not_starved": False, "max_gap_ms": 7})
     assert (off.limit("max_gap_ms"), off.limit("max_spread_pct")) == (None, None)
 
 
-def test_gates_nothing_measures_count_only_when_someone_set_them() -> None:
-    assert merge({}, {}).unmeasured() == ()
-    set_ = {"max_imbalance_ratio": 3.0, "sustained_samples": 2, "fail_on_stall": False, "min_page_locality": 0.9}
-    assert merge({}, set_).unmeasured() == ("min_page_locality",)
+def test_a_release_is_judged_by_stricter_limits_that_nobody_asked_for() -> None:
+    release = merge({}, {}, release=True)
+    assert (release.limit("max_gap_ms"), release.limit("max_spread_pct")) == (2000, 15.0)
+    assert {name for name, setting in release.settings.items() if setting.source == "release"} == {
+        "max_gap_ms", "max_spread_pct",
+    }  # fmt: skip
+    assert not release.is_asked_for("max_spread_pct")
+    over = merge({"max_spread_pct": 20}, {"max_gap_ms": 9}, release=True)
+    assert (over.limit("max_gap_ms"), over.limit("max_spread_pct")) == (9, 20)
+
+
+def test_a_limit_in_words_has_its_unit_and_its_layer() -> None:
+    limits = merge({"max_gap_ms": 500}, {"min_work_rate": 2.5}, release=True)
+    assert limits.words("max_gap_ms") == "limit 500 ms (scheduler)"
+    assert limits.words("max_spread_pct") == "limit 15 % (release)"
+    assert limits.words("min_work_rate") == "limit 2.5 work units/CPU s (test)"
+    assert limits.named("max_wait_ms") == "max_wait_ms, default"
 
 
 def test_gates_of_samples_that_someone_set_are_known_where_there_are_no_samples() -> None:
@@ -87,14 +102,14 @@ def test_show_thresholds_has_a_row_per_check_padded_to_38_with_value_and_layer()
     assert rows[0] == "not_starved".ljust(38) + "true".ljust(12) + "test"
     assert rows[1][38:].split() == ["none", "default"]
     assert rows[2][38:].split() == ["500", "ms", "scheduler"]
-    assert rows[10][38:].split("default")[0].strip() == "4.0"
+    assert rows[15][38:].split("default")[0].strip() == "4.0"
     assert max(map(len, lines)) <= 80
 
 
 def test_show_thresholds_says_what_is_off_and_what_is_not_judged() -> None:
     text = to_text("t", "s", merge({}, {"not_starved": False, "min_page_locality": 0.5}))
     assert "off with not_starved" in text.splitlines()[6]
-    assert " ".join(text.split()).count("min_page_locality 0.5 test inconclusive: not measured yet") == 1
+    assert " ".join(text.split()).count("max_bandwidth_error_pct 5.0 % default of cgroups with cpu.max") == 1
     assert " ".join(text.split()).count("fail_on_stall true default only of BPF schedulers") == 1
 
 

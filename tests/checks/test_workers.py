@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from msgspec.structs import replace
+
+from ktstr.checks.breach import Run
 from ktstr.checks.machine import evidence
 from ktstr.checks.model import WorkGroup, gather
+from ktstr.checks.restraint import NONE, Quota, Restraints, Stretch
 from ktstr.checks.thresholds import merge
 from ktstr.checks.verdict import Detail, Verdict
-from ktstr.checks.workers import Run, judge_workers
+from ktstr.checks.workers import judge_workers
 from ktstr.config.model import CheckValue
 from ktstr.record.guest import WorkerReport
 from tests.checks.reports import MS, S, worker
@@ -21,11 +26,20 @@ def judged(
     work_type: str = "SpinWait",
     cpus: tuple[int, ...] | None = None,
     workers: int | None = None,
+    held: Restraints = NONE,
     **checks: CheckValue,
 ) -> list[Detail]:
     """The details for one group of workers in cgroup ``cg_0``."""
     work = WorkGroup(0, "cg_0", work_type, len(reports) if workers is None else workers, cpus)
-    return judge_workers(gather([work], reports), Run(merge({}, checks), evidence(accel, reports)))
+    groups = gather([work], reports)
+    return judge_workers(groups, Run(merge({}, checks), evidence(accel, reports), restraints=held, groups=groups))
+
+
+# 25 ms in 100: one worker is off CPU for 75 ms, and for 40 more by what it ran beyond until a tick of 10 ms. Of two on
+# one CPU a wait takes four times as long.
+QUOTA = Restraints(1, (Quota("cg_0", 25_000, 100_000),))
+FROZEN = Restraints(1, frozen={"cg_0": (Stretch(500 * MS, 1_500 * MS),)})
+AGAIN = Restraints(1, frozen=FROZEN.frozen, again=frozenset({"cg_0"}))
 
 
 def only(details: list[Detail]) -> Detail:
@@ -41,8 +55,8 @@ def test_fair_workers_give_no_detail() -> None:
 
 
 def test_a_worker_without_work_starved() -> None:
-    lazy = worker(1, work_units=0, cpu_time_ns=2 * MS, schedstat_cpu_time_ns=1 * MS, wall_time_ns=4 * MS)
-    found = only(judged([worker(0), worker(2), lazy]))
+    lazy = worker(1, work_units=0, cpu_time_ns=2 * MS, schedstat_cpu_time_ns=1 * MS, wall_time_ns=400 * MS)
+    found = only(judged([worker(0), worker(2), lazy], max_spread_pct=100))
     assert (found.verdict, found.kind, found.cgroup, found.worker) == (FAIL, "Starved", "cg_0", 1)
     assert (found.value, found.limit) == (0, 0)
     for word in ("cg_0", "worker 1", "tid 101", "0 work units", "limit"):
@@ -54,6 +68,40 @@ def test_a_worker_that_was_stopped_before_its_work_was_due_did_not_starve() -> N
     found = only(judged([worker(0), worker(2), early]))
     assert (found.verdict, found.kind, found.cgroup, found.worker) == (INCONCLUSIVE, "Starved", "cg_0", 1)
     assert "worker 1 (tid 101) was stopped before its work was due" in found.message
+
+
+def test_a_worker_that_lived_shorter_than_one_scheduling_period_did_not_starve() -> None:
+    """Three on a CPU that nobody counted have a slice of 20 ms each: 60 ms."""
+
+    def lived(ms: int) -> Detail:
+        lazy = worker(1, work_units=0, cpu_time_ns=0, schedstat_cpu_time_ns=0, wall_time_ns=ms * MS)
+        return only(judged([worker(0), worker(2), lazy], max_spread_pct=100))
+
+    assert lived(60).verdict is FAIL
+    found = lived(59)
+    assert (found.verdict, found.worker) == (INCONCLUSIVE, 1)
+    assert "it had 59.000 ms, less than one scheduling period of 60 ms" in found.message
+
+
+def test_a_worker_that_was_frozen_or_throttled_for_its_life_did_not_starve() -> None:
+    """Of 1020 ms it was frozen for 1000, and one slice of 20 ms is left. Of 135 ms cpu.max may take 115."""
+
+    def lived(ms: int, held: Restraints) -> list[Verdict]:
+        lazy = worker(0, work_units=0, cpu_time_ns=0, schedstat_cpu_time_ns=0, wall_time_ns=ms * MS)
+        return [detail.verdict for detail in judged([lazy], held=held)]
+
+    assert (lived(1019, FROZEN), lived(1020, FROZEN)) == ([], [FAIL])
+    assert (lived(134, QUOTA), lived(135, QUOTA)) == ([], [FAIL])
+    assert lived(9000, AGAIN) == []
+
+
+def test_nothing_is_said_of_a_short_life_of_a_worker_that_is_spawned_again() -> None:
+    short = worker(0, spawn=1, work_units=0, cpu_time_ns=0, schedstat_cpu_time_ns=0, wall_time_ns=9 * MS)
+    assert judged([worker(0, spawn=0), short], workers=1) == []
+    assert judged([worker(0, spawn=0), replace(short, wall_time_ns=0)], workers=1) == []
+    long = replace(short, wall_time_ns=20 * MS)
+    assert [d.verdict for d in judged([worker(0, spawn=0), long], workers=1)] == [FAIL]
+    assert [d.verdict for d in judged([short])] == [INCONCLUSIVE]
 
 
 def test_a_worker_that_had_to_be_killed_before_it_began_did_starve() -> None:
@@ -102,8 +150,8 @@ def test_eight_pinned_to_one_cpu_beside_one_alone_breach_a_tight_spread() -> Non
 
 def test_spread_equal_to_the_limit_holds() -> None:
     half, less = worker(0, cpu_time_ns=S), worker(1, cpu_time_ns=700 * MS)  # 50 % and 65 % off CPU
-    assert judged([half, less]) == []
-    assert only(judged([half, worker(1, cpu_time_ns=699 * MS)])).kind == "Unfair"
+    assert judged([half, less], max_spread_pct=15) == []
+    assert only(judged([half, worker(1, cpu_time_ns=699 * MS)], max_spread_pct=15)).kind == "Unfair"
 
 
 def test_a_spread_of_workers_that_slept_is_inconclusive() -> None:
@@ -122,6 +170,38 @@ def test_a_spread_of_workers_that_slept_is_inconclusive() -> None:
     assert pair(200, 30).verdict is pair(20, None).verdict is FAIL
 
 
+def test_only_workers_that_lived_at_one_time_are_compared() -> None:
+    """50 % and 95 % off CPU are 45 apart; a life of 1.8 s of 2 s is one time, one of 1.79 s is another."""
+
+    def apart(**changes: int) -> list[Detail]:
+        return judged([worker(0), worker(1, cpu_time_ns=wall // 20, wall_time_ns=wall, **changes)], **limits)
+
+    limits: dict[str, Any] = {}
+    wall = 1_800 * MS
+    assert only(apart()).value == pytest.approx(45)
+    assert apart(spawn=1) == []
+    wall = 1_790 * MS
+    assert apart() == []
+    limits = {"max_spread_pct": 40}
+    assert only(apart()).verdict is INCONCLUSIVE
+
+
+def test_the_built_in_limit_is_for_lives_of_a_second_and_more() -> None:
+    def apart(wall: int, **limits: Any) -> list[Detail]:
+        return judged([worker(i, wall_time_ns=wall, cpu_time_ns=wall * (i + 1) // 2) for i in (0, 1)], **limits)
+
+    assert only(apart(S)).value == pytest.approx(50)
+    assert apart(S - 1) == []
+    assert only(apart(S - 1, max_spread_pct=35)).verdict is FAIL
+
+
+def test_beside_neighbours_of_unequal_weight_a_spread_is_judged_when_asked_for() -> None:
+    pair, weighted = [worker(0, cpu_time_ns=200 * MS), worker(1, cpu_time_ns=1_800 * MS)], Restraints(2, weighted=True)
+    assert judged(pair, held=weighted) == []
+    assert only(judged(pair, held=weighted, max_spread_pct=35)).verdict is FAIL
+    assert only(judged(pair)).verdict is FAIL
+
+
 def test_one_worker_has_no_spread_and_one_measured_of_two_is_unknown() -> None:
     assert judged([worker(0)], max_spread_pct=0) == []
     found = only(judged([worker(0), worker(1, wall_time_ns=0)]))
@@ -132,10 +212,10 @@ def test_spread_that_recorded_stalls_explain_is_inconclusive() -> None:
     # 20 % spread, limit 15: A was charged 120 ms (6 % of 2 s) for nothing, so 14 % are left.
     best = worker(0, cpu_time_ns=1_200 * MS, max_stall_ns=120 * MS, max_stall_cpu=3)
     worst = worker(1, cpu_time_ns=800 * MS)
-    found = only(judged([best, worst]))
+    found = only(judged([best, worst], max_spread_pct=15))
     assert found.verdict is INCONCLUSIVE and "vCPU 3" in found.message
     shorter = worker(0, cpu_time_ns=1_200 * MS, max_stall_ns=90 * MS, max_stall_cpu=3)  # 15.5 % left
-    assert only(judged([shorter, worst])).verdict is FAIL
+    assert only(judged([shorter, worst], max_spread_pct=15)).verdict is FAIL
 
 
 # gap
@@ -143,20 +223,20 @@ def test_spread_that_recorded_stalls_explain_is_inconclusive() -> None:
 
 def test_each_stuck_worker_is_named_with_cpu_time_value_and_limit() -> None:
     stuck = worker(
-        1, max_gap_ns=2_500 * MS, max_gap_off_cpu_ns=2_400 * MS, max_gap_cpu=3, max_gap_at_ns=700 * MS, cpus_used=(3,)
+        1, max_gap_ns=3_500 * MS, max_gap_off_cpu_ns=3_400 * MS, max_gap_cpu=3, max_gap_at_ns=700 * MS, cpus_used=(3,)
     )
     found = only(judged([worker(0), stuck]))
-    assert (found.verdict, found.kind, found.worker, found.value, found.limit) == (FAIL, "Stuck", 1, 2500.0, 2000)
-    for word in ("cg_0", "worker 1 (tid 101", "CPU 3", "700.000 ms", "2500.000 ms > limit 2000 ms"):
+    assert (found.verdict, found.kind, found.worker, found.value, found.limit) == (FAIL, "Stuck", 1, 3500.0, 3000)
+    for word in ("cg_0", "worker 1 (tid 101", "CPU 3", "700.000 ms", "3500.000 ms > limit 3000 ms (default)"):
         assert word in found.message
 
 
 def test_gap_equal_to_the_limit_holds() -> None:
-    assert judged([worker(0, max_gap_ns=2000 * MS, max_gap_off_cpu_ns=2000 * MS)]) == []
+    assert judged([worker(0, max_gap_ns=3000 * MS, max_gap_off_cpu_ns=3000 * MS)]) == []
 
 
 def test_a_gap_in_which_the_worker_was_charged_is_the_machines() -> None:
-    found = only(judged([worker(0, max_gap_ns=2_500 * MS, max_gap_off_cpu_ns=2_000 * MS)]))
+    found = only(judged([worker(0, max_gap_ns=3_500 * MS, max_gap_off_cpu_ns=3_000 * MS)]))
     assert found.verdict is INCONCLUSIVE and "charged 500.000 ms" in found.message and "machine" in found.message
 
 
@@ -174,7 +254,56 @@ def test_a_workers_own_stall_does_not_excuse_the_time_it_was_not_charged() -> No
     assert only(judged([alone], max_gap_ms=20)).verdict is FAIL
 
 
+def test_a_gap_may_be_longer_by_what_a_quota_takes() -> None:
+    def stuck(ms: int) -> list[WorkerReport]:
+        return [worker(0, max_gap_ns=ms * MS, max_gap_off_cpu_ns=ms * MS)]
+
+    assert judged(stuck(3115), held=QUOTA) == []
+    found = only(judged(stuck(3116), held=QUOTA))
+    assert found.verdict is FAIL
+    assert "gap 3116.000 ms > limit 3000 ms (default), lengthened to 3115.000 ms by cpu.max of cg_0" in found.message
+    assert only(judged(stuck(3115))).verdict is FAIL
+    # Two of them wait for each other too: 4 * 3000 + 115.
+    assert judged([*stuck(12_115), worker(1)], held=QUOTA) == []
+    assert only(judged([*stuck(12_116), worker(1)], held=QUOTA)).verdict is FAIL
+
+
+def test_a_gap_may_be_longer_by_a_freeze() -> None:
+    frozen = [worker(0, max_gap_ns=4000 * MS, max_gap_off_cpu_ns=4000 * MS)]
+    assert judged(frozen, held=FROZEN) == []
+    longer = [worker(0, max_gap_ns=4001 * MS, max_gap_off_cpu_ns=4001 * MS)]
+    assert only(judged(longer, held=FROZEN)).verdict is FAIL
+    found = only(judged(longer, held=AGAIN))
+    assert found.verdict is INCONCLUSIVE and "frozen again and again" in found.message
+
+
+def test_a_spread_that_a_quota_can_make_is_inconclusive() -> None:
+    """75 % of the time of one of them may be taken: of 2 s, 90 % and 10 % off CPU are 80 points, 5 too many for 0."""
+
+    def apart(most: int, limit: float) -> list[Detail]:
+        pair = [worker(0, cpu_time_ns=2 * S - most * 20 * MS), worker(1, cpu_time_ns=1_800 * MS)]
+        return judged(pair, held=QUOTA, max_spread_pct=limit)
+
+    assert only(apart(90, 5)).verdict is INCONCLUSIVE
+    assert only(apart(90, 4.9)).verdict is FAIL
+    assert apart(90, 80) == []
+
+
+def test_a_spread_within_an_isolated_partition_is_inconclusive() -> None:
+    pair = [worker(0, cpu_time_ns=200 * MS), worker(1, cpu_time_ns=1_800 * MS)]
+    found = only(judged(pair, held=Restraints(2, partitions=frozenset({"cg_0"}))))
+    assert found.verdict is INCONCLUSIVE and "no load is balanced" in found.message
+    assert only(judged(pair, held=Restraints(2, partitions=frozenset({"cg_1"})))).verdict is FAIL
+
+
 # isolation
+
+
+def test_a_cpuset_whose_cpus_were_offline_isolates_nobody() -> None:
+    stray = [worker(0, cpus_used=(3,))]
+    gone = Restraints(4, offline={0: (Stretch(0, S),), 1: (Stretch(S, 2 * S),)})
+    assert only(judged(stray, cpus=(0, 1), isolation=True, held=gone)).verdict is INCONCLUSIVE
+    assert only(judged(stray, cpus=(0, 2), isolation=True, held=gone)).verdict is FAIL
 
 
 def test_a_worker_outside_its_cpuset_is_named_with_the_cpus() -> None:
@@ -235,6 +364,13 @@ def test_iteration_rate_by_hand() -> None:
     assert only(unknown).verdict is INCONCLUSIVE
 
 
+def test_iterations_are_counted_by_the_time_that_a_worker_was_not_frozen() -> None:
+    slow = worker(0, iterations=10, wall_time_ns=2 * S)  # 10/s in the second that is left
+    assert judged([slow], min_iteration_rate=10, held=FROZEN) == []
+    assert only(judged([slow], min_iteration_rate=10.1, held=FROZEN)).verdict is FAIL
+    assert only(judged([slow], min_iteration_rate=10)).verdict is FAIL
+
+
 def test_under_emulation_a_floor_above_a_whole_cpus_speed_is_inconclusive_and_a_lack_of_cpu_still_fails() -> None:
     slow = worker(0, iterations=19, wall_time_ns=2 * S, cpu_time_ns=S)
     assert only(judged([slow], min_iteration_rate=10, accel="icount")).verdict is FAIL
@@ -260,6 +396,15 @@ def test_p99_behind_a_stalled_vcpu_is_inconclusive() -> None:
     reports = wakers(50 * MS, max_stall_ns=45 * MS, max_stall_cpu=0)
     assert only(judged(reports, work_type="PipeIo", max_p99_wake_latency_ns=5 * MS)).verdict is INCONCLUSIVE
     assert only(judged(reports, work_type="PipeIo", max_p99_wake_latency_ns=4 * MS)).verdict is FAIL
+
+
+def test_wake_latencies_under_a_quota_may_be_longer_by_what_it_takes() -> None:
+    limit: dict[str, Any] = {"max_p99_wake_latency_ns": 5 * MS}
+    assert judged(wakers(120 * MS), work_type="PipeIo", held=QUOTA, **limit) == []
+    found = only(judged(wakers(120 * MS + 1), work_type="PipeIo", held=QUOTA, **limit))
+    assert found.verdict is FAIL and "lengthened to 120.000 ms by cpu.max of cg_0" in found.message
+    uneven = only(judged(wakers(100, 300), work_type="PipeIo", held=QUOTA, max_wake_latency_cv=0.4))
+    assert uneven.verdict is INCONCLUSIVE and "cpu.max of cg_0 makes some of them longer" in uneven.message
 
 
 def test_wake_cv_by_hand() -> None:

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from ktstr.checks.judge import Expected, judge
 from ktstr.checks.thresholds import merge
+from ktstr.config.model import PayloadDecl
 from ktstr.errors import InputError
 from ktstr.files import parse_json
 from ktstr.record import sidecar_schema
 from ktstr.record.codec import DecodeError, decode, encode
-from ktstr.record.guest import WorkerReport
+from ktstr.record.guest import PayloadEvent, PayloadLog, WorkerReport
 from ktstr.record.machine import Origin, PerformanceMode
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import names
@@ -106,14 +107,30 @@ def test_what_loading_cost_is_told_and_null_where_it_was_not_seen() -> None:
 
 
 def test_a_fail_has_no_bit_and_carries_its_reason() -> None:
-    found = built(worker(0), worker(1, max_gap_ns=3 * S, max_gap_off_cpu_ns=3 * S))
+    found = built(worker(0), worker(1, max_gap_ns=4 * S, max_gap_off_cpu_ns=4 * S))
     assert (found["passed"], found["skipped"], found["inconclusive"]) == (False, False, False)
     (reason,) = found["reasons"]
     message = reason.pop("message")
     assert reason == {
-        "verdict": "fail", "kind": "Stuck", "cgroup": "cg_0", "worker": 1, "value": 3000.0, "limit": 2000,
+        "verdict": "fail", "kind": "Stuck", "cgroup": "cg_0", "worker": 1, "value": 4000.0, "limit": 3000,
     }  # fmt: skip
-    assert "3000.000 ms > limit 2000 ms" in message
+    assert "4000.000 ms > limit 3000 ms (default)" in message
+
+
+def test_what_payloads_printed_and_how_they_ended_is_kept() -> None:
+    found = cell()
+    events = (PayloadEvent(1, 3, "started", 0), PayloadEvent(2, 3, "signaled", 9))
+    log = PayloadLog(3, '{"iops": 12.5, "huge": 1e999}', "stdout")
+    found = replace(found, guest=replace(found.guest, payload_events=events, payload_logs=(log,)))
+    declared = PayloadDecl("bench", Path("bench"), output="json", exit_code=None)
+    expected = Expected(WORKS, "scx_ktstr", "icount", payloads={3: declared})
+    whole = document(
+        sc.build(dataclasses.replace(IDENTITY, payload="bench"), found, judge(found, merge({}, {}), expected))
+    )
+    VALIDATOR.validate(whole)
+    (metric,) = whole["metrics"][0].pop("metrics")
+    assert whole["metrics"] == [{"payload_index": 3, "exit_code": -1, "name": "bench"}]
+    assert (metric["name"], metric["value"], whole["payload"]) == ("iops", 12.5, "bench")
 
 
 def test_a_skip_booted_nothing() -> None:

@@ -216,7 +216,7 @@ def test_the_text_of_a_sidecar_says_what_it_has_and_why_it_lacks_the_rest(tmp_pa
         "      fix: test a kernel from a git clone: kernel=PATH, or kernel=git+URL#REF",
     ]
     payload = lines.index("    payload [expected]")
-    assert lines[payload + 1] == "      - the test declares no binary payload"
+    assert lines[payload + 1] == "      - the test runs no payload"
     assert not lines[payload + 2].startswith("      fix:")
 
 
@@ -262,7 +262,8 @@ def test_sidecars_are_sorted_by_test_then_run_and_an_unknown_arch_is_a_dash(tmp_
 
 
 def test_all_or_nothing_populated_is_said_so(tmp_path: Path) -> None:
-    nothing = replace(sidecar(), **{name: None for name in NULL_FIELDS if name != "host_dilation"}, host_dilation=UNSET)
+    absent = ("host_dilation", "release")
+    nothing = replace(sidecar(), **{name: UNSET if name in absent else None for name in NULL_FIELDS})
     write(tmp_path, "a.ktstr.json", nothing)
     assert "  populated optional fields (0): <none>\n" in to_text(walk_run(tmp_path))
     (one,) = walk_run(tmp_path).valid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -94,7 +95,7 @@ def failure_dump(cell: Cell, record: CellRecord) -> FailureDump | None:
         early=early,
         verifier_stats=verifier_stats(record.inspected),
         sched_ext_dump="\n".join(text_lines(guest.sched_dump or "")[:DUMP_LINES]),
-        console=_last(cell.console, CONSOLE_LINES),
+        console=_last(_OFF.sub("", cell.console), CONSOLE_LINES),
         scheduler_log=_last(guest.sched_log, LOG_LINES),
         kernel_log=_last(guest.sched_kmsg, KERNEL_LINES),
         refusal_log=_refusal_log(guest.refusal),
@@ -170,6 +171,10 @@ def _message(text: str) -> str:
         if found and not rest.startswith("BPF scheduler ") and ": " in rest:
             return rest.partition(": ")[2]
     return ""
+
+
+# The machine turning itself off, which is after the run: no part of it.
+_OFF = re.compile(r"^\[ *\d+\.\d{6}\] reboot: Power down\s*\Z", re.MULTILINE)
 
 
 def _last(text: str, count: int) -> tuple[str, ...]:

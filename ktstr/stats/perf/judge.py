@@ -102,17 +102,22 @@ def _finding(
 ) -> Finding:
     index = None if phase is None else phase.step
     gate = next((gate for gate in runs.gates if (gate.metric, gate.phase) == (sample.metric, index)), None)
-    metric = METRICS.get(sample.metric)
     return Finding(
         test=runs.test,
         verdict=verdict,
-        unit="" if metric is None else metric.display_unit,
-        better=better(sample.metric, gate),
+        unit=_unit(sample.metric, runs),
+        better=better(sample.metric, gate, runs.printed.get(sample.metric)),
         phase=index,
         phase_label="" if phase is None else phase.label,
         gate=gate,
         must_fail=phase is None and sample.metric in how.gate.must_fail,
     )
+
+
+def _unit(metric: str, runs: ScenarioRuns) -> str:
+    if metric in METRICS:
+        return METRICS[metric].display_unit
+    return runs.printed[metric].unit if metric in runs.printed else ""
 
 
 def _unevaluated(scenarios: Sequence[ScenarioRuns], findings: Sequence[Finding], phases: bool) -> Iterable[Unevaluated]:

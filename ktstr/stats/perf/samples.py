@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ktstr.config.model import Better
-from ktstr.record.metric import Metric
+from ktstr.record.metric import Metric, Polarity
 from ktstr.record.metrics import METRICS, higher_is_worse, polarity_of
 from ktstr.record.outcome import Outcome
-from ktstr.record.sidecar import PerfDeltaAssertion, Sidecar
+from ktstr.record.sidecar import PayloadMetric, PerfDeltaAssertion, Sidecar, TargetValue
 from ktstr.stats.frames import phase_values, run_metrics
 
 if TYPE_CHECKING:
@@ -56,23 +56,32 @@ def measured(sidecar: Sidecar, phase: int | None = None) -> Mapping[str, float]:
     return {v.metric: v.value for v in phase_values(sidecar) if v.step_index == phase and not v.cgroup}
 
 
-def better(metric: str, gate: PerfDeltaAssertion | None = None) -> Better | None:
-    """Which direction is better: as the gate declares, else as registry or name say; None for an informational one."""
+def better(metric: str, gate: PerfDeltaAssertion | None = None, declared: PayloadMetric | None = None) -> Better | None:
+    """Which direction is better: as the gate declares, else as its payload does, else as registry or name say; None
+    for an informational one."""
     if gate is not None and gate.direction is not None:
         return "higher" if gate.direction == "HigherBetter" else "lower"
-    worse = higher_is_worse(polarity_of(metric))
+    worse = higher_is_worse(_polarity(metric, declared))
     return None if worse is None else "lower" if worse else "higher"
+
+
+def _polarity(metric: str, declared: PayloadMetric | None) -> Polarity:
+    """Of what is best at one value neither direction is worse."""
+    if declared is None or metric in METRICS or declared.polarity == "Unknown":
+        return polarity_of(metric)
+    return "Informational" if isinstance(declared.polarity, TargetValue) else declared.polarity
 
 
 @dataclass(frozen=True)
 class Question:
     """One metric of one scenario. ``gate``: the limit that its test declares; ``emulated``: instructions were
-    counted."""
+    counted. ``declared``: what its payload says of it, None for the guest's own."""
 
     scenario: str
     metric: str
     gate: PerfDeltaAssertion | None = None
     emulated: bool = False
+    declared: PayloadMetric | None = None
 
     @property
     def worse(self) -> int:
@@ -82,7 +91,7 @@ class Question:
         work of one alone, whatever the scheduler does. So a rate by CPU time has no direction there, unless a test
         declares a limit of it.
         """
-        higher = higher_is_worse(polarity_of(self.metric))
+        higher = higher_is_worse(_polarity(self.metric, self.declared))
         unit = METRICS.get(self.metric, UNREGISTERED).display_unit
         if higher is None or (self.emulated and self.gate is None and unit.endswith("/cpu-s")):
             return 0

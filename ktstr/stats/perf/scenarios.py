@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ktstr.record.metrics import METRICS, RATES
-from ktstr.record.sidecar import PerfDeltaAssertion, Sidecar
+from ktstr.record.sidecar import PayloadMetric, PerfDeltaAssertion, Sidecar
 from ktstr.stats.frames import run_metrics, verdict
 from ktstr.stats.inference.samples import Ratio, Sample
 from ktstr.stats.perf.result import Excluded, excluded
@@ -48,6 +48,15 @@ class ScenarioRuns:
         pairs = zip(_by_seed(self.a), _by_seed(self.b), strict=True)
         return all(a.accel == "icount" and _measured(a) == _measured(b) for a, b in pairs)
 
+    @cached_property
+    def printed(self) -> dict[str, PayloadMetric]:
+        """What is declared of the metrics that payloads printed, by name."""
+        runs = (payload for run in (*self.a, *self.b) for payload in run.metrics)
+        found: dict[str, PayloadMetric] = {}
+        for metric in (metric for payload in runs for metric in payload.metrics):
+            found.setdefault(metric.name, metric)
+        return found
+
     @property
     def is_emulated(self) -> bool:
         """Whether instructions were counted."""
@@ -60,7 +69,7 @@ class ScenarioRuns:
 
 
 def _measured(run: Sidecar) -> object:
-    return run.stats.cgroups, run.stats.ext_metrics, run.workers
+    return run.stats.cgroups, run.stats.ext_metrics, run.workers, run.metrics
 
 
 def _by_seed(runs: Iterable[Sidecar]) -> list[Sidecar]:
@@ -135,7 +144,8 @@ def _sample(
     gate: PerfDeltaAssertion | None,
     relative: Relative,
 ) -> Sample:
-    made = sample(Question(runs.scenario, name, gate, runs.is_emulated), _column(a, name), _column(b, name))
+    question = Question(runs.scenario, name, gate, runs.is_emulated, runs.printed.get(name))
+    made = sample(question, _column(a, name), _column(b, name))
     own = relative(name)
     return replace(
         made,

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from ktstr.record.metric import Polarity
 from ktstr.record.metrics import METRICS
-from ktstr.record.sidecar import PerfDeltaAssertion, Sidecar
+from ktstr.record.sidecar import PayloadMetric, PayloadMetrics, PerfDeltaAssertion, Sidecar, TargetValue
 from ktstr.stats.compare.gate import Gate
 from ktstr.stats.compare.policy import Policy, uniform
 from ktstr.stats.inference.verdicts import Rule, Word
@@ -139,3 +140,32 @@ def test_a_declared_limit_of_a_phase_fails_where_the_phase_regressed() -> None:
     judged = judge([runs], Judging(gate=Gate(0)))
     assert [one.word for one in judged.findings if one.phase == 1] == [Word.REGRESSED]
     assert judged.failures == (f"t/tiny/7.2/mine: {metric} regressed, and its test declares it",)
+
+
+def printed(values: tuple[float, ...], polarity: Polarity | TargetValue, unit: str = "1/s") -> tuple[Sidecar, ...]:
+    """Runs whose payload printed these numbers under a name that suggests that higher is worse."""
+    runs = side((1.0,) * len(values))
+    return tuple(
+        replace(run, metrics=(PayloadMetrics(0, 0, (PayloadMetric(LAG, value, polarity, unit, "Json", "Stdout"),)),))
+        for run, value in zip(runs, values, strict=True)
+    )
+
+
+LAG = "bench.delay"
+
+
+@pytest.mark.parametrize(
+    ("polarity", "word", "better"),
+    [
+        ("HigherBetter", Word.IMPROVED, "higher"),
+        ("LowerBetter", Word.REGRESSED, "lower"),
+        ("Unknown", Word.REGRESSED, "lower"),
+        (TargetValue(5.0), None, None),
+    ],
+)
+def test_a_payloads_metric_is_better_where_it_is_declared_to_be(
+    polarity: Polarity | TargetValue, word: Word | None, better: str | None
+) -> None:
+    one = found(scenario(printed(FAST, polarity), printed(SLOW, polarity)), metric=LAG)
+    assert (one.better, one.unit) == (better, "1/s")
+    assert one.word is word if word is not None else one.word not in (Word.REGRESSED, Word.IMPROVED)
