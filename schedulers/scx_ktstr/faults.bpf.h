@@ -16,6 +16,10 @@ const volatile long long degrade_after_ns = -1;
 const volatile char starved_cgroup[KTSTR_CGROUP_LEN];	/* a cgroup's own name; empty: none */
 const volatile bool ignores_affinity;
 const volatile bool floods_local;
+const volatile bool ignores_weights;
+const volatile bool ignores_limits;
+const volatile bool ignores_online;
+const volatile bool uses_offline;
 const volatile bool fails_verification;
 const volatile bool calls_missing_kfunc;
 const volatile bool prints;
@@ -27,6 +31,7 @@ const volatile unsigned int cpus;			/* of this machine */
 enum {
 	STARVED_DSQ = 1,	/* which CPUs take from when its first task has waited for long */
 	LOST_DSQ = 2,		/* which CPUs take from only at times */
+	OFFLINE_DSQ = 3,	/* which only the CPU that is offline takes from */
 	LEAKED_DSQS = 1000,	/* and on: one for each task that ever began */
 };
 
@@ -43,6 +48,8 @@ static u64 attached_at_ns;
 static u64 starved_at_ns;
 static u32 wakeups;
 static u64 leaked;
+static bool came_online[KTSTR_MAX_CPUS];	/* since the attach */
+static s32 offline_cpu = -1;			/* the last one that went */
 static u64 loop_sum;
 
 /* Kept out of libbpf's way by a loader that does not use it: the kernel, or libbpf before, refuses it. */
@@ -91,7 +98,21 @@ static __always_inline bool move_kept(void)
 {
 	if (starved_cgroup[0] && bpf_ktime_get_ns() - starved_at_ns >= STARVED_NS && dsq_move_to_local(STARVED_DSQ))
 		return true;
+	if (uses_offline && offline_cpu < 0 && dsq_move_to_local(OFFLINE_DSQ))
+		return true;
 	return loses_every && bpf_ktime_get_ns() % LOST_NS < FOUND_NS && dsq_move_to_local(LOST_DSQ);
+}
+
+/* Whether it leaves this CPU alone, for it was not there at the attach. */
+static __always_inline bool is_unused(s32 cpu)
+{
+	return ignores_online && (u32)cpu < KTSTR_MAX_CPUS && came_online[cpu];
+}
+
+/* Tasks share out the CPUs by their ids: this one's is offline. */
+static __always_inline bool waits_for_offline(const struct task_struct *p)
+{
+	return uses_offline && offline_cpu >= 0 && cpus && p->pid % cpus == (u32)offline_cpu;
 }
 
 static __always_inline bool loses_wakeup(u64 enq_flags)
@@ -164,6 +185,8 @@ static __always_inline s32 make_fault_queues(void)
 		err = scx_bpf_create_dsq___k(STARVED_DSQ, -1);
 	if (!err && loses_every)
 		err = scx_bpf_create_dsq___k(LOST_DSQ, -1);
+	if (!err && uses_offline)
+		err = scx_bpf_create_dsq___k(OFFLINE_DSQ, -1);
 	return err;
 }
 

@@ -31,6 +31,7 @@ struct options {
 	long slow_dispatch_us;
 	long verify_loop;
 	long ignore_affinity, flood_local, leak_dsq;
+	long unfair_weights, ignore_cpu_max, ignore_online, use_offline;
 	long print, fail_verify, fail_map, fail_kfunc, quiet;
 	const char *starve, *ignore_cpuset;	/* cgroups; NULL: none */
 };
@@ -51,6 +52,10 @@ static const char USAGE[] =
 	"  --starve CGROUP        let tasks of the cgroup of this name wait 4 s for each turn\n"
 	"  --ignore-cpuset CGROUP  let the cgroup of this name run on every CPU\n"
 	"  --ignore-affinity      send pinned tasks where they may not run\n"
+	"  --unfair-weights       treat all cgroups alike, whatever their cpu.weight\n"
+	"  --ignore-cpu-max       let cgroups run beyond their cpu.max\n"
+	"  --ignore-online        leave CPUs alone that come online after the attach\n"
+	"  --use-offline          go on queueing tasks for a CPU that went offline\n"
 	"  --lose-wakeups N       tell no CPU of every N-th wakeup: it is found up to 500 ms later\n"
 	"  --slow-dispatch US     take so long for each dispatch (1 to 100000)\n"
 	"  --flood-local          put everything in the local queue of CPU 0\n"
@@ -105,6 +110,10 @@ static inline int parse_options(int argc, char **argv, struct options *ret)
 		{ "--starve", 0, 0, NULL, &ret->starve },
 		{ "--ignore-cpuset", 0, 0, NULL, &ret->ignore_cpuset },
 		{ "--ignore-affinity", 0, 0, &ret->ignore_affinity, NULL },
+		{ "--unfair-weights", 0, 0, &ret->unfair_weights, NULL },
+		{ "--ignore-cpu-max", 0, 0, &ret->ignore_cpu_max, NULL },
+		{ "--ignore-online", 0, 0, &ret->ignore_online, NULL },
+		{ "--use-offline", 0, 0, &ret->use_offline, NULL },
 		{ "--lose-wakeups", 1, LATEST_S, &ret->lose_wakeups, NULL },
 		{ "--slow-dispatch", 1, 100000, &ret->slow_dispatch_us, NULL },
 		{ "--flood-local", 0, 0, &ret->flood_local, NULL },

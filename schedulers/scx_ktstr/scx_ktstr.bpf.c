@@ -8,16 +8,13 @@
  * task it may run from. Turns last as long as the task's weight says, within
  * bounds, so nobody's wait is longer than the sum of the turns ahead. Kernel
  * threads skip the queue, so that the machine lives while everything else stalls.
+ * Once a cgroup has a weight or a limit, each has a queue of its own (cgroups.bpf.h).
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "scx_ktstr.h"
-#include "compat.bpf.h"
-#include "faults.bpf.h"
-
-char _license[] SEC("license") = "GPL";
 
 enum {
 	SHARED_DSQ = 0,
@@ -28,6 +25,12 @@ enum {
 #define SLICE_NS	(10 * MSEC)
 #define SLICE_MIN_NS	(1 * MSEC)
 #define SLICE_MAX_NS	(40 * MSEC)
+
+#include "compat.bpf.h"
+#include "faults.bpf.h"
+#include "cgroups.bpf.h"
+
+char _license[] SEC("license") = "GPL";
 
 /* Set by the loader before load: a turn of a task of nice 0. */
 const volatile unsigned long long slice_ns = SLICE_NS;
@@ -54,7 +57,9 @@ s32 BPF_PROG(ktstr_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fla
 	if (floods_local && bpf_cpumask_test_cpu___k(0, p->cpus_ptr))
 		return 0;
 	/* An idle CPU would run the task without asking dispatch. */
-	if (stalled() || degraded() || loses_every || ignores_affinity || is_starved(p))
+	if (stalled() || degraded() || loses_every || ignores_affinity || ignores_online || is_starved(p))
+		return prev_cpu;
+	if (is_over_limit(p) || waits_for_offline(p))
 		return prev_cpu;
 
 	cpu = scx_bpf_select_cpu_dfl___k(p, prev_cpu, wake_flags, &is_idle);
@@ -76,7 +81,9 @@ static __always_inline u64 queue_of(const struct task_struct *p, u64 enq_flags)
 		return LOST_DSQ;
 	if (ignores_affinity && (cpu = forbidden_cpu(p)) >= 0)
 		return SCX_DSQ_LOCAL_ON | cpu;
-	return SHARED_DSQ;
+	if (waits_for_offline(p))
+		return OFFLINE_DSQ;
+	return by_cgroup ? cgroup_queue(p) : SHARED_DSQ;
 }
 
 SEC("struct_ops/ktstr_enqueue")
@@ -88,13 +95,53 @@ void BPF_PROG(ktstr_enqueue, struct task_struct *p, u64 enq_flags)
 	if (queue == STARVED_DSQ)
 		note_starved();
 	dsq_insert(p, queue, slice_of(p), enq_flags);
-	if (queue != SHARED_DSQ)
+	if (queue != SHARED_DSQ && !by_cgroup)
 		return;
 
 	/* Not every path here went through select_cpu: an allowed CPU may be asleep. */
 	cpu = scx_bpf_pick_idle_cpu___k(p->cpus_ptr, 0);
 	if (cpu >= 0)
 		scx_bpf_kick_cpu___k(cpu, SCX_KICK_IDLE);
+}
+
+static __always_inline bool could_go_on(const struct task_struct *prev)
+{
+	return prev && prev->scx.flags & SCX_TASK_QUEUED;
+}
+
+static __always_inline void go_on(struct task_struct *prev, s32 cpu, u64 slice)
+{
+	task_set_slice(prev, slice);
+	begin_charge(prev, cpu);
+}
+
+/*
+ * Nobody else is to run here: prev goes on, as the kernel would have it by itself, if its cgroup lets it.
+ * SCX_OPS_ENQ_LAST leaves that to us, and what does not go on is enqueued.
+ */
+static __always_inline void keep(struct task_struct *prev, s32 cpu)
+{
+	if (!could_go_on(prev))
+		return;
+	end_charge(prev, cpu);
+	if (prev->flags & KTHREAD || !is_over_limit(prev))
+		go_on(prev, cpu, SCX_SLICE_DFL);
+}
+
+/* Whether it is decided who runs here next: a task that was moved, or prev, which is in no queue yet. */
+static __always_inline bool pick_by_cgroup(struct task_struct *prev, s32 cpu)
+{
+	bool queued = could_go_on(prev) && !(prev->flags & KTHREAD);
+	int next;
+
+	if (!by_cgroup)
+		return false;
+	if (queued)
+		end_charge(prev, cpu);
+	next = next_by_cgroup(queued ? (s32)place_of_task(prev) : -1);
+	if (next == GOES_ON && queued)
+		go_on(prev, cpu, slice_of(prev));
+	return next != NOBODY;
 }
 
 SEC("struct_ops/ktstr_dispatch")
@@ -104,10 +151,69 @@ void BPF_PROG(ktstr_dispatch, s32 cpu, struct task_struct *prev)
 	fail_when_due();
 	delay_dispatch();
 	write_nowhere(prev);
-	if (stalled())
+	if (!stalled() && !is_unused(cpu) &&
+	    (move_kept() || pick_by_cgroup(prev, cpu) || dsq_move_to_local(SHARED_DSQ)))
 		return;
-	if (!move_kept())
-		dsq_move_to_local(SHARED_DSQ);
+	keep(prev, cpu);
+}
+
+SEC("struct_ops/ktstr_running")
+void BPF_PROG(ktstr_running, struct task_struct *p)
+{
+	begin_charge(p, bpf_get_smp_processor_id());
+}
+
+SEC("struct_ops/ktstr_stopping")
+void BPF_PROG(ktstr_stopping, struct task_struct *p, bool runnable)
+{
+	end_charge(p, bpf_get_smp_processor_id());
+}
+
+SEC("struct_ops.s/ktstr_cgroup_init")
+s32 BPF_PROG(ktstr_cgroup_init, struct cgroup *cgrp, struct scx_cgroup_init_args *args)
+{
+	struct scx_cgroup_init_args___bw *bw = (void *)args;
+	u64 id = BPF_CORE_READ(cgrp, kn, id);
+	s32 err = add_cgroup(id, BPF_CORE_READ(cgrp, self.parent, cgroup, kn, id), args->weight);
+
+	if (!err && bpf_core_field_exists(bw->bw_quota_us))
+		limit(place_of(id), BPF_CORE_READ(bw, bw_period_us), BPF_CORE_READ(bw, bw_quota_us),
+		      BPF_CORE_READ(bw, bw_burst_us));
+	return err;
+}
+
+SEC("struct_ops.s/ktstr_cgroup_exit")
+void BPF_PROG(ktstr_cgroup_exit, struct cgroup *cgrp)
+{
+	remove_cgroup(BPF_CORE_READ(cgrp, kn, id));
+}
+
+SEC("struct_ops/ktstr_cgroup_set_weight")
+void BPF_PROG(ktstr_cgroup_set_weight, struct cgroup *cgrp, u32 weight)
+{
+	weigh(place_of(BPF_CORE_READ(cgrp, kn, id)), weight);
+}
+
+SEC("struct_ops/ktstr_cgroup_set_bandwidth")
+void BPF_PROG(ktstr_cgroup_set_bandwidth, struct cgroup *cgrp, u64 period_us, u64 quota_us, u64 burst_us)
+{
+	limit(place_of(BPF_CORE_READ(cgrp, kn, id)), period_us, quota_us, burst_us);
+}
+
+/* Without these two the kernel would end the scheduler. */
+SEC("struct_ops.s/ktstr_cpu_online")
+void BPF_PROG(ktstr_cpu_online, s32 cpu)
+{
+	if ((u32)cpu < KTSTR_MAX_CPUS)
+		came_online[cpu] = true;
+	if (cpu == offline_cpu)
+		offline_cpu = -1;
+}
+
+SEC("struct_ops.s/ktstr_cpu_offline")
+void BPF_PROG(ktstr_cpu_offline, s32 cpu)
+{
+	offline_cpu = cpu;
 }
 
 SEC("struct_ops.s/ktstr_init")
@@ -117,7 +223,7 @@ s32 BPF_PROG(ktstr_init)
 
 	attached_at_ns = bpf_ktime_get_ns();
 	busy_the_verifier();
-	return err ?: make_fault_queues();
+	return err ?: make_fault_queues() ?: make_refill_timer();
 }
 
 /* Loaded when asked for only: a queue for each task, which nobody ever gives back. */
@@ -139,13 +245,22 @@ void BPF_PROG(ktstr_exit, struct scx_exit_info *ei)
 }
 
 SEC(".struct_ops.link")
-struct sched_ext_ops ktstr_ops = {
-	.select_cpu	= (void *)ktstr_select_cpu,
-	.enqueue	= (void *)ktstr_enqueue,
-	.dispatch	= (void *)ktstr_dispatch,
-	.init		= (void *)ktstr_init,
-	.init_task	= (void *)ktstr_init_task,
-	.exit		= (void *)ktstr_exit,
-	.timeout_ms	= 2000,
-	.name		= "ktstr",
+struct sched_ext_ops___ktstr ktstr_ops = {
+	.select_cpu		= (void *)ktstr_select_cpu,
+	.enqueue		= (void *)ktstr_enqueue,
+	.dispatch		= (void *)ktstr_dispatch,
+	.running		= (void *)ktstr_running,
+	.stopping		= (void *)ktstr_stopping,
+	.init_task		= (void *)ktstr_init_task,
+	.cgroup_init		= (void *)ktstr_cgroup_init,
+	.cgroup_exit		= (void *)ktstr_cgroup_exit,
+	.cgroup_set_weight	= (void *)ktstr_cgroup_set_weight,
+	.cgroup_set_bandwidth	= (void *)ktstr_cgroup_set_bandwidth,
+	.cpu_online		= (void *)ktstr_cpu_online,
+	.cpu_offline		= (void *)ktstr_cpu_offline,
+	.init			= (void *)ktstr_init,
+	.exit			= (void *)ktstr_exit,
+	.flags			= SCX_OPS_ENQ_LAST,
+	.timeout_ms		= 2000,
+	.name			= "ktstr",
 };

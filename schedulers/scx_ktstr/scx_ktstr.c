@@ -41,6 +41,10 @@ static void set_faults(struct scx_ktstr *skel, const struct options *options)
 	skel->rodata->ignores_affinity = options->ignore_affinity;
 	skel->rodata->prints = options->print;
 	skel->rodata->floods_local = options->flood_local;
+	skel->rodata->ignores_weights = options->unfair_weights;
+	skel->rodata->ignores_limits = options->ignore_cpu_max;
+	skel->rodata->ignores_online = options->ignore_online;
+	skel->rodata->uses_offline = options->use_offline;
 	skel->rodata->fails_verification = options->fail_verify;
 	skel->rodata->calls_missing_kfunc = options->fail_kfunc;
 	skel->rodata->loses_every = options->lose_wakeups;
@@ -56,6 +60,44 @@ static void set_faults(struct scx_ktstr *skel, const struct options *options)
 		bpf_map__set_max_entries(skel->maps.refused_map, ~0u);
 }
 
+/* Whether the kernel has a member of that name: to look for its text is ten times faster than to parse its types. */
+static bool has_op(const char *btf, size_t size, const char *name)
+{
+	char text[64] = "";	/* between the ends of two strings */
+
+	strcpy(text + 1, name);
+	return memmem(btf, size, text, strlen(name) + 2);
+}
+
+/* The kernel's own types; NULL when they cannot be read. */
+static char *read_btf(size_t *size)
+{
+	FILE *file = fopen("/sys/kernel/btf/vmlinux", "re");
+	struct stat status = { 0 };
+	char *btf = file && !fstat(fileno(file), &status) ? malloc(status.st_size) : NULL;
+
+	*size = btf ? fread(btf, 1, status.st_size, file) : 0;
+	if (file)
+		fclose(file);
+	return btf;
+}
+
+/* Take out what this kernel does not call: of cgroups all or nothing, and limits since 6.17. */
+static void fit_kernel(struct scx_ktstr *skel)
+{
+	size_t size;
+	char *btf = read_btf(&size);
+
+	if (btf && !has_op(btf, size, "cgroup_set_bandwidth"))
+		skel->struct_ops.ktstr_ops->cgroup_set_bandwidth = NULL;
+	if (btf && !has_op(btf, size, "cgroup_prep_move")) {
+		skel->struct_ops.ktstr_ops->cgroup_init = NULL;
+		skel->struct_ops.ktstr_ops->cgroup_exit = NULL;
+		skel->struct_ops.ktstr_ops->cgroup_set_weight = NULL;
+	}
+	free(btf);
+}
+
 static struct scx_ktstr *load(const struct options *options)
 {
 	struct scx_ktstr *skel = scx_ktstr__open();
@@ -63,6 +105,7 @@ static struct scx_ktstr *load(const struct options *options)
 	if (!skel)
 		return NULL;
 	set_faults(skel, options);
+	fit_kernel(skel);
 	if (options->slice_us)
 		skel->rodata->slice_ns = options->slice_us * NSEC_PER_USEC;
 	skel->struct_ops.ktstr_ops->timeout_ms = options->timeout_ms;

@@ -25,10 +25,13 @@ enum truth { false, true };
 enum scx_consts {
 	SCX_DSQ_LOCAL = 0x8000000000000002ULL,
 	SCX_DSQ_LOCAL_ON = 0xc000000000000000ULL,
-	SCX_KICK_IDLE = 1
+	SCX_KICK_IDLE = 1,
+	SCX_SLICE_DFL = 20000000
 };
+enum scx_ops_flags { SCX_OPS_ENQ_LAST = 2 };
+enum scx_ent_flags { SCX_TASK_QUEUED = 1 };
 enum scx_enq_flags { SCX_ENQ_WAKEUP = 1 };
-enum bpf_map_type { BPF_MAP_TYPE_ARRAY = 2 };
+enum bpf_map_type { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
 
 struct cpumask {
 	unsigned long bits[1];
@@ -41,7 +44,13 @@ struct scx_exit_info {
 	char *msg;
 };
 
+struct bpf_timer {
+	__u64 __opaque[2];
+};
+
 struct sched_ext_entity {
+	u32 flags;
+	u64 slice;
 	u32 weight;
 };
 
@@ -51,9 +60,22 @@ struct sched_entity {
 
 struct kernfs_node {
 	const char *name;
+	u64 id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct task_group {
+	struct cgroup_subsys_state css;
 };
 
 struct cgroup {
+	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
 };
 
@@ -65,8 +87,14 @@ struct scx_init_task_args {
 	bool fork;
 };
 
+struct scx_cgroup_init_args {
+	u32 weight;
+};
+
 struct task_struct {
 	unsigned int flags;
+	s32 pid;
+	struct task_group *sched_task_group;
 	struct sched_entity se;
 	struct css_set *cgroups;
 	struct sched_ext_entity scx;
@@ -90,7 +118,12 @@ struct css_set set;
 struct cgroup group;
 struct kernfs_node node;
 struct scx_init_task_args init_task;
+struct scx_cgroup_init_args cgroup_init;
+struct task_group tasks;
+struct bpf_timer timer;
 struct {
+	enum scx_ops_flags ops_flags;
+	enum scx_ent_flags ent_flags;
 	enum scx_consts consts;
 	enum scx_enq_flags enq_flags;
 	enum bpf_map_type map_type;
