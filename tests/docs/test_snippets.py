@@ -11,6 +11,7 @@ import yaml
 from ktstr.commands.declare.registry import builtin_commands
 from ktstr.commands.declare.variables import variables_of
 from ktstr.config import fields
+from ktstr.config.bugdecl import read_bug
 from ktstr.config.load import load
 from ktstr.record.vocabulary import MS, WORK_TYPES, WorkParam
 from tests.project_checks import CHECK
@@ -21,6 +22,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 AROUND = {
     "kernels": 'kernels: {default: "deb:forky/cloud-amd64"}\n',
     "schedulers": "schedulers:\n  scx_ktstr: {path: scx_ktstr}\n",
+    "payloads": "payloads:\n  bench: {path: bench, output: json}\n",
     "tests": "tests:\n  any: {cgroups: [{name: a}]}\n",
 }
 
@@ -37,6 +39,10 @@ def blocks() -> list[tuple[str, str]]:
 def test_every_yaml_block_loads(page: str, block: str, tmp_path: Path) -> None:
     around = "".join(text for section, text in AROUND.items() if not re.search(rf"^{section}:", block, re.MULTILINE))
     path = tmp_path / "ktstr.yaml"
+    if block.startswith("about:"):
+        path.write_text(block, encoding="utf-8")
+        assert read_bug(path).config.tests
+        return
     path.write_text(around + block, encoding="utf-8")
     assert load(path).tests
 
