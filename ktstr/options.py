@@ -169,6 +169,7 @@ class Select:
     scheduler: tuple[str, ...] = variable(LIST, "schedulers, by glob or bare substring", ())
     seed: int | None = variable(SEED, "one seed", None, rivals=("seeds",))
     seeds: tuple[str, ...] = variable(LIST, "seeds, such as 1..20 or 3,7; 0 perturbs nothing", (), rivals=("seed",))
+    work_type: str | None = variable(WORD, "what workers do that are declared with swappable: true", None)
     accel: str = variable(ACCEL, "auto, kvm, icount (reproducible) or tcg (emulated, a thread per vCPU)", "auto")
 
 
@@ -204,6 +205,7 @@ class Running:
     )
     rerun: bool = variable(FLAG, "run again even when a result is stored", False)
     vmcore: bool = variable(FLAG, "keep the memory of a guest that lost its scheduler, or of one that died", False)
+    release: bool = variable(FLAG, "judge by the stricter limits of a release", False)
 
 
 @dataclass(frozen=True)

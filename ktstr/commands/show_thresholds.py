@@ -20,6 +20,7 @@ class Options:
 
     test: tuple[str, ...] = variable(LIST, "the test, by its name", ())
     scheduler: tuple[str, ...] = variable(LIST, "the scheduler, by its name; default: eevdf", ())
+    release: bool = variable(FLAG, "with the stricter limits of a release", False)
     json: bool = variable(FLAG, "print one JSON object instead of text", False)
 
 
@@ -34,7 +35,8 @@ def run(invocation: Invocation, options: Options) -> Report:
     test = _named("test", options.test, config.tests)
     scheduler = _named("scheduler", options.scheduler or ("eevdf",), config.schedulers)
     render = thresholds.to_json if options.json else thresholds.to_text
-    return Report(render(test.name, scheduler.name, thresholds.merge(scheduler.checks, test.checks)))
+    merged = thresholds.merge(scheduler.checks, test.checks, release=options.release)
+    return Report(render(test.name, scheduler.name, merged))
 
 
 def _named(what: str, names: tuple[str, ...], known: Mapping[str, T]) -> T:

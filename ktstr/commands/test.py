@@ -35,11 +35,13 @@ def reproduce(cell: CellPlan, options: TestOptions) -> str:
         "preset": cell.key.preset,
         "kernel": cell.key.kernel,
         "scheduler": cell.key.scheduler,
+        "work_type": options.graph.select.work_type or "",
         "accel": cell.point.accel,
         "seed": str(cell.key.seed),
         "kconfig": ",".join(building.kconfig),
         "CC": building.CC or "",
         "LLVM": building.LLVM or "",
+        "release": "1" if options.graph.running.release else "",
         "rerun": "1",
     }
     words = (quote(f"{name}={value}") for name, value in pins.items() if value)

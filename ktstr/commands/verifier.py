@@ -46,8 +46,10 @@ def _plan(invocation: Invocation, options: Options) -> Planned:
     select = options.graph.select
     if select.test and not invocation.environ.get("KTSTR_TEST"):  # what it says of other commands is no word on this
         raise InputError(f"test={','.join(select.test)}: the sweep has its own test", fix="doit test runs yours")
+    if select.work_type and not invocation.environ.get("KTSTR_WORK_TYPE"):
+        raise InputError(f"work_type={select.work_type}: the sweep has its own workers", fix="doit test replaces yours")
     sweep.check_schedulers(load_config(invocation.project), select.scheduler)
-    graph = replace(options.graph, select=replace(select, test=()))
+    graph = replace(options.graph, select=replace(select, test=(), work_type=None))
     declared = partial(sweep.swept, everywhere=bool(select.preset))
     request = replace(request_of(invocation, graph), declared=declared)
     if options.base is None:

@@ -15,6 +15,7 @@ from ktstr.introspect.walk import idr
 from ktstr.record.kernel import BpfProgram, BpfPrograms
 
 MAX_PROGRAMS = 65536
+MAX_FUNCTIONS = 256  # BPF_MAX_SUBPROGS of include/linux/bpf_verifier.h
 MAX_USED_MAPS = 64  # MAX_USED_MAPS of include/linux/bpf_verifier.h
 _TYPE_PREFIX = "BPF_PROG_TYPE_"
 _TAG = 8  # BPF_TAG_SIZE
@@ -48,7 +49,7 @@ def _program(program: GuestProgram, number: int, address: int, cpu_offsets: Sequ
         type=enumerator(prog.type, _TYPE_PREFIX),
         tag=tag,
         verified_insns=int(aux.verified_insns),
-        jited_len=int(prog.jited_len),
+        jited_len=_jited_len(program, prog),
         run_cnt=stats["cnt"],
         run_time_ns=stats["nsecs"],
         recursion_misses=stats["misses"],
@@ -78,6 +79,17 @@ def _stats(program: GuestProgram, pointer: int, cpu_offsets: Sequence[int]) -> d
         for name, offset in offsets.items():
             sums[name] += int.from_bytes(raw[offset : offset + 8], "little")
     return sums
+
+
+def _jited_len(program: GuestProgram, prog: Object) -> int:
+    """Bytes of machine code, as bpf_prog_get_info_by_fd tells them: of a program with functions, those of them all."""
+    count = int(prog.aux.func_cnt)
+    if count > MAX_FUNCTIONS:
+        raise Unreadable(f"it has {count} functions, expected at most {MAX_FUNCTIONS}")
+    array, place = prog.aux.func.value_(), program.offset("struct bpf_prog", "jited_len")
+    functions = [program.u64(array + 8 * index) for index in range(count)]
+    sizes = [int.from_bytes(program.bytes_at(each + place, 4), "little") for each in functions]
+    return sum(sizes) if sizes else int(prog.jited_len)
 
 
 def _map_ids(program: GuestProgram, aux: Object) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from ktstr.planning.kernel import Archive
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Step, Steps
 from ktstr.planning.tools import ToolSteps
-from ktstr.vm import agent, probe_kvm, steady, vmm_build
+from ktstr.vm import agent, steady
 from ktstr.vm.machine import Machine
 from ktstr.vm.qemu import QemuMachine
 
@@ -30,10 +30,14 @@ def choose_machine(request: Request, archive: Archive, tools: ToolSteps, steps: 
     """
     accel, reason = request.options.select.accel, None
     if accel == "auto":
+        from ktstr.vm import probe_kvm
+
         kvm = probe_kvm.judge(request.environ, cancel=request.cancel)
         accel, reason = "kvm" if kvm.usable else "icount", kvm.detail
         request.progress.step(f"accel={accel}: {reason}")
     if accel == "kvm" or request.vmm:
+        from ktstr.vm import vmm_build
+
         extension = vmm_build.planned(archive.cache, request.environ)
         task = steps.add(Step("vmm", "", extension.path, lambda: extension.make(request.cancel)))
     if accel == "kvm":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
 from ktstr.config.model import Config
+from ktstr.config.override import with_work_type
 from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
 from ktstr.config.undeclared import Named, with_undeclared
 from ktstr.config.validated import load_config
@@ -41,7 +42,8 @@ class Plan:
     """All of one invocation: cells, skipped points, cells that cannot be planned here, and build steps.
 
     ``machine`` runs the guests, None where there are no cells; ``accel_reason``: why ``accel=auto`` chose it.
-    ``commit``: the project's.
+    ``commit``: the project's. ``machines``: by their key, of all plans that are made beside each other: schedulers of
+    several names may have the same, which then has the first one's.
     """
 
     request: Request
@@ -55,6 +57,7 @@ class Plan:
     broken: tuple[Broken, ...] = ()
     machine: Machine | None = None
     accel_reason: str | None = None
+    machines: dict[str, ParkedPlan] = field(default_factory=dict, compare=False)
 
     @cached_property
     def _sharing(self) -> Counter[str]:
@@ -67,12 +70,7 @@ class Plan:
         parked = cell.point.parked
         if parked is None or (cell.point.accel == "kvm" and self._sharing[parked.key] < 2):
             return None
-        return self._named.setdefault(parked.key, parked)
-
-    @cached_property
-    def _named(self) -> dict[str, ParkedPlan]:
-        """Machines by their key: schedulers of several names may have the same, which then has the first one's."""
-        return {}
+        return self.machines.setdefault(parked.key, parked)
 
     @cached_property
     def by_machine(self) -> tuple[CellPlan, ...]:
@@ -146,7 +144,8 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     images = Images(request, ground.archive, tools, ground.steps)
     commit = project_commit(request.project.root, request.environ)
     judged = _judged(request, commit)
-    supplies = Supplies(kernels, images, clones=not request.options.running.no_clone, side=request.side)
+    running = request.options.running
+    supplies = Supplies(kernels, images, clones=not running.no_clone, side=request.side, release=running.release)
     maker = CellMaker(config, supplies, chosen, judged)
     made = [maker.make(key) for key in _slice(request, expansion.cells)]
     cells = _narrowed(request, [cell for cell in made if isinstance(cell, CellPlan)])
@@ -159,7 +158,7 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
         raise _nothing(request, len(expansion.cells))
     return Plan(
         request, config, ground.archive, ground.steps, commit, judged, tuple(cells), skips, broken, chosen.machine,
-        chosen.reason,
+        chosen.reason, {} if beside is None else beside.machines,
     )  # fmt: skip
 
 
@@ -189,8 +188,10 @@ def _kernel_words(request: Request, ground: _Ground) -> tuple[str, ...]:
 
 
 def _named(request: Request, config: Config) -> Named:
-    """The declarations, with the schedulers that are named on the command line without one."""
-    return with_undeclared(config, request.options.select.scheduler, request.project.stand, request.environ)
+    """The declarations, with the schedulers that are named on the command line without one, and the work type."""
+    select = request.options.select
+    config = with_work_type(config, select.work_type)
+    return with_undeclared(config, select.scheduler, request.project.stand, request.environ)
 
 
 def _selection(request: Request, kernels: tuple[str, ...], schedulers: tuple[str, ...]) -> Selection:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ktstr.config.model import CellKey, Config, SchedulerDecl, TestDecl
+from ktstr.config.model import CellKey, Config, PayloadDecl, SchedulerDecl, TestDecl
+from ktstr.config.payload_use import used_payloads
 from ktstr.config.topology import Topology
 from ktstr.errors import KtstrError
 from ktstr.host.identity import host_class
@@ -56,7 +57,8 @@ class ParkedPlan:
 class Point:
     """What the seeds of one test, topology, kernel and scheduler have in common.
 
-    ``others``: the schedulers that take the place of its own within a run.
+    ``others``: the schedulers that take the place of its own within a run. ``payloads``: those that the test runs.
+    ``release``: judged by a release's limits.
     ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed. ``parking``: the arguments of
     the machine that its cells may be clones of, None where each boots.
     """
@@ -76,13 +78,15 @@ class Point:
     parking: tuple[str, ...] | None
     basis: str
     others: tuple[SchedulerDecl, ...] = ()
+    payloads: tuple[PayloadDecl, ...] = ()
+    release: bool = False
 
     @cached_property
     def setup(self) -> bytes:
         """What the agent reads before its program; empty where there is nothing to do."""
         from ktstr.scenarios.compile import compile_setup  # not for cells that were planned on the same basis before
 
-        setup = compile_setup(self.test, self.scheduler, programs(self))
+        setup = compile_setup(self.test, self.topology, self.scheduler, programs(self))
         return b"" if setup is None else _encoded(setup)
 
     @cached_property
@@ -195,14 +199,13 @@ def compile_point(point: Point, seed: int) -> Compiled:
     return compile_test(point.test, point.topology, point.scheduler, seed, programs(point))
 
 
-def programs(point: Point) -> Programs | None:
+def programs(point: Point) -> Programs:
     """What the compiler is told of the point's image."""
     from ktstr.scenarios.compile import Other, Programs
 
-    if point.image.binary is None:
-        return None
     files = {part.name: part.binary for part in point.image.others}
-    return Programs(point.image.binary, {one.name: Other(one, files[one.name]) for one in point.others})
+    others = {one.name: Other(one, files[one.name]) for one in point.others}
+    return Programs(point.image.binary, others, {one.name: one for one in point.payloads})
 
 
 @dataclass(frozen=True)
@@ -220,12 +223,22 @@ class Judged:
 
 @dataclass(frozen=True)
 class Supplies:
-    """What cells stand on. ``clones``: whether their machines may be clones; ``side`` as in ``Request``."""
+    """What cells stand on. ``clones``: whether their machines may be clones; ``side`` as in ``Request``; ``release``:
+    whether a release's limits are theirs."""
 
     kernels: Kernels
     images: Images
     clones: bool
     side: str | None = None
+    release: bool = False
+
+
+class _NoImage(Exception):
+    """Whatever is wrong with what the image of a point holds."""
+
+    def __init__(self, why: KtstrError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 class CellMaker:
@@ -234,6 +247,7 @@ class CellMaker:
     def __init__(self, config: Config, supplies: Supplies, chosen: ChosenMachine, judged: Judged) -> None:
         self._config, self._kernels, self._images = config, supplies.kernels, supplies.images
         self._clones, self._chosen, self._judged, self._side = supplies.clones, chosen, judged, supplies.side
+        self._release = supplies.release
         self._points: dict[tuple[str, ...], Point] = {}
 
     def make(self, key: CellKey) -> CellPlan | Broken:
@@ -243,11 +257,10 @@ class CellMaker:
         """
         machine = self._chosen.machine
         try:
-            image = self._image(key)
-        except KtstrError as err:
+            point = self._point(key)
+        except _NoImage as err:
             name = cell_name(key, self._kernels[key.kernel], machine.accel, self._side)
-            return Broken(name, key.scheduler, err)
-        point = self._point(key, image)
+            return Broken(name, key.scheduler, err.why)
         name = cell_name(key, point.kernel, point.accel, self._side)
         digest = self._judged.digest(name, point.basis)
         if digest is not None:
@@ -258,6 +271,15 @@ class CellMaker:
         return plan
 
     def _image(self, key: CellKey) -> Image:
+        try:
+            return self._images.with_files(self._programs(key), self._config.tests[key.test], self._payloads(key))
+        except KtstrError as err:
+            raise _NoImage(err) from err
+
+    def _payloads(self, key: CellKey) -> tuple[PayloadDecl, ...]:
+        return tuple(self._config.payloads[name] for name in used_payloads(self._config.tests[key.test]))
+
+    def _programs(self, key: CellKey) -> Image:
         """Without the others where its own is none that they could take the place of, which is refused later on."""
         schedulers, kernel = self._config.schedulers, self._kernels[key.kernel]
         image = self._images.image(schedulers[key.scheduler], kernel)
@@ -266,10 +288,10 @@ class CellMaker:
             return image
         return self._images.image(schedulers[key.scheduler], kernel, [schedulers[name] for name in names])
 
-    def _point(self, key: CellKey, image: Image) -> Point:
+    def _point(self, key: CellKey) -> Point:
         known = (key.test, key.preset, key.kernel, key.scheduler)
         if known not in self._points:
-            self._points[known] = self._new_point(key, image)
+            self._points[known] = self._new_point(key, self._image(key))
         return self._points[known]
 
     def _new_point(self, key: CellKey, image: Image) -> Point:
@@ -277,9 +299,10 @@ class CellMaker:
         test, topology = config.tests[key.test], config.presets[key.preset]
         scheduler = _timed(config.schedulers[key.scheduler], machine.accel, topology)
         others = tuple(_timed(config.schedulers[part.name], machine.accel, topology) for part in image.others)
+        payloads = self._payloads(key)
         kernel = self._kernels[key.kernel]
-        memory = memory_mib(topology, test.memory_mib, image.unpacked)
-        arguments = _kernel_args(kernel, (*others, scheduler), test)
+        memory = memory_mib(topology, test.memory_mib, image.unpacked, image.file_bytes)
+        arguments = _kernel_args(kernel, (*others, scheduler), test, topology)
         cpus = _host_cpus(machine.accel, topology)
         parks = self._clones and not test.performance_mode
         guest = GuestSpec(
@@ -290,7 +313,7 @@ class CellMaker:
         decided = (
             CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digests,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
-            cpus, memory, arguments, _host(machine.accel), image.resolve_source, others,
+            cpus, memory, arguments, _host(machine.accel), image.resolve_source, others, payloads, self._release,
         )  # fmt: skip
         return Point(
             accel=machine.accel,
@@ -308,6 +331,8 @@ class CellMaker:
             parking=(machine.digest, *machine.parking_line(guest)) if parks else None,
             basis=hashlib.sha256(repr(decided).encode()).hexdigest(),
             others=others,
+            payloads=payloads,
+            release=self._release,
         )
 
 
@@ -323,9 +348,22 @@ def _host_cpus(accel: str, topology: Topology) -> int:
     return 1 if accel == "icount" else min(topology.cpus, len(os.sched_getaffinity(0)))
 
 
-def _kernel_args(kernel: Kernel, schedulers: Sequence[SchedulerDecl], test: TestDecl) -> tuple[str, ...]:
-    """The kernel heeds the last one of a name: the test's, then that of the last scheduler."""
+def _kernel_args(
+    kernel: Kernel, schedulers: Sequence[SchedulerDecl], test: TestDecl, topology: Topology
+) -> tuple[str, ...]:
+    """The kernel heeds the last one of a name: the test's, then that of the last scheduler.
+
+    Raises InputError for CPUs that the topology does not have.
+    """
     settings = [setting for scheduler in schedulers for setting in scheduler.sysctls]
     sysctls = tuple(f"sysctl.{key}={value}" for key, value in (*settings, *test.sysctls))
     kargs = tuple(arg for scheduler in schedulers for arg in scheduler.kargs)
-    return (*sysctls, *kernel.kargs, *kargs, *test.kargs)
+    return (*sysctls, *kernel.kargs, *kargs, *_boot_arguments(test, topology), *test.kargs)
+
+
+def _boot_arguments(test: TestDecl, topology: Topology) -> tuple[str, ...]:
+    if not test.cpu_kargs:
+        return ()
+    from ktstr.scenarios.boot import boot_arguments  # not for the many tests that hold no CPUs
+
+    return boot_arguments(test, topology)

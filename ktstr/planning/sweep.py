@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ktstr.config.model import Builtin, Cgroup, Config, Matrix, TestDecl, Work
+from ktstr.config.model import Builtin, Config, Matrix, TestDecl
+from ktstr.config.scenario import Cgroup, Work
 from ktstr.config.select import DEFAULT_PRESET, match
 from ktstr.errors import InputError
 from ktstr.kernels.spec import ImageSpec

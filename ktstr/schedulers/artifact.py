@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ktstr.host.cache import Cache
 from ktstr.host.cpu_topology import allowed_cpus
 from ktstr.progress import Steps
-from ktstr.record.sidecar import ResolveSource
 from ktstr.tools.pinned import BpfTools
+
+if TYPE_CHECKING:
+    from ktstr.record.sidecar import ResolveSource
 
 OnSteps: TypeAlias = Callable[[Steps], None]
 Turn: TypeAlias = Callable[[], AbstractContextManager[tuple[int, ...] | None]]

@@ -10,12 +10,6 @@ from typing import assert_never
 
 from ktstr.config.model import Binary, Builtin, Command, Crate, Discover, SchedulerDecl, Source, Tree
 from ktstr.schedulers.artifact import Artifact, Build
-from ktstr.schedulers.binary import binary_artifact
-from ktstr.schedulers.command import command_artifact
-from ktstr.schedulers.crate import crate_artifact
-from ktstr.schedulers.discover import discover_artifact
-from ktstr.schedulers.source import source_artifact
-from ktstr.schedulers.tree import tree_artifact
 
 
 def find_scheduler(scheduler: SchedulerDecl, build: Build) -> Artifact | None:
@@ -24,21 +18,34 @@ def find_scheduler(scheduler: SchedulerDecl, build: Build) -> Artifact | None:
     Builds nothing. Raises KtstrError, InputError or HostError, for whatever is wrong with this scheduler: an error of
     the cells that it is in, and of no others.
     """
+    # What each kind takes is imported where one is met: most plans have one kind, and many have nothing to build.
     kind, name, where = scheduler.kind, scheduler.name, scheduler.where or scheduler.name
     match kind:
         case Builtin():
             return None
         case Binary(path):
+            from ktstr.schedulers.binary import binary_artifact
+
             return binary_artifact(name, path, where, build.environ)
         case Source(folder):
+            from ktstr.schedulers.source import source_artifact
+
             return source_artifact(folder, build)
         case Crate():
+            from ktstr.schedulers.crate import crate_artifact
+
             return crate_artifact(kind, where, build)
         case Tree():
+            from ktstr.schedulers.tree import tree_artifact
+
             return tree_artifact(kind, where, build)
         case Command():
+            from ktstr.schedulers.command import command_artifact
+
             return command_artifact(name, kind, where, build)
         case Discover():
+            from ktstr.schedulers.discover import discover_artifact
+
             return discover_artifact(name, kind, where, build)
         case _:
             assert_never(kind)
