@@ -31,6 +31,8 @@ def commands(slow: bool) -> list[list[str]]:
     python = sys.executable
     marks = [] if slow else ["-m", "not slow"]
     return [
+        # Once: where PYTHONDONTWRITEBYTECODE is set, each of hundreds of front ends would compile it all for itself.
+        [python, "-m", "compileall", "-q", "ktstr", "tests"],
         [python, "-m", "ruff", "check", *PYTHON_SOURCES],
         [python, "-m", "ruff", "format", "--check", *PYTHON_SOURCES],
         [python, "-m", "mypy", "--strict", "ktstr", "tests", "benchmarks"],

@@ -10,7 +10,7 @@ import pytest
 from ktstr.commands.test import reproduce
 from ktstr.config.model import CellKey
 from ktstr.files import SIDECAR_CAP
-from ktstr.options import Building, GraphOptions, TestOptions
+from ktstr.options import Building, GraphOptions, Running, Select, TestOptions
 from ktstr.results.last import last_verdicts, remember_verdicts
 
 
@@ -52,9 +52,23 @@ def test_reproduce_says_the_command_that_was_typed(monkeypatch: pytest.MonkeyPat
     assert reproduce(cell, TestOptions()).startswith("./doit test test=t ")  # type: ignore[arg-type]
 
 
+def test_reproduce_says_that_it_was_for_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
+    cell = SimpleNamespace(key=CellKey("t", "p", "k", "s", 7), point=SimpleNamespace(accel="icount"))
+    options = TestOptions(GraphOptions(running=Running(release=True)))
+    assert reproduce(cell, options).endswith("seed=7 release=1 rerun=1")  # type: ignore[arg-type]
+
+
 def test_reproduce_says_how_the_kernel_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
     cell = SimpleNamespace(key=CellKey("t", "p", "6.14", "s", 7), point=SimpleNamespace(accel="icount"))
     building = Building(("minimal", "debug"), CC="gcc-12", LLVM="-19")
     command = reproduce(cell, TestOptions(GraphOptions(building=building)))  # type: ignore[arg-type]
     assert command.endswith(" kconfig=minimal,debug CC=gcc-12 LLVM=-19 rerun=1")
+
+
+def test_reproduce_says_what_swappable_workers_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
+    cell = SimpleNamespace(key=CellKey("t", "p", "k", "s", 7), point=SimpleNamespace(accel="icount"))
+    options = TestOptions(GraphOptions(select=Select(work_type="Mixed")))
+    assert " scheduler=s work_type=Mixed accel=icount " in reproduce(cell, options)  # type: ignore[arg-type]

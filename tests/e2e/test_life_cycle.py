@@ -30,7 +30,7 @@ from tests.e2e.programs import MS, SCHEDULER, TWO, Guests, S, payload, whole
 
 pytestmark = pytest.mark.e2e
 
-START, STOP = StartScheduler(0, 10 * S), StopScheduler(5 * S)
+START, STOP = StartScheduler(0, 20 * S), StopScheduler(5 * S)
 NOTICED_NS = 50 * MS
 
 
@@ -54,7 +54,7 @@ def test_a_scheduler_is_detached_attached_and_replaced_beside_workers(guests: Gu
     works = (Work("SpinWait", OWN_CGROUP, tuple(Worker() for _ in range(4))),)
     payloads = (Payload((SCHEDULER,)), Payload((SCHEDULER, "--print", "--slice-us", "2000")))
     hold = Hold(200 * MS)
-    replace = (STOP, StartScheduler(1, 10 * S))
+    replace = (STOP, StartScheduler(1, 20 * S))
     ops = (START, Spawn(0), Release(), hold, STOP, hold, START, hold, *replace, hold, StopWorkers(), STOP)
     record = guests.run(tmp_path, Program(1, 60 * S, works=works, payloads=payloads, ops=ops), topology=TWO)
     assert record.errors == ()

@@ -50,9 +50,9 @@ def test_the_unfair_one_names_cgroup_worker_value_and_limit(
     assert 80 < reason["value"] < 95
     assert reason["limit"] == 10
     said = re.fullmatch(
-        r"cgroup crowd: worker (\d) \(tid \d+, SpinWait\) was off CPU ([\d.]+) % of its time,"
-        r" worker 8 \(tid \d+\) ([\d.]+) %: spread ([\d.]+) % > limit 10 %; samples: of 10 samples it ran in \d,"
-        r" waited in \d+ and slept in 0: on CPU 0's fair runqueue 100 %; meanwhile its CPUs 0 ran worker/.* of"
+        r"cgroup crowd: worker (\d) \(tid \d+, SpinWait, CPUs 0\) was off CPU ([\d.]+) % of its time,"
+        r" worker 8 \(tid \d+\) ([\d.]+) %: spread ([\d.]+) % > limit 10 % \(test\); samples: of \d+ samples it ran in"
+        r" \d, waited in \d+ and slept in 0: on CPU 0's fair runqueue 100 %; meanwhile its CPUs 0 ran worker/.* of"
         r" /ktstr/crowd .*",
         reason["message"],
     )
@@ -74,7 +74,8 @@ def test_the_leaky_one_names_cgroup_worker_cpus_and_limit(
         outside = sorted(set(sidecar["workers"][reason["worker"]]["cpus_used"]) - {0})
         assert outside
         assert reason["value"] == len(outside)
-        said = r"cgroup strays: worker \d \(tid \d+, SpinWait\) ran on CPU [0-9,-]+, limit: cpuset 0"
+        who = r"cgroup strays: worker \d \(tid \d+, SpinWait, CPUs [0-9,-]+\)"
+        said = who + r" ran on CPU [0-9,-]+, limit: cpuset 0 \(test\)"
         assert re.fullmatch(said, reason["message"]), reason["message"]
 
 

@@ -93,6 +93,7 @@ def test_the_kernels_own_scheduler_tests_and_raw_images_are_refused(project: Use
     for given, words in {
         "scheduler=eevdf": "eevdf is the kernel's own, and has no BPF programs to verify",
         "test=other": "the sweep has its own test",
+        "work_type=Mixed": "the sweep has its own workers",
         f"kernel={a_raw_image(project)}": "is a raw image",
     }.items():
         done = project.doit("verifier", given)

@@ -25,7 +25,7 @@ from tests.vm.test_qemu_park import TOPOLOGY, opened, park, spec_of
 
 pytestmark = pytest.mark.e2e
 
-AT_WORK = 3  # the moment at which the workers of ``spinners`` run
+AT_WORK = 4  # the moment at which the workers of ``spinners`` run
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,8 @@ def test_all_workers_are_seen_and_each_once(guest: Guest, members: Members, symb
     assert sample.at_ns == 7 and len(sample.cpus) == TOPOLOGY.cpus
     names = {task.pid: task for task in sampler.tasks}
     for cpu in sample.cpus:
-        assert cpu.running is not None and cpu.nr_running == 1 + len(cpu.waiting)
+        # One of a pair that sleeps is counted until the kernel takes it off (DELAY_DEQUEUE of kernel/sched/fair.c).
+        assert cpu.running is not None and 0 <= cpu.nr_running - 1 - len(cpu.waiting) <= 2
         assert all(task.queued_ns and abs(task.queued_ns - cpu.clock) < 100_000_000 for task in cpu.waiting)
     spinning = [task for cpu in sample.cpus for task in (cpu.running, *cpu.waiting) if task is not None]
     seen = [names[task.pid].comm for task in spinning if names[task.pid].cgroup == "/ktstr/spin"]

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from ktstr.config.model import Binary, Builtin, SchedulerDecl
-from ktstr.errors import HostError, InputError
+from ktstr.config.model import Binary, Builtin, PayloadDecl, SchedulerDecl, TestDecl
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.host.cache import Cache
 from ktstr.kernels.spec import DebSpec
 from ktstr.planning.images import Agent, Image, Images
@@ -141,3 +141,59 @@ def test_one_that_cannot_take_its_place_is_an_error_of_its_cells(
     gone = SchedulerDecl("gone", Binary(tmp_path / "gone"), where="ktstr.yaml:2:2", base=tmp_path)
     with pytest.raises(InputError, match="gone"):
         images.image(scheduler(tmp_path), kernel(cache, "one"), [gone])
+
+
+def payload(folder: Path, name: str = "bench") -> PayloadDecl:
+    shutil.copy("/bin/true", folder / name)
+    return PayloadDecl(name, folder / name, base=folder, where="ktstr.yaml:3:3")
+
+
+def test_payloads_and_include_files_are_parts_beside_an_image_that_stays_as_it_is(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, steps, cache = made
+    (tmp_path / "conf").write_text("1")
+    plain = TestDecl("plain", (), base=tmp_path)
+    test = replace(plain, name="t", include_files=("conf",))
+    alone = images.image(scheduler(tmp_path), kernel(cache, "one"))
+    image = images.with_files(alone, test, [payload(tmp_path)])
+    assert images.with_files(alone, plain, []) is alone
+    assert (image.digest, image.unpacked) == (alone.digest, alone.unpacked)
+    assert image.digests[: len(alone.digests)] == alone.digests and len(image.digests) == len(alone.digests) + 2
+    assert image.tasks == (*alone.tasks, "image:payload-bench", "image:files-t")
+    assert image.file_bytes > (tmp_path / "bench").stat().st_size
+    found: set[str] = set()
+    for part in image.files:
+        next(step for step in steps if step.target == part.path).make()
+        found |= set(unpack(part.path.read_bytes()))
+    assert {"payload/bench/bin/bench", "payload/bench/files", "include-files/conf"} <= found
+
+
+def test_a_payload_of_two_tests_is_one_part(made: tuple[Images, Steps, Cache], tmp_path: Path) -> None:
+    images, _, cache = made
+    alone = images.image(EEVDF, kernel(cache, "one"))
+    first, second = (images.with_files(alone, TestDecl(name, ()), [payload(tmp_path)]) for name in ("a", "b"))
+    assert first.files == second.files != ()
+
+
+def test_another_content_of_a_payload_is_another_image(made: tuple[Images, Steps, Cache], tmp_path: Path) -> None:
+    images, steps, cache = made
+    alone = images.image(EEVDF, kernel(cache, "one"))
+    declared = payload(tmp_path)
+    first = images.with_files(alone, TestDecl("a", ()), [declared])
+    shutil.copy("/bin/false", tmp_path / "bench")
+    second = images.with_files(alone, TestDecl("b", ()), [declared])
+    assert first.digests != second.digests and first.digest == second.digest
+    with pytest.raises(Changed, match=r"payloads\.bench: one of its files"):
+        next(step for step in steps if step.target == first.files[0].path).make()
+
+
+def test_a_payload_that_is_not_there_is_the_same_error_each_time(
+    made: tuple[Images, Steps, Cache], tmp_path: Path
+) -> None:
+    images, _, cache = made
+    gone = replace(payload(tmp_path), path=tmp_path / "gone")
+    alone = images.image(EEVDF, kernel(cache, "one"))
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"ktstr.yaml:3:3 payloads.bench.path: .*found no such file"):
+            images.with_files(alone, TestDecl("a", ()), [gone])

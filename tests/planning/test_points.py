@@ -18,7 +18,18 @@ from tests.cells.plans import TEXT, cell
 HOSTS = [("GenuineIntel", "6", "0x1"), ("GenuineIntel", "6", "0x2")]  # nothing but the microcode differs
 
 
-def planned(folder: Path, accel: str, earlier: CellPlan | None = None, *, clones: bool = True) -> CellPlan:
+PROJECT = TEXT[:-1] + b", presets: {one: 1n1l1c1t}}"
+
+
+def planned(
+    folder: Path,
+    accel: str,
+    earlier: CellPlan | None = None,
+    *,
+    clones: bool = True,
+    text: bytes = PROJECT,
+    release: bool = False,
+) -> CellPlan:
     """The cell on a machine of this kind; ``earlier``: its plan in a run whose row is remembered."""
     known = cell(folder)
     machine = SimpleNamespace(
@@ -29,13 +40,15 @@ def planned(folder: Path, accel: str, earlier: CellPlan | None = None, *, clones
         parking_line=lambda spec: ("qemu",),
     )
     chosen = SimpleNamespace(machine=machine, tasks=("tools:qemu",))
-    config = parse(TEXT[:-1] + b", presets: {one: 1n1l1c1t}}", Path("ktstr.yaml"), validated=True)
+    config = parse(text, Path("ktstr.yaml"), validated=True)
     rows: dict[str, Any] = {}
     if earlier is not None:
         rows[earlier.name] = SimpleNamespace(digest=earlier.input_digest, basis=earlier.point.basis)
-    images = SimpleNamespace(image=lambda scheduler, kernel: known.point.image)
+    images = SimpleNamespace(
+        image=lambda scheduler, kernel: known.point.image, with_files=lambda image, test, payloads: image
+    )
     kernels = {"default": known.point.kernel}
-    supplies = Supplies(cast(Any, kernels), cast(Any, images), clones)
+    supplies = Supplies(cast(Any, kernels), cast(Any, images), clones, release=release)
     maker = CellMaker(config, supplies, cast(Any, chosen), Judged(cast(dict[str, Row], rows), ()))
     made = maker.make(known.key)
     assert isinstance(made, CellPlan)
@@ -52,6 +65,13 @@ def test_what_one_host_measured_in_real_time_is_no_result_of_another(
     monkeypatch.setattr(points, "host_class", lambda: HOSTS[1])
     assert (planned(tmp_path, accel).input_digest == here.input_digest) is same
     assert (planned(tmp_path, accel, here).input_digest == here.input_digest) is same  # its row is not believed either
+
+
+def test_a_release_is_judged_anew_and_measured_no_more(tmp_path: Path) -> None:
+    day, release = planned(tmp_path, "icount"), planned(tmp_path, "icount", release=True)
+    assert release.input_digest == day.input_digest and release.point.basis != day.point.basis
+    assert (day.point.release, release.point.release) == (False, True)
+    assert planned(tmp_path, "icount", release=True).point.basis == release.point.basis
 
 
 @pytest.mark.parametrize(("accel", "seconds"), [("kvm", 30), ("icount", 245), ("tcg", 240)])
@@ -101,3 +121,28 @@ def test_a_machine_in_real_time_is_one_of_this_host(tmp_path: Path, monkeypatch:
             assert parked is not None
             keys.add(parked.key)
         assert (len(keys) == 1) is same
+
+
+def test_cpus_that_kernel_arguments_hold_are_those_of_the_topology(tmp_path: Path) -> None:
+    text = b"""
+kernels: {k: 6.14}
+presets: {one: 1n2l2c1t}
+tests: {pair: {cgroups: [left], kargs: [last], nohz_full: {llc: 1}, isolcpus: {cpus: {exact: 3}, flags: [domain]}}}
+"""
+    arguments = planned(tmp_path, "icount", text=text).point.kernel_args
+    assert set(arguments[-3:-1]) == {"nohz_full=2-3", "isolcpus=domain,3"}
+    assert arguments[-1] == "last"
+
+
+def test_payloads_and_cpus_that_are_offline_are_part_of_what_a_cell_is(tmp_path: Path) -> None:
+    text = """
+kernels: {k: 6.14}
+presets: {one: 1n2l2c1t}
+payloads: {bench: {path: ./bench, args: [ARGS]}}
+tests: {pair: {cgroups: [left], payloads: [bench], offline: {exact: 3}}}
+"""
+    one, other = (planned(tmp_path, "icount", text=text.replace("ARGS", args).encode()) for args in ("-x", "-y"))
+    assert one.input_digest != other.input_digest
+    assert one.point.basis != other.point.basis
+    assert one.compiled.payload_names == ("bench",)
+    assert one.point.setup != b""  # which takes the CPU offline, though there is no scheduler to attach
