@@ -140,8 +140,8 @@ def emulators_of(folder: Path) -> list[str]:
     return found
 
 
-def spinners(count: int) -> bytes:
-    """Two cgroups, spinners in one and pipes in the other, for a quarter of a second."""
+def spinners(count: int, hold_ns: int = 250_000_000) -> bytes:
+    """Two cgroups, spinners in one and pipes in the other."""
     cgroups = (Cgroup("spin"), Cgroup("pipe"))
     works = (
         Work("SpinWait", 0, tuple(Worker(i * 1000) for i in range(count))),
@@ -153,7 +153,7 @@ def spinners(count: int) -> bytes:
         AddCgroup(1),
         Spawn(1),
         Release(),
-        Hold(250_000_000),
+        Hold(hold_ns),
         StopWorkers(),
         RemoveCgroups(),
     )

@@ -192,7 +192,7 @@ class TestClones:
     def test_they_are_the_same_bytes_whatever_the_host_does_and_whoever_reads(
         self, lab: Lab, snapshot: Snapshot, tmp_path: Path
     ) -> None:
-        program = spinners(2)
+        program = spinners(2, 1_000_000_000)  # a busy host would otherwise come too late to read
         with clone(lab, snapshot, tmp_path / "quiet", program) as quiet:
             result = quiet.wait()
         assert (result.end.reason, result.end.detail) == ("clean", "")
