@@ -28,11 +28,11 @@ from ktstr.schedulers.artifact import Artifact, Build
 from ktstr.schedulers.find import depends_on_kernel, find_scheduler
 from ktstr.schedulers.surroundings import Surroundings, other_home, surroundings, verify
 from ktstr.vm import agent as agents
-from ktstr.vm import guest_image, payload_image
-from ktstr.vm.payload_image import Part
+from ktstr.vm import guest_image
 
 if TYPE_CHECKING:
     from ktstr.record.sidecar import ResolveSource
+    from ktstr.vm.payload_image import Part
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,8 @@ class Images:
         return replace(image, files=found)
 
     def _files_parts(self, test: TestDecl, payloads: Sequence[PayloadDecl]) -> tuple[FilesPart, ...]:
+        from ktstr.vm import payload_image  # most plans have no payloads
+
         ordered = sorted(payloads, key=lambda payload: payload.name)  # tests that use the same ones share a machine
         looks = [partial(payload_image.payload_part, one, library_path(self._request.environ)) for one in ordered]
         names = [f"payload-{one.name}" for one in ordered]
@@ -303,6 +305,8 @@ def _pack_agent(agent: Agent, path: Path) -> None:
 
 def _pack_files(part: Part, look: Callable[[], Part], path: Path) -> None:
     """Make the part of what is there now, unless ``look`` finds that it is no longer what was planned."""
+    from ktstr.vm import payload_image
+
     data = payload_image.packed(part)
     payload_image.verify(look(), part)
     write_atomic(path, data, setting="KTSTR_CACHE_DIR")

@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ktstr.errors import Changed, InputError
 from ktstr.files import file_sha256
 from ktstr.host.libraries import library_path, needed_files
-from ktstr.record.sidecar import ResolveSource
 from ktstr.schedulers.artifact import Artifact
+
+if TYPE_CHECKING:
+    from ktstr.record.sidecar import ResolveSource
 
 _ELF_HEAD = 20
 _ELF64_LITTLE = b"\x7fELF\x02\x01"
