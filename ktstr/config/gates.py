@@ -10,7 +10,6 @@ from ktstr.config.model import PerfGate
 from ktstr.config.reader import BAD, Reader, is_text
 from ktstr.config.typed import read, read_table
 from ktstr.config.yaml_lines import Node
-from ktstr.record.metrics import METRICS
 
 
 def read_gates(r: Reader, node: Node | None, path: str) -> tuple[PerfGate, ...]:
@@ -41,6 +40,8 @@ def _gate(r: Reader, node: Node, path: str) -> PerfGate | None:
 
 def _can_gate(r: Reader, node: Node, path: str, values: dict[str, Any]) -> bool:
     """Whether the metric can be judged as declared: a limit that never is would be no limit."""
+    from ktstr.record.metrics import METRICS
+
     metric = METRICS[values["metric"]]
     at = _at(node, "metric")
     if not metric.rendered:

@@ -17,7 +17,6 @@ from ktstr.config.reader import BAD, NAME, NAME_RULE, Reader, is_text
 from ktstr.config.select import parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.config.yaml_lines import Node
-from ktstr.record.metrics import METRICS
 from ktstr.record.vocabulary import RENAMED_WORK_TYPES
 
 _WORD = re.compile(fields.WORD_PATTERN)
@@ -93,6 +92,8 @@ def _choice(r: Reader, node: Node, path: str, field: Field) -> Any:
 
 
 def _metric(r: Reader, node: Node, path: str, field: Field) -> Any:
+    from ktstr.record.metrics import METRICS  # few files name one
+
     if isinstance(node.value, str) and node.value in METRICS:
         return node.value
     expected = "a metric of the registry (doit stats_list_metrics)"

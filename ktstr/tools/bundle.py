@@ -25,7 +25,6 @@ from ktstr.host.cache import Cache
 from ktstr.host.deb import DebPackage, unpack
 from ktstr.host.elf import BadElf, needed_libraries
 from ktstr.pins.lock import Pin
-from ktstr.record.codec import decode, encode
 
 FORMAT = 1  # raised when a bundle's layout changes: older ones are made again
 METADATA = "tool.json"
@@ -139,6 +138,8 @@ def read_facts(cls: type[F], folder: Path, version: int, name: str, needed: Sequ
     Whole is one of this ``version`` of its layout and this ``name``, with the ``needed`` files, and every file there
     with its size.
     """
+    from ktstr.record.codec import decode
+
     try:
         facts = decode(cls, read_json(folder / METADATA, MAX_METADATA), METADATA)
         complete = all((folder / path).stat().st_size == size for path, size in facts.files.items())
@@ -150,6 +151,8 @@ def read_facts(cls: type[F], folder: Path, version: int, name: str, needed: Sequ
 
 def write_facts(folder: Path, facts: Facts) -> None:
     """Write ``tool.json``, the last file of an entry. Raises OSError."""
+    from ktstr.record.codec import encode
+
     text = json.dumps(encode(facts), indent=2, sort_keys=True) + "\n"
     (folder / METADATA).write_text(text, encoding="utf-8")
 

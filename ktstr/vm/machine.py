@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError
-from ktstr.record.machine import MachineEnd
 
 if TYPE_CHECKING:  # what these import, planning does not need
+    from ktstr.record.machine import MachineEnd
     from ktstr.vm.channel import Frame
     from ktstr.vm.guest_memory import GuestMemory
     from ktstr.vm.moments import Moment
