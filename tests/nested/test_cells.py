@@ -80,7 +80,7 @@ SHOWN = """
     steps:
       - ops: [{op: set, cgroup: stays, cpu.max: 50%}]
         hold: 0.5
-      - ops: [{op: offline, cpus: {exact: 1}}]
+      - ops: [{op: set_cpuset, cgroup: stays, cpuset: {exact: 1}}]
         cgroups: [{name: comes, workers: 1, cpu.weight: 50}]
         hold: 0.5
     checks: {not_starved: false}
@@ -275,7 +275,6 @@ def test_steps_are_taken_as_declared(runs: Runs) -> None:
     (guest,) = [guest for name, guest in runs.guests.items() if name.startswith("stepped/")]
     assert not guest["errors"], guest["errors"]
     texts = [read["text"].strip() for read in guest["reads"]]
-    assert "0" in texts, texts  # CPU 1, offline
     limited = [text for text in texts if text.startswith("usage_usec")]
     assert len(limited) >= 2, texts
     assert {worker["work_index"] for worker in guest["workers"]} == {0, 1}
