@@ -12,7 +12,6 @@ from ktstr.checks.model import WorkGroup, work_type_label
 from ktstr.checks.thresholds import merge
 from ktstr.config.model import Better, Builtin, PayloadDecl, PerfGate, TestDecl
 from ktstr.config.payload_use import used_payloads
-from ktstr.config.topology import Topology
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
@@ -21,7 +20,7 @@ from ktstr.record.sidecar import PerfDeltaAssertion
 from ktstr.results import names
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome
-from ktstr.scenarios import cpusets
+from ktstr.scenarios.boot import isolated_cpus, offline_cpus
 
 if TYPE_CHECKING:
     from ktstr.scenarios.compile import Compiled
@@ -96,19 +95,11 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
         phases=cell.compiled.phases,
         spans=cell.compiled.spans,
         cleanup_budget_ns=point.test.cleanup_budget_ns,
-        offline=() if point.test.offline is None else cpusets.resolve(point.test.offline, point.topology),
-        isolated=_isolated(point.test, point.topology),
+        offline=offline_cpus(point.test, point.topology),
+        isolated=isolated_cpus(point.test, point.topology),
     )
     limits = merge(point.scheduler.checks, point.test.checks, release=point.release)
     return judge(record, limits, expected)
-
-
-def _isolated(test: TestDecl, topology: Topology) -> tuple[int, ...]:
-    """The CPUs that no load is balanced to: without flags, isolcpus is of that kind (kernel/sched/isolation.c)."""
-    if test.isolcpus_flags and "domain" not in test.isolcpus_flags:
-        return ()
-    declared = [cpuset for name, cpuset in test.cpu_kargs if name == "isolcpus"]
-    return tuple(cpu for cpuset in declared for cpu in cpusets.resolve(cpuset, topology))
 
 
 def works_of(compiled: Compiled) -> tuple[WorkGroup, ...]:

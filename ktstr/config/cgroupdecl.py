@@ -7,7 +7,7 @@ from collections.abc import Collection
 from ktstr.config import scenario_fields as tables
 from ktstr.config.controls import check_partition, read_controls
 from ktstr.config.cpusetdecl import read_cpuset
-from ktstr.config.placed import Placed, at
+from ktstr.config.placed import Placed, at, read_list
 from ktstr.config.reader import BAD, Reader, is_text
 from ktstr.config.scenario import Cgroup, Work
 from ktstr.config.typed import read, read_table
@@ -17,14 +17,7 @@ from ktstr.config.yaml_lines import Node
 
 def read_cgroups(r: Reader, node: Node | None, path: str, scope: Scope) -> tuple[Placed[Cgroup], ...]:
     """A list of cgroups: names, or mappings. Problems are recorded in the reader; what is wrong is left out."""
-    if node is None:
-        return ()
-    made = []
-    for i, child in enumerate(r.items(node, path, "a list of cgroups")):
-        cgroup = _cgroup(r, child, f"{path}[{i}]", scope)
-        if cgroup is not None:
-            made.append(Placed(cgroup, child, f"{path}[{i}]"))
-    return tuple(made)
+    return read_list(r, node, path, "a list of cgroups", lambda child, at: _cgroup(r, child, at, scope))
 
 
 def _cgroup(r: Reader, node: Node, path: str, scope: Scope) -> Cgroup | None:

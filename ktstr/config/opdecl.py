@@ -10,7 +10,7 @@ from ktstr.config import scenario_fields as tables
 from ktstr.config.controls import check_partition, read_controls
 from ktstr.config.cpusetdecl import read_affinity, read_cpuset, refuse_cpu_0
 from ktstr.config.ops import Op, RunPayload
-from ktstr.config.placed import Placed, at
+from ktstr.config.placed import Placed, at, read_list
 from ktstr.config.reader import BAD, Reader
 from ktstr.config.scenario import Cgroup
 from ktstr.config.typed import read, read_table
@@ -22,26 +22,14 @@ _RULE = "a list of ops, such as [{op: freeze, cgroup: a}]"
 
 def read_ops(r: Reader, node: Node | None, path: str, scope: Scope) -> tuple[Placed[Op], ...]:
     """A list of ops. Problems are recorded in the reader; what is wrong is left out."""
-    if node is None:
-        return ()
-    made = []
-    for i, child in enumerate(r.items(node, path, _RULE)):
-        op = _op(r, child, f"{path}[{i}]", scope)
-        if op is not None:
-            made.append(Placed(op, child, f"{path}[{i}]"))
-    return tuple(made)
+    return read_list(r, node, path, _RULE, lambda child, at: _op(r, child, at, scope))
 
 
 def read_runs(r: Reader, node: Node | None, path: str, scope: Scope) -> tuple[Placed[RunPayload], ...]:
     """Payloads that are started: names, or mappings."""
-    if node is None:
-        return ()
-    made = []
-    for i, child in enumerate(r.items(node, path, "a list of payloads, such as [bench]")):
-        run = _run_of(r, child, f"{path}[{i}]", scope)
-        if run is not None:
-            made.append(Placed(run, child, f"{path}[{i}]"))
-    return tuple(made)
+    return read_list(
+        r, node, path, "a list of payloads, such as [bench]", lambda child, at: _run_of(r, child, at, scope)
+    )
 
 
 def _run_of(r: Reader, node: Node, path: str, scope: Scope) -> RunPayload | None:

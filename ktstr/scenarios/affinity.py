@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktstr import cpulist
@@ -78,8 +78,9 @@ def _half(pool: Cpus, draws: SplitMix64) -> Cpus:
 
 def _llc_aligned(pool: Cpus, places: Places) -> Cpus:
     """Those of the LLC that has the most of them, the first of several."""
-    inside: Callable[[int], Cpus] = lambda llc: tuple(cpu for cpu in places.topology.llc_cpus(llc) if cpu in pool)  # noqa: E731
-    return max((inside(llc) for llc in range(places.topology.llcs)), key=len)
+    topology = places.topology
+    shares = (tuple(cpu for cpu in topology.llc_cpus(llc) if cpu in pool) for llc in range(topology.llcs))
+    return max(shares, key=len)
 
 
 def _of_cpuset(declared: Cpuset, where: str, around: Around) -> Cpus:

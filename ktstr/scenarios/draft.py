@@ -20,7 +20,7 @@ from ktstr.record.vocabulary import WORK_TYPES, SchedPolicy, WorkType
 from ktstr.scenarios import affinity, memory
 from ktstr.scenarios.affinity import Around, Pins
 from ktstr.scenarios.payloads import Placement, check_custom, declared_payload, row
-from ktstr.scenarios.places import Cpus, Crew, Group, Places, Running, resolved
+from ktstr.scenarios.places import PARTITION, Cpus, Crew, Group, Places, Running, resolved
 from ktstr.scenarios.program import (
     OWN_CGROUP,
     AddCgroup,
@@ -43,7 +43,6 @@ from ktstr.scenarios.setup import cpu_setting
 
 _CONTROLLERS: tuple[Controller, ...] = ("memory", "io", "pids")
 _NEVER_SLEEP = ("SpinWait", "YieldHeavy", "Mixed")
-PARTITION = "cpuset.cpus.partition"
 
 
 @dataclass(frozen=True)

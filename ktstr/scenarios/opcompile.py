@@ -132,8 +132,7 @@ def _swap(draft: Draft, op: declared.SwapCpusets) -> list[Op]:
     a.judged = b.judged = None
     ops: list[Op] = []
     for group in (a, b):
-        places.set_cpus(group, group.cpus, op.where)
-        ops.append(program.ClearCpus(group.entry) if group.cpus is None else program.SetCpus(group.entry, group.cpus))
+        ops += _set_cpus(draft, group, group.cpus, op.where)
     return ops
 
 

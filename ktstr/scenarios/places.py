@@ -17,6 +17,7 @@ from ktstr.scenarios import cpusets
 from ktstr.scenarios.boot import leaves_cpu_0
 
 Cpus = tuple[int, ...]
+PARTITION = "cpuset.cpus.partition"
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Group:
 
     @property
     def partition(self) -> str:
-        return self.controls.get("cpuset.cpus.partition", "member")
+        return self.controls.get(PARTITION, "member")
 
 
 @dataclass
@@ -216,7 +217,7 @@ class Places:
         parent = group.path.rpartition("/")[0]
         if group.partition != "member" and group.cpus is None:
             raise InputError(
-                f"{where}: found cpuset.cpus.partition {group.partition} of cgroup {group.path} without a cpuset,"
+                f"{where}: found {PARTITION} {group.partition} of cgroup {group.path} without a cpuset,"
                 " expected one: a partition owns CPUs",
                 fix="give it a cpuset",
             )
