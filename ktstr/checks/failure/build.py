@@ -34,6 +34,8 @@ DUMP_LINES = 2000
 # How a scheduler is lost without being asked to go; the first one is the cause.
 _LOST = frozenset({"exited", "signaled", "evicted", "attach_timeout", "spawn_failed", "detach_failed"})
 _GONE = "the scheduler was gone before its memory could be read"
+# The machine turning itself off, which is after the run: no part of it.
+_OFF = re.compile(r"^\[ *\d+\.\d{6}\] reboot: Power down\s*\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,6 @@ def _message(text: str) -> str:
         if found and not rest.startswith("BPF scheduler ") and ": " in rest:
             return rest.partition(": ")[2]
     return ""
-
-
-# The machine turning itself off, which is after the run: no part of it.
-_OFF = re.compile(r"^\[ *\d+\.\d{6}\] reboot: Power down\s*\Z", re.MULTILINE)
 
 
 def _last(text: str, count: int) -> tuple[str, ...]:
