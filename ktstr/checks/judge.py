@@ -74,7 +74,8 @@ class Judgement:
 
     ``expected_failure``: it passed because it failed as it had to. ``monitor``: what the samples come to, None without
     any while the workload ran. ``captures_had``, of ``captures_wanted``. ``payloads``: what they printed.
-    ``steps``: what sidecars call the ops that begin and end a step, by their places.
+    ``steps``: what sidecars call the ops that begin and end a step, by their places. ``work_types``: of works, by the
+    index that reports carry.
     """
 
     outcome: Outcome
@@ -86,6 +87,7 @@ class Judgement:
     captures_wanted: int = 0
     payloads: tuple[PayloadMetrics, ...] = ()
     steps: Mapping[int, str] = field(default_factory=dict)
+    work_types: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -293,6 +295,7 @@ def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgeme
         expected.captures,
         tuple(payload.results() for payload in seen.payloads),
         _step_labels(expected.phases),
+        {work.work_index: work.work_type for work in expected.works},
     )
 
 

@@ -1,13 +1,15 @@
 """What was declared to run, joined with what each worker reported.
 
 Workers are judged together when they were declared alike: same step and cgroup, with the same cpuset over its life,
-memory nodes, work type, parameters, policy, priority and nice. Declared differences (a nice value, another work type)
-are not unfairness; CPU affinity is no such difference, so workers of one group that are pinned apart are compared.
+memory nodes, work type and role in it, parameters, policy, priority and nice. Declared differences (a nice value,
+another work type) are not unfairness; CPU affinity is no such difference, so workers of one group that are pinned
+apart are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,6 +42,16 @@ class WorkGroup:
     step: int = 0
     nodes: tuple[int, ...] | None = None
     fewest_cpus: int | None = None
+
+    @property
+    def roles(self) -> Counter[int]:
+        """How many workers have each role in what they do together."""
+        return Counter(self.role(place) for place in range(self.workers))
+
+    def role(self, place: int) -> int:
+        """Of a worker by its place among those that work together."""
+        facts = WORK_TYPES.get(self.work_type)
+        return 0 if facts is None else facts.role(place, facts.group(self.params))
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class Group:
 
     @property
     def never_sleeps(self) -> bool:
-        return self.work_type in WORK_TYPES and not self.samples_wakes
+        return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].never_sleeps
 
     def is_below(self, cgroup: str) -> bool:
         """Whether its cgroup is this one, or somewhere in it."""
@@ -134,26 +146,30 @@ def gather(works: Iterable[WorkGroup], reports: Iterable[WorkerReport]) -> tuple
     alike: dict[tuple[object, ...], list[WorkGroup]] = {}
     for work in works:
         alike.setdefault(_alike(work), []).append(work)
-    groups = []
-    for entries in alike.values():
-        reported = sorted((r for e in entries for r in by_index.get(e.work_index, ())), key=lambda r: r.index)
-        missing = sum(max(0, e.workers - len({r.index for r in by_index.get(e.work_index, ())})) for e in entries)
-        first = entries[0]
-        groups.append(
-            Group(
-                first.cgroup,
-                first.work_type,
-                first.cpus,
-                tuple(reported),
-                missing,
-                workers=sum(e.workers for e in entries),
-                step=first.step,
-                nodes=first.nodes,
-                is_fair=first.policy not in REALTIME,
-                fewest_cpus=min((e.fewest_cpus for e in entries if e.fewest_cpus is not None), default=None),
-            )
-        )
-    return tuple(groups)
+    return tuple(
+        _group(entries, role, [report for entry in entries for report in by_index.get(entry.work_index, ())])
+        for entries in alike.values()
+        for role in entries[0].roles
+    )
+
+
+def _group(entries: Sequence[WorkGroup], role: int, reports: Iterable[WorkerReport]) -> Group:
+    """Those of one role, of works that are declared alike."""
+    first = entries[0]
+    own = sorted((report for report in reports if first.role(report.place or 0) == role), key=lambda r: r.index)
+    came = Counter(work for work, _ in {(report.work_index, report.index) for report in own})
+    return Group(
+        first.cgroup,
+        first.work_type,
+        first.cpus,
+        tuple(own),
+        sum(max(0, entry.roles[role] - came[entry.work_index]) for entry in entries),
+        workers=sum(entry.roles[role] for entry in entries),
+        step=first.step,
+        nodes=first.nodes,
+        is_fair=first.policy not in REALTIME,
+        fewest_cpus=min((e.fewest_cpus for e in entries if e.fewest_cpus is not None), default=None),
+    )
 
 
 def work_type_label(works: Iterable[WorkGroup]) -> str:

@@ -54,6 +54,8 @@ def _cgroups(cgroups: tuple[Cgroup, ...], name: str) -> tuple[Cgroup, ...]:
 
 def _work(work: Work, name: str) -> Work:
     facts = WORK_TYPES[name]
-    if not work.swappable or work.work_type == name or work.workers % facts.group_size:
+    params = tuple((param.name, param.default) for param in facts.params)
+    group = facts.group([value for _, value in params])
+    if not work.swappable or work.work_type == name or work.workers % group:
         return work
-    return replace(work, work_type=name, params=tuple((param.name, param.default) for param in facts.params))
+    return replace(work, work_type=name, params=params)

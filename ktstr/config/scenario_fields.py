@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ktstr.config.durations import render_duration
 from ktstr.config.fields import Field, Kind, Table
 from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIES, US, WORK_TYPES, S, WorkParam
 
@@ -23,10 +24,35 @@ SIZE_PATTERN = r"max|[0-9]{1,18}[KMGT]?"
 MIN_RUNTIME, MIN_PERIOD, MAX_PERIOD = 1024, 100 * US, (1 << 22) * US
 
 
-def _param_field(work_type: str, param: WorkParam) -> Field:
-    default = f"{param.default // MS}ms" if param.unit == "ns" else param.default
-    kind: Kind = "duration" if param.unit == "ns" else "int"
-    return Field(kind, f"{work_type}: {param.about} ({default})", param.low, param.high)
+def _params() -> dict[str, list[tuple[str, WorkParam]]]:
+    """By key, the work types that take it, each with what it is there."""
+    found: dict[str, list[tuple[str, WorkParam]]] = {}
+    for name, facts in WORK_TYPES.items():
+        for param in facts.params:
+            found.setdefault(param.key, []).append((name, param))
+    return found
+
+
+def _param_field(owners: list[tuple[str, WorkParam]]) -> Field:
+    """Within the bounds of the type that has the widest: those of each are looked at beside its type."""
+    kind: Kind = "duration" if owners[0][1].unit == "ns" else "int"
+    low, high = min(param.low for _, param in owners), max(param.high for _, param in owners)
+    return Field(
+        kind, "; ".join(f"{name}: {param.about} ({_shown(param, param.default)})" for name, param in owners), low, high
+    )
+
+
+def _shown(param: WorkParam, value: int) -> str:
+    return render_duration(value) if param.unit == "ns" else f"{value}"
+
+
+def bounds_of(param: WorkParam) -> str:
+    """What a parameter may be, for people."""
+    what = "a duration" if param.unit == "ns" else "a whole number"
+    return f"{what} from {_shown(param, param.low)} to {_shown(param, param.high)}"
+
+
+PARAMS = _params()
 
 
 WORK: Table = {
@@ -57,7 +83,7 @@ WORK: Table = {
     "cgroup_namespace": Field("bool", "workers see their cgroup as the root (false)"),
     "swappable": Field("bool", "work_type= may replace what they do (false)"),
     "payload": Field("name", "of work Custom: the payload that each worker is"),
-    **{p.key: _param_field(name, p) for name, facts in WORK_TYPES.items() for p in facts.params},
+    **{key: _param_field(owners) for key, owners in PARAMS.items()},
 }
 
 # In the order in which they are written.

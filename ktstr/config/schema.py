@@ -16,7 +16,7 @@ from ktstr.config.fields import Field, Table
 from ktstr.config.temporal import TEMPORAL_PATTERN
 from ktstr.cpulist import CPU_LIST_PATTERN
 from ktstr.record.metrics import METRICS
-from ktstr.record.vocabulary import WORK_TYPES
+from ktstr.record.vocabulary import WorkParam
 
 Schema = dict[str, Any]
 _ANY = Field("node", "")
@@ -240,12 +240,16 @@ def _params_of_their_types() -> list[Schema]:
     """A parameter is allowed only beside its own work type, or where ``use`` may bring that."""
     return [
         {
-            "if": {"required": [param.key]},
-            "then": {"anyOf": [{"required": ["use"]}, {"required": ["work"], "properties": {"work": {"const": work}}}]},
+            "if": {"required": [key]},
+            "then": {"anyOf": [{"required": ["use"]}, {"required": ["work"], "properties": {"work": _one_of(owners)}}]},
         }
-        for work, facts in WORK_TYPES.items()
-        for param in facts.params
+        for key, owners in tables.PARAMS.items()
     ]
+
+
+def _one_of(owners: list[tuple[str, WorkParam]]) -> Schema:
+    names = [name for name, _ in owners]
+    return {"const": names[0]} if len(names) == 1 else {"enum": names}
 
 
 def _works_alone() -> Schema:

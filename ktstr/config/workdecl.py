@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +39,9 @@ def params_of(work_type: str) -> tuple[WorkParam, ...]:
     return WORK_TYPES[work_type].params if work_type in WORK_TYPES else ()
 
 
-def group_size(work_type: str) -> int:
-    """Of how many workers a work type is a multiple."""
-    return WORK_TYPES[work_type].group_size if work_type in WORK_TYPES else 1
+def group_size(work_type: str, params: Sequence[int]) -> int:
+    """Of how many workers a work of a type, with these numbers, is a multiple."""
+    return WORK_TYPES[work_type].group(params) if work_type in WORK_TYPES else 1
 
 
 def read_works(r: Reader, node: Node, values: dict[str, Any], path: str, scope: Scope) -> tuple[Work, ...]:
@@ -66,7 +67,8 @@ def read_work(r: Reader, node: Node, values: dict[str, Any], path: str, scope: S
     _check_policy(r, node, policy, path)
     _check_names(r, node, values, path)
     _check_payload(r, node, values, work_type, path, scope)
-    size = group_size(work_type)
+    params = tuple((p.name, values.get(p.key, p.default)) for p in params_of(work_type))
+    size = group_size(work_type, [value for _, value in params])
     if workers % size:
         r.wrong(at(node, "workers"), f"{path}.workers", f"a multiple of {size} for {work_type}", what=f"{workers}")
     affinity = read_affinity(r, values.get("affinity"), f"{path}.affinity")
@@ -76,7 +78,7 @@ def read_work(r: Reader, node: Node, values: dict[str, Any], path: str, scope: S
     return Work(
         work_type,
         workers,
-        tuple((p.name, values.get(p.key, p.default)) for p in params_of(work_type)),
+        params,
         policy,
         values.get("priority", 1 if POLICIES[policy].has_priority else 0),
         values.get("nice", 0),
@@ -92,12 +94,15 @@ _PLAIN = ("threads", "comm", "pcomm", "swappable", "payload", "cgroup_namespace"
 
 
 def _check_params(r: Reader, node: Node, values: dict[str, Any], work_type: str, path: str) -> None:
-    own = [param.key for param in params_of(work_type)]
-    for owner, facts in WORK_TYPES.items():
-        for param in facts.params:
-            if param.key in values and owner != work_type and param.key not in own:
-                expected = f"a parameter of {work_type} ({', '.join(own) or 'it has none'})"
-                r.wrong_key(node, param.key, f"{path}.{param.key}", expected, nearest_of(param.key, own))
+    own = {param.key: param for param in params_of(work_type)}
+    for key in tables.PARAMS:
+        if key not in values:
+            continue
+        if key not in own:
+            expected = f"a parameter of {work_type} ({', '.join(own) or 'it has none'})"
+            r.wrong_key(node, key, f"{path}.{key}", expected, nearest_of(key, own))
+        elif not own[key].low <= values[key] <= own[key].high:
+            r.wrong(at(node, key), f"{path}.{key}", f"{tables.bounds_of(own[key])} of {work_type}")
 
 
 def _check_policy(r: Reader, node: Node, policy: str, path: str) -> None:

@@ -7,21 +7,23 @@ of the package, and a test compares. Nothing else parses the two files. What a r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
 
 from ktstr.errors import InputError
-from ktstr.record.facts import OpFacts, WorkFacts, WorkParam
+from ktstr.record.facts import OpFacts, WorkCount, WorkFacts, WorkParam
 
-WORK_FLAGS = ("WAKES", "PIPES")
+MAX_GROUP, MAX_PARAMS, MAX_COUNTS = 1024, 16, 8  # the last two: of ktstr_program.h
+WORK_FLAGS = ("WAKES", "SLEEPS", "PIPES", "LEADS", "UNLIKE", "REQUESTS")
 OP_FLAGS = ("MAKES", "TAKES_DOWN")
 OP_FIELDS = (
     "PAYLOAD", "CGROUP", "WORK", "PHASE", "WHO", "MASK", "PATH", "FILE", "TEXT", "RESTORE", "BODY", "STEP", "COUNT",
     "NS", "INTERVAL", "JITTER",
 )  # fmt: skip
 _UNITS: dict[str, Literal["ns", ""]] = {"NS": "ns", "COUNT": ""}
+_COUNT_UNITS: dict[str, Literal["ns", "bytes", ""]] = {**_UNITS, "BYTES": "bytes"}
 
 _ID, _SYMBOL, _NAME = r"([A-Z][A-Z0-9_]*)", r"([a-z][a-z0-9_]*)", r"([A-Z][A-Za-z0-9]*)"
 _NUMBER, _WORDS, _ABOUT = r"(\d{1,19})", r"(0|[A-Z_]+(?: \| [A-Z_]+)*)", r'"([ !#-[\]-~]+)"'
@@ -32,6 +34,8 @@ def _row(macro: str, *arguments: str) -> re.Pattern[str]:
 
 
 _WORK_TYPE = _row("WORK_TYPE", _ID, _SYMBOL, _NUMBER, _NAME, _NUMBER, _WORDS, _NUMBER, _ABOUT)
+_WORK_GROUP = _row("WORK_GROUP", _ID, _NUMBER, _NUMBER)
+_WORK_COUNT = _row("WORK_COUNT", _ID, _SYMBOL, _ID, _ABOUT)
 _WORK_PARAM = _row("WORK_PARAM", _ID, _SYMBOL, _SYMBOL, _ID, _NUMBER, _NUMBER, _NUMBER, _ABOUT)
 _OP = _row("OP", _ID, _SYMBOL, _NUMBER, _NAME, _WORDS, _WORDS, _ABOUT)
 
@@ -58,18 +62,58 @@ def read_work_types(path: Path) -> dict[str, WorkFacts]:
         if (row := _WORK_TYPE.fullmatch(line)) is not None:
             ident, symbol, number, name, group_size, flags, _, about = row.groups()
             unique.add(where, ID=ident, symbol=symbol, number=str(int(number)), name=name)
-            wakes = "WAKES" in _words(where, flags, WORK_FLAGS)
-            size = _positive(where, "workers of a group", group_size)
-            types[name] = WorkFacts(_positive(where, "number", number), about, size, wakes, ())
+            known = _words(where, flags, WORK_FLAGS)
+            types[name] = WorkFacts(_positive(where, "number", number), about, int(group_size), 0, known, (), ())
             last = (ident, name)
-        elif (row := _WORK_PARAM.fullmatch(line)) is not None:
-            if row[1] != last[0]:
-                raise InputError(f"{where}: found a number of {row[1]}, expected it after the row of its work type")
-            unique.add(where, key=row[2])
-            types[last[1]] = replace(types[last[1]], params=(*types[last[1]].params, _param(where, row)))
-        else:
-            raise _unreadable(where, line, "WORK_TYPE(...) or WORK_PARAM(...)")
+            continue
+        ident, add = _detail(where, line)
+        if ident != last[0]:
+            raise InputError(f"{where}: found a row of {ident}, expected it after the row of its work type")
+        types[last[1]] = add(types[last[1]])
+    for name, facts in types.items():
+        _check_whole(path, name, facts)
+    _check_shared_keys(path, types)
     return types
+
+
+def _detail(where: str, line: str) -> tuple[str, Callable[[WorkFacts], WorkFacts]]:
+    """The type that a row is of, and what the row adds to it."""
+    if (row := _WORK_PARAM.fullmatch(line)) is not None:
+        param = _param(where, row)
+        return row[1], lambda facts: replace(facts, params=(*facts.params, param))
+    if (row := _WORK_COUNT.fullmatch(line)) is not None:
+        _, name, unit, about = row.groups()
+        if unit not in _COUNT_UNITS:
+            raise InputError(f"{where}: found the unit {unit}, expected one of {', '.join(_COUNT_UNITS)}")
+        counted = WorkCount(name, _COUNT_UNITS[unit], about)
+        return row[1], lambda facts: replace(facts, counts=(*facts.counts, counted))
+    if (row := _WORK_GROUP.fullmatch(line)) is not None:
+        params = _positive(where, "numbers that workers are counted by", row[2])
+        return row[1], lambda facts: replace(facts, group_params=params)
+    raise _unreadable(where, line, "WORK_TYPE(...), WORK_GROUP(...), WORK_PARAM(...) or WORK_COUNT(...)")
+
+
+def _check_whole(path: Path, name: str, facts: WorkFacts) -> None:
+    counted = facts.params[: facts.group_params]
+    if len(counted) < facts.group_params or any(param.unit or param.high > MAX_GROUP for param in counted):
+        expected = f"counts of at most {MAX_GROUP}"
+        raise InputError(f"{path}: {name}: found other numbers that workers are counted by, expected {expected}")
+    if facts.group_size + sum(param.low for param in counted) < 1:
+        raise InputError(f"{path}: {name}: found groups without workers, expected at least 1")
+    for what, names, most in (
+        ("numbers", [param.key for param in facts.params], MAX_PARAMS),
+        ("counts", [count.name for count in facts.counts], MAX_COUNTS),
+    ):
+        if len(names) > most or len(set(names)) < len(names):
+            raise InputError(f"{path}: {name}: found the {what} {', '.join(names)}, expected at most {most}, each once")
+
+
+def _check_shared_keys(path: Path, types: dict[str, WorkFacts]) -> None:
+    units: dict[str, str] = {}
+    for name, facts in types.items():
+        for param in facts.params:
+            if units.setdefault(param.key, param.unit) != param.unit:
+                raise InputError(f"{path}: {name}: found another unit of {param.key} than in another type")
 
 
 def read_ops(path: Path) -> dict[str, OpFacts]:
@@ -89,13 +133,13 @@ def read_ops(path: Path) -> dict[str, OpFacts]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines that are neither empty nor in a comment, each with its place."""
+    """The lines that are neither empty, nor in a comment, nor the preprocessor's, each with its place."""
     in_comment = False
     for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
         in_comment = in_comment or line.startswith("/*")
         if in_comment:
             in_comment = not line.endswith("*/")
-        elif line:
+        elif line and not line.startswith("#"):
             yield f"{path}:{number}", line
     if in_comment:
         raise InputError(f"{path}: found a comment that does not end")
@@ -130,11 +174,14 @@ def _param(where: str, row: re.Match[str]) -> WorkParam:
 
 def render_work_table(types: dict[str, WorkFacts]) -> str:
     """The text of ``work_table.py``."""
-    lines = _head("work types", "work_types.def", "WorkFacts, WorkParam", "from typing import Literal, TypeAlias\n\n")
+    lines = _head(
+        "work types", "work_types.def", "WorkCount, WorkFacts, WorkParam", "from typing import Literal, TypeAlias\n\n"
+    )
     lines += ["WorkType: TypeAlias = Literal[", *(f'    "{name}",' for name in types), "]", ""]
     lines += ["WORK_TYPES: dict[str, WorkFacts] = {"]
     for name, facts in types.items():
-        lines += [f'    "{name}": WorkFacts(', *_arguments(facts, 8), *_params(facts.params), "    ),"]
+        lines += [f'    "{name}": WorkFacts(', *_arguments(facts, 8), *_details("params", facts.params)]
+        lines += [*_details("counts", facts.counts), "    ),"]
     return "\n".join([*lines, "}", ""])
 
 
@@ -160,18 +207,18 @@ def _head(what: str, source: str, types: str, imports: str) -> list[str]:
     ]
 
 
-def _params(params: tuple[WorkParam, ...]) -> list[str]:
-    if not params:
-        return ["        params=(),"]
-    lines = ["        params=("]
-    for param in params:
-        lines += ["            WorkParam(", *_arguments(param, 16), "            ),"]
+def _details(name: str, details: tuple[WorkParam, ...] | tuple[WorkCount, ...]) -> list[str]:
+    if not details:
+        return [f"        {name}=(),"]
+    lines = [f"        {name}=("]
+    for detail in details:
+        lines += [f"            {type(detail).__name__}(", *_arguments(detail, 16), "            ),"]
     return [*lines, "        ),"]
 
 
-def _arguments(facts: WorkFacts | WorkParam | OpFacts, indent: int) -> list[str]:
-    """One line for each field but params, in the style of the formatter."""
-    names = [field.name for field in fields(facts) if field.name != "params"]
+def _arguments(facts: WorkFacts | WorkParam | WorkCount | OpFacts, indent: int) -> list[str]:
+    """One line for each field but params and counts, in the style of the formatter."""
+    names = [field.name for field in fields(facts) if field.name not in ("params", "counts")]
     return [f"{' ' * indent}{name}={_literal(getattr(facts, name))}," for name in names]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,19 +24,49 @@ class WorkParam:
 
 
 @dataclass(frozen=True)
+class WorkCount:
+    """What a worker of a type counts beside iterations. ``unit``: ns, bytes, or none for a count."""
+
+    name: str
+    unit: Literal["ns", "bytes", ""]
+    about: str
+
+
+@dataclass(frozen=True)
 class WorkFacts:
     """What holds for every worker of one type.
 
-    ``number``: the type's in a program. ``about``: what a worker does. ``group_size``: how many work together, so
-    that a crew is a multiple of it. ``samples_wakes``: its body blocks and samples the time around the blocking call.
-    ``params`` are in the agent's order.
+    ``number``: the type's in a program. ``about``: what a worker does. ``group_size``: how many work together, and
+    ``group_params``, by how many of its first numbers that is more (``group``). ``flags``: the words of the table.
+    ``params`` and ``counts`` are in the agent's order.
     """
 
     number: int
     about: str
     group_size: int
-    samples_wakes: bool
+    group_params: int
+    flags: tuple[str, ...]
     params: tuple[WorkParam, ...]
+    counts: tuple[WorkCount, ...]
+
+    def group(self, params: Sequence[int]) -> int:
+        """How many work together, with these numbers: a crew is a multiple of it."""
+        return self.group_size + sum(params[: self.group_params])
+
+    def role(self, place: int, group: int) -> int:
+        """Of a worker by its place in its crew: those of one role do the same."""
+        place %= group
+        return place if "UNLIKE" in self.flags else min(place, 1) if "LEADS" in self.flags else 0
+
+    @property
+    def samples_wakes(self) -> bool:
+        """Whether its body blocks and samples how late it was woken."""
+        return "WAKES" in self.flags
+
+    @property
+    def never_sleeps(self) -> bool:
+        """Whether it computes, or gives its CPU up, all the time."""
+        return "WAKES" not in self.flags and "SLEEPS" not in self.flags
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ class WorkerSummary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     looks at the clock, with fixed work between, and where: how long a vCPU was left unrun.
     ``exit_info`` is None for a report the worker wrote itself. ``spawn``: how often it had been spawned before.
     ``open_wait_ns``: a wait that its end cut short, 0 when none was open. ``measuring_calls``: the system calls that
-    it made to measure.
+    it made to measure. ``counts``: what its work type counts beside iterations, by name (``work_types.def``).
+    ``request_sample_total``: how many requests it timed. ``place``: in the group that works together.
     """
 
     index: Count
@@ -114,6 +115,9 @@ class WorkerSummary(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     spawn: Count | None
     open_wait_ns: Count | None
     measuring_calls: Count | None
+    counts: dict[str, Count] | None = None
+    request_sample_total: Count | None = None
+    place: Count | None = None
 
     def __post_init__(self) -> None:
         refuse_repeats("cpus_used", self.cpus_used)
@@ -124,7 +128,8 @@ class WorkerReport(WorkerSummary, frozen=True, forbid_unknown_fields=True, kw_on
 
     ``numa_pages``: by node, the pages of the memory that it works in, with all workers of its process.
     ``numa_pages_migrated``: between nodes, in the whole machine, since its release. None where nobody asked, or where
-    the kernel does not tell.
+    the kernel does not tell. ``counted``: the counts of its work type, in the agent's order, then zeros.
+    ``request_latencies_ns``: None of a work type that has no requests.
     """
 
     migrations: tuple[Migration, ...]
@@ -134,6 +139,8 @@ class WorkerReport(WorkerSummary, frozen=True, forbid_unknown_fields=True, kw_on
     spawn: Count | None = None
     open_wait_ns: Count | None = None
     measuring_calls: Count | None = None
+    counted: tuple[Count, ...] | None = None
+    request_latencies_ns: tuple[Count, ...] | None = None
 
 
 class VcpuReport(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ktstr.record.facts import OpFacts as OpFacts
+from ktstr.record.facts import WorkCount as WorkCount
 from ktstr.record.facts import WorkFacts as WorkFacts
 from ktstr.record.facts import WorkParam as WorkParam
 from ktstr.record.op_table import OPS as OPS

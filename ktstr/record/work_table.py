@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from ktstr.record.facts import WorkFacts, WorkParam
+from ktstr.record.facts import WorkCount, WorkFacts, WorkParam
 
 WorkType: TypeAlias = Literal[
     "SpinWait",
@@ -24,28 +24,35 @@ WORK_TYPES: dict[str, WorkFacts] = {
         number=1,
         about="computes without a pause",
         group_size=1,
-        samples_wakes=False,
+        group_params=0,
+        flags=(),
         params=(),
+        counts=(),
     ),
     "YieldHeavy": WorkFacts(
         number=2,
         about="gives its CPU up as often as it can",
         group_size=1,
-        samples_wakes=False,
+        group_params=0,
+        flags=(),
         params=(),
+        counts=(),
     ),
     "Mixed": WorkFacts(
         number=3,
         about="computes and gives its CPU up in turn",
         group_size=1,
-        samples_wakes=False,
+        group_params=0,
+        flags=(),
         params=(),
+        counts=(),
     ),
     "Bursty": WorkFacts(
         number=4,
         about="computes for a while, then sleeps for a while",
         group_size=1,
-        samples_wakes=True,
+        group_params=0,
+        flags=("WAKES",),
         params=(
             WorkParam(
                 key="burst",
@@ -66,12 +73,14 @@ WORK_TYPES: dict[str, WorkFacts] = {
                 about="sleep between bursts",
             ),
         ),
+        counts=(),
     ),
     "PipeIo": WorkFacts(
         number=5,
         about="exchanges bytes with its partner through pipes",
         group_size=2,
-        samples_wakes=True,
+        group_params=0,
+        flags=("WAKES", "PIPES"),
         params=(
             WorkParam(
                 key="burst_iters",
@@ -83,12 +92,14 @@ WORK_TYPES: dict[str, WorkFacts] = {
                 about="spins before each exchange",
             ),
         ),
+        counts=(),
     ),
     "FutexPingPong": WorkFacts(
         number=6,
         about="wakes its partner and waits to be woken by it",
         group_size=2,
-        samples_wakes=True,
+        group_params=0,
+        flags=("WAKES",),
         params=(
             WorkParam(
                 key="spin_iters",
@@ -100,12 +111,21 @@ WORK_TYPES: dict[str, WorkFacts] = {
                 about="spins before each wake",
             ),
         ),
+        counts=(),
     ),
     "ForkExit": WorkFacts(
         number=7,
         about="forks children that exit at once",
         group_size=1,
-        samples_wakes=True,
+        group_params=0,
+        flags=("WAKES",),
         params=(),
+        counts=(
+            WorkCount(
+                name="children",
+                unit="",
+                about="forked, and waited for",
+            ),
+        ),
     ),
 }

@@ -45,6 +45,7 @@ from ktstr.record.sidecar import (
     VcpuThread,
 )
 from ktstr.record.statistics import NOTHING_RAN, ScenarioStats
+from ktstr.record.vocabulary import WORK_TYPES
 from ktstr.results.names import CellIdentity
 
 MS = 1_000_000
@@ -107,7 +108,7 @@ def build(identity: CellIdentity, record: CellRecord, judgement: Judgement) -> S
         input_digest=record.input_digest,
         measured_commit=record.measured_commit,
         verifier_stats=verifier_stats(record.inspected),
-        workers=tuple(_worker(report) for report in sorted(guest.workers, key=lambda report: report.index)),
+        workers=tuple(_worker(report, judgement.work_types) for report in sorted(guest.workers, key=lambda r: r.index)),
         vcpu_times=guest.vcpus,
         sched_events=tuple(replace(event, text=quote.clean(event.text)) for event in guest.sched_events),
         load_ns=_load_ns(guest),
@@ -276,9 +277,17 @@ def _kvm_cost(run: KvmRun) -> KvmCost:
     )
 
 
-def _worker(report: WorkerReport) -> WorkerSummary:
-    """A worker's report without its raw samples and single migrations, which the record keeps."""
-    return WorkerSummary(**{name: getattr(report, name) for name in WorkerSummary.__struct_fields__})
+def _worker(report: WorkerReport, work_types: Mapping[int, str]) -> WorkerSummary:
+    """A worker's report without its raw samples and single migrations, which the record keeps; its counts by name."""
+    kept = {name: getattr(report, name) for name in WorkerSummary.__struct_fields__}
+    return WorkerSummary(**{**kept, "counts": _counts(report, work_types.get(report.work_index))})
+
+
+def _counts(report: WorkerReport, work_type: str | None) -> dict[str, int] | None:
+    counts = WORK_TYPES[work_type].counts if work_type in WORK_TYPES else ()
+    if report.counted is None or not counts:
+        return None
+    return {count.name: value for count, value in zip(counts, report.counted, strict=False)}
 
 
 # An array of numbers, spread over lines by the encoder. A string never holds a raw newline, so none can match.

@@ -97,14 +97,15 @@ def _work(where: str, work: Work, cgroups: int) -> None:
     facts = vocabulary.WORK_TYPES[work.type]
     where = f"{where} ({work.type})"
     bounded(f"{where}: cgroup", work.cgroup, OWN_CGROUP, cgroups - 1)
-    if not work.workers or len(work.workers) % facts.group_size:
-        raise InputError(f"{where}: {len(work.workers)} workers, expected a positive multiple of {facts.group_size}")
     for worker in work.workers:
         check_ns(f"{where}: start_offset_ns", worker.start_offset_ns)
     if len(work.params) != len(facts.params):
         raise InputError(f"{where}: found {len(work.params)} parameters, expected {len(facts.params)}")
     for param, value in zip(facts.params, work.params, strict=True):
         bounded(f"{where}: {param.name}", value, param.low, param.high)
+    if not work.workers or len(work.workers) % facts.group(work.params):
+        expected = f"a positive multiple of {facts.group(work.params)}"
+        raise InputError(f"{where}: {len(work.workers)} workers, expected {expected}")
     _priority(where, work)
     bounded(f"{where}: nice", work.nice, -20, 19)
     check_cpus(f"{where}: affinity", work.affinity)

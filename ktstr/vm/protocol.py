@@ -1,8 +1,9 @@
 """The guest protocol, read from its one home: the C headers the agent is compiled with.
 
-``ffi`` knows every struct of ``ktstr_program.h`` and ``ktstr_proto.h`` (cffi, ABI mode: nothing is compiled), ``lib``
-their integer constants and enumerators. Names of policies, events and the like follow from the enumerators, those of
-work types and ops are in the agent's tables (``record.vocabulary``), so they are written once too.
+``ffi`` knows every struct of ``ktstr_program.h``, ``ktstr_report.h`` and ``ktstr_proto.h`` (cffi, ABI mode: nothing
+is compiled), ``lib`` their integer constants and enumerators. Names of policies, events and the like follow from the
+enumerators, those of work types and ops are in the agent's tables (``record.vocabulary``), so they are written once
+too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ktstr.errors import HostError
 from ktstr.record import vocabulary
 from ktstr.resources import c_dir
 
-_HEADERS = ("ktstr_program.h", "ktstr_proto.h")  # the second includes the first
+_HEADERS = ("ktstr_program.h", "ktstr_report.h", "ktstr_proto.h")  # each includes those before it
 _CONSTANT = re.compile(r"#define\s+\w+\s+(0[xX][0-9a-fA-F]+|\d+)\s*")
 
 

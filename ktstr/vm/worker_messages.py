@@ -21,9 +21,9 @@ class _Worker:
 
     report: WorkerReport
     migrations_due: int
-    samples_due: int
+    samples_due: dict[int, int]  # by series
     migrations: list[Migration] = field(default_factory=list)
-    samples: list[int] = field(default_factory=list)
+    samples: dict[int, list[int]] = field(default_factory=dict)
     pages: tuple[int, ...] | None = None  # by node
     pages_migrated: int | None = None
 
@@ -31,10 +31,15 @@ class _Worker:
         return replace(
             self.report,
             migrations=tuple(self.migrations),
-            wake_latencies_ns=tuple(self.samples),
+            wake_latencies_ns=tuple(self.samples.get(lib.KTSTR_SERIES_WAKES, ())),
+            request_latencies_ns=self._requests(),
             numa_pages=self.pages,
             numa_pages_migrated=self.pages_migrated,
         )
+
+    def _requests(self) -> tuple[int, ...] | None:
+        requests = self.samples.get(lib.KTSTR_SERIES_REQUESTS)
+        return None if requests is None else tuple(requests)
 
 
 class WorkerMessages:
@@ -56,19 +61,19 @@ class WorkerMessages:
 
     def unfinished(self) -> int | None:
         """A worker that announced more than came; None when there is none."""
-        return next(
-            (n for (n, _), worker in self._workers.items() if worker.migrations_due or worker.samples_due), None
-        )
+        return next((n for (n, _), w in self._workers.items() if w.migrations_due or any(w.samples_due.values())), None)
 
     def _worker(self, payload: bytes) -> None:
         msg = parts.struct("struct ktstr_msg_worker", payload)
         index = parts.below("worker", msg.index, lib.KTSTR_MAX_WORKERS)
         if (index, msg.spawn) in self._workers:
             raise Bad(f"second report of worker {index}, spawned {msg.spawn} times before,")
-        if msg.samples_stored > lib.KTSTR_MAX_SAMPLES or msg.migrations_stored > lib.KTSTR_MAX_MIGRATIONS:
-            raise Bad(f"worker {index} with {msg.samples_stored} samples, {msg.migrations_stored} migrations")
+        samples = max(msg.samples_stored, msg.requests_stored)
+        if samples > lib.KTSTR_MAX_SAMPLES or msg.migrations_stored > lib.KTSTR_MAX_MIGRATIONS:
+            raise Bad(f"worker {index} with {samples} samples, {msg.migrations_stored} migrations")
         parts.room("worker reports", self._workers, lib.KTSTR_MAX_REPORTS)
-        worker = _Worker(_report(msg), msg.migrations_stored, msg.samples_stored)
+        due = {lib.KTSTR_SERIES_WAKES: msg.samples_stored, lib.KTSTR_SERIES_REQUESTS: msg.requests_stored}
+        worker = _Worker(_report(msg), msg.migrations_stored, due)
         self._workers[index, msg.spawn] = self._latest[index] = worker
 
     def _migrations(self, payload: bytes) -> None:
@@ -83,10 +88,10 @@ class WorkerMessages:
     def _samples(self, payload: bytes) -> None:
         head, items = parts.struct_and_array("struct ktstr_msg_samples", "uint64_t", payload)
         worker = self._latest.get(head.worker)
-        if worker is None or len(items) > worker.samples_due:
-            raise Bad(f"{len(items)} samples of worker {head.worker}, which announced fewer")
-        worker.samples_due -= len(items)
-        worker.samples += list(items)
+        if worker is None or len(items) > worker.samples_due.get(head.series, 0):
+            raise Bad(f"{len(items)} samples of worker {head.worker}, which announced fewer of series {head.series},")
+        worker.samples_due[head.series] -= len(items)
+        worker.samples.setdefault(head.series, []).extend(items)
 
     def _pages(self, payload: bytes) -> None:
         head, items = parts.struct_and_array("struct ktstr_msg_pages", "uint64_t", payload)
@@ -144,4 +149,7 @@ def _report(msg: Any) -> WorkerReport:
         spawn=msg.spawn,
         open_wait_ns=msg.open_wait_ns,
         measuring_calls=msg.measuring_calls,
+        request_sample_total=msg.request_sample_total or None,
+        counted=tuple(msg.counts),
+        place=msg.place,
     )

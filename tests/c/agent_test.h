@@ -50,7 +50,7 @@ static inline void seal(struct small *s)
 static inline struct small small_program(void)
 {
 	struct small s = {
-		.header = { .magic = 0x5052544b, .version = 3, .header_bytes = 64, .total_bytes = sizeof(s), .seed = 9,
+		.header = { .magic = 0x5052544b, .version = 4, .header_bytes = 64, .total_bytes = sizeof(s), .seed = 9,
 			    .deadline_ns = 1000, .counts = { 32, 2, 2, 2, 4, 2, 8 } },
 		.strings = "a\0b\0/bin/x\0-v\0/proc/y\0text",
 		.masks = { { { 3 } }, { { 0, 1 } } },

@@ -66,7 +66,7 @@ static void walk_works(const struct program *program)
 		const struct ktstr_work *work = &program->works[i];
 		uint32_t wrong;
 
-		require(work_type(work->type) && work->worker_count % work_type(work->type)->group == 0);
+		require(work_type(work->type) && work->worker_count % work_group(work) == 0);
 		require(work->cgroup >= -1 && work->cgroup < (int32_t)program_count(program, KTSTR_TABLE_CGROUPS));
 		require(work_params_fit(work->type, work->params, &wrong));
 		touch(&program->workers[work->first_worker], work->worker_count * sizeof(struct ktstr_worker));

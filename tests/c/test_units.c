@@ -345,7 +345,7 @@ struct small_delivery {
 static struct small_delivery delivery_of_small(void)
 {
 	struct small_delivery d = {
-		.head = { .magic = 0x4452544b, .version = 3, .header_bytes = 88, .total_bytes = sizeof(struct small_delivery),
+		.head = { .magic = 0x4452544b, .version = 4, .header_bytes = 88, .total_bytes = sizeof(struct small_delivery),
 			  .realtime_ns = 5, .randomness = { 1, 2, 3 } },
 		.program = small_program(),
 	};
@@ -383,10 +383,10 @@ TEST(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
 	CHECK(refused(&d, "magic is 0x5052544b, expected 0x4452544b"));
 	d = delivery_of_small();
 	d.head.version = 1;
-	CHECK(refused(&d, "version 1 with a header of 88 bytes, expected 3 with 88"));
+	CHECK(refused(&d, "version 1 with a header of 88 bytes, expected 4 with 88"));
 	d = delivery_of_small();
 	d.head.header_bytes = 96;
-	CHECK(refused(&d, "version 3 with a header of 96 bytes, expected 3 with 88"));
+	CHECK(refused(&d, "version 4 with a header of 96 bytes, expected 4 with 88"));
 	d = delivery_of_small();
 	d.head.total_bytes = 87;
 	CHECK(refused(&d, "87 bytes, expected 88 to 4194392"));

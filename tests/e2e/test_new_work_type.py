@@ -56,8 +56,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in PARTS:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "vmm_c/guest/work/toy.c").write_text(TOY_C, encoding="ascii")
-    with (folder / "vmm_c/include/work_types.def").open("a", encoding="ascii") as table:
-        table.write(ROWS)
+    table = folder / "vmm_c/include/work_types.def"
+    rows, undefined, rest = table.read_text(encoding="ascii").partition("#undef")
+    table.write_text(f"{rows}{ROWS}{undefined}{rest}", encoding="ascii")
     subprocess.run([sys.executable, "-m", "ktstr.record.definitions"], cwd=folder, check=True)
     with (folder / "schemas/ktstr.schema.json").open("wb") as schema:
         subprocess.run([sys.executable, "-m", "ktstr.config.schema"], cwd=folder, check=True, stdout=schema)

@@ -11,7 +11,7 @@ import pytest
 from ktstr.errors import InputError
 from ktstr.record import definitions
 from ktstr.record.definitions import read_ops, read_work_types, render_op_table, render_work_table, write
-from ktstr.record.facts import OpFacts, WorkFacts, WorkParam
+from ktstr.record.facts import OpFacts, WorkCount, WorkFacts, WorkParam
 from ktstr.record.op_table import OPS
 from ktstr.record.work_table import WORK_TYPES
 
@@ -20,6 +20,8 @@ INCLUDE = ROOT / "vmm_c/include"
 RECORD = ROOT / "ktstr/record"
 
 NAP = 'WORK_TYPE(NAP, nap, 1, Nap, 2, WAKES | PIPES, 16, "sleeps, and wakes")'
+CREW = "WORK_GROUP(NAP, 1, 8)"
+NAPPED = 'WORK_COUNT(NAP, naps, COUNT, "how often it slept")'
 LENGTH = 'WORK_PARAM(NAP, nap, nap_ns, NS, 5, 1, 9, "length of a nap")'
 WORK = 'OP(WORK, work, 3, Work, WORK | NS, MAKES | TAKES_DOWN, "works")'
 
@@ -54,20 +56,27 @@ def file(folder: Path, *lines: str) -> Path:
 
 def test_a_row_is_read_as_the_files_say(tmp_path: Path) -> None:
     param = WorkParam("nap", "nap_ns", "ns", 5, 1, 9, "length of a nap")
-    assert read_work_types(file(tmp_path, NAP, LENGTH)) == {"Nap": WorkFacts(1, "sleeps, and wakes", 2, True, (param,))}
+    assert read_work_types(file(tmp_path, NAP, LENGTH)) == {
+        "Nap": WorkFacts(1, "sleeps, and wakes", 2, 0, ("WAKES", "PIPES"), (param,), ())
+    }
     count = LENGTH.replace("NS", "COUNT")
     assert read_work_types(file(tmp_path, NAP, count))["Nap"].params[0].unit == ""
     assert read_ops(file(tmp_path, WORK)) == {"Work": OpFacts(3, "works", ("WORK", "NS"), True, True)}
     assert read_ops(file(tmp_path, WORK.replace("WORK | NS, MAKES | TAKES_DOWN", "0, 0"))) == {
         "Work": OpFacts(3, "works", (), False, False)
     }
+    counted = read_work_types(file(tmp_path, NAP, CREW, count, NAPPED))["Nap"]
+    assert (counted.group_size, counted.group_params, counted.group([7])) == (2, 1, 9)
+    assert counted.counts == (WorkCount("naps", "", "how often it slept"),)
     assert read_work_types(file(tmp_path)) == {}
     assert read_ops(file(tmp_path)) == {}
 
 
 def test_any_table_is_written_as_python_that_says_the_same() -> None:
     params = tuple(WorkParam(f"k{i}", f"n{i}", "", i, 0, 9, "about it") for i in range(2))
-    types = {"One": WorkFacts(1, "one", 1, False, ()), "Two": WorkFacts(2, "two", 2, True, params)}
+    counts = (WorkCount("naps", "", "how often"), WorkCount("slept_ns", "ns", "how long"))
+    two = WorkFacts(2, "two", 2, 1, ("WAKES", "LEADS"), params, counts)
+    types = {"One": WorkFacts(1, "one", 1, 0, (), (), ()), "Two": two}
     ops = {"A": OpFacts(1, "a", (), True, False), "B": OpFacts(2, "b", ("NS",), False, True)}
     found: dict[str, object] = {}
     exec(render_work_table(types), found)
@@ -76,7 +85,7 @@ def test_any_table_is_written_as_python_that_says_the_same() -> None:
 
 
 WRONG_TYPES = {
-    "no row": (["NAP"], "5: found 'NAP', expected WORK_TYPE(...) or WORK_PARAM(...) on one line"),
+    "no row": (["NAP"], "5: found 'NAP', expected WORK_TYPE(...), WORK_GROUP(...), WORK_PARAM(...) or WORK_C"),
     "an op": ([WORK], "5: found 'OP(WORK"),
     "two lines": ([NAP[:30], NAP[30:]], "5: found 'WORK_TYPE(NAP"),
     "a space": ([f" {NAP}"], "5: found ' WORK_TYPE"),
@@ -90,19 +99,33 @@ WRONG_TYPES = {
     "other letters": ([NAP.replace("and", "und ä")], "5: found"),
     "one argument less": ([NAP.replace(" 16,", "")], "5: found"),
     "number 0": ([NAP.replace("1, Nap", "0, Nap")], "5: found 0 as number, expected at least 1"),
-    "group of 0": ([NAP.replace("Nap, 2", "Nap, 0")], "5: found 0 as workers of a group, expected at least 1"),
-    "a flag": ([NAP.replace("WAKES", "NO")], "5: found NO | PIPES, expected 0 or some of WAKES, PIPES, each once"),
-    "a flag twice": ([NAP.replace("WAKES", "PIPES")], "5: found PIPES | PIPES, expected 0 or some of WAKES, PIPES"),
+    "group of 0": ([NAP.replace("Nap, 2", "Nap, 0")], " Nap: found groups without workers, expected"),
+    "a flag": ([NAP.replace("WAKES", "NO")], "5: found NO | PIPES, expected 0 or some of WAKES, SLEEPS, PIPES,"),
+    "a flag twice": ([NAP.replace("WAKES", "PIPES")], "5: found PIPES | PIPES, expected 0 or some of WAKES,"),
     "the ID twice": ([NAP, NAP], "6: found ID NAP twice, expected each once"),
     "the symbol twice": ([NAP, NAP.replace("NAP", "X")], "6: found symbol nap twice"),
     "the number twice": ([NAP, NAP.replace("NAP, nap, 1", "X, x, 01")], "6: found number 1 twice"),
     "the name twice": ([NAP, NAP.replace("NAP, nap, 1", "X, x, 2")], "6: found name Nap twice"),
-    "the key twice": ([NAP, LENGTH, LENGTH], "7: found key nap twice"),
-    "a number before its type": ([LENGTH, NAP], "5: found a number of NAP, expected it after the row of its work type"),
+    "the key twice": ([NAP, LENGTH, LENGTH], " Nap: found the numbers nap, nap, expected at most 16, each once"),
+    "a number before its type": ([LENGTH, NAP], "5: found a row of NAP, expected it after the row of its work type"),
     "a number of another": (
-        [NAP, NAP.replace("NAP, nap, 1, Nap", "X, x, 2, X"), LENGTH], "7: found a number of NAP, expected it after",
+        [NAP, NAP.replace("NAP, nap, 1, Nap", "X, x, 2, X"), LENGTH], "7: found a row of NAP, expected it after",
     ),
     "a unit": ([NAP, LENGTH.replace("NS", "MS")], "6: found the unit MS, expected one of NS, COUNT"),
+    "a count's unit": ([NAP, NAPPED.replace("COUNT,", "MS,")], "6: found the unit MS, expected one of NS, COUNT,"),
+    "a count of another": ([NAPPED], "5: found a row of NAP, expected it after"),
+    "a count twice": ([NAP, NAPPED, NAPPED], " Nap: found the counts naps, naps, expected at most 8, each once"),
+    "a crew of no numbers": ([NAP, CREW], " Nap: found other numbers that workers are counted by, expected counts of"),
+    "a crew by time": ([NAP, CREW, LENGTH], " Nap: found other numbers that workers are counted by"),
+    "a large crew": ([NAP, CREW, LENGTH.replace("NS, 5, 1, 9", "COUNT, 5, 1, 1025")], " Nap: found other numbers"),
+    "a crew by none": ([NAP, CREW.replace("1,", "0,")], "6: found 0 as numbers that workers are counted by"),
+    "an empty crew": (
+        [NAP.replace("Nap, 2", "Nap, 0"), CREW, LENGTH.replace("NS, 5, 1", "COUNT, 5, 0")], " Nap: found groups",
+    ),
+    "another unit": (
+        [NAP, LENGTH, NAP.replace("NAP, nap, 1, Nap", "X, x, 2, X"), LENGTH.replace("NAP", "X").replace("NS", "COUNT")],
+        " X: found another unit of nap than in another type",
+    ),
     "a low default": ([NAP, LENGTH.replace("5", "0")], "6: found the default 0, expected 1 to 9"),
     "a high default": ([NAP, LENGTH.replace("5", "10")], "6: found the default 10, expected 1 to 9"),
 }  # fmt: skip
@@ -138,3 +161,13 @@ def test_a_wrong_row_of_an_op_is_told_with_its_place(tmp_path: Path, name: str) 
 def test_a_comment_that_does_not_end_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found a comment that does not end"):
         read_ops(file(tmp_path, WORK, "/* more"))
+
+
+def test_the_role_of_a_worker_is_by_its_place() -> None:
+    def roles(*flags: str) -> list[int]:
+        facts = WorkFacts(1, "one", 1, 1, flags, (WorkParam("k", "n", "", 2, 1, 9, "more"),), ())
+        return [facts.role(place, facts.group([2])) for place in range(6)]
+
+    assert roles() == [0] * 6
+    assert roles("LEADS", "WAKES") == [0, 1, 1] * 2
+    assert roles("UNLIKE") == [0, 1, 2] * 2

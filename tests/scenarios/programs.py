@@ -13,6 +13,7 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 
+from ktstr.record.vocabulary import WORK_TYPES, WorkParam
 from ktstr.scenarios.program import (
     AddCgroup,
     Cgroup,
@@ -50,12 +51,11 @@ from ktstr.scenarios.program import (
 
 T = TypeVar("T")
 HEAD = struct.Struct("<4sHHIIQQ7II")
-WORK = struct.Struct("<IiII4QIiiI3Q6I")
+WORK = struct.Struct("<IiII16QIiiI3Q6I")
 WORKER = struct.Struct("<QII")
 PAYLOAD = struct.Struct("<IIiIIIIIii")
 OP = struct.Struct("<HBBIIiiIIIIIIIQQQ")
-TYPES = ("SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit")
-PARAMS = {"Bursty": 2, "PipeIo": 1, "FutexPingPong": 1}
+TYPES = {facts.number: name for name, facts in WORK_TYPES.items()}
 POLICIES = ("normal", "batch", "idle", "fifo", "rr", "deadline", "ext")
 MEM_POLICIES = (
     "default", "preferred", "bind", "interleave", "local", "preferred_many", "weighted_interleave",
@@ -79,10 +79,10 @@ class Reader:
 
     def __init__(self, data: bytes) -> None:
         magic, version, head, total, self.flags, self.seed, self.deadline_ns, *rest = HEAD.unpack(data[:64])
-        assert (magic, version, head, total) == (b"KTRP", 3, 64, len(data))
+        assert (magic, version, head, total) == (b"KTRP", 4, 64, len(data))
         *self.counts, crc = rest
         assert crc == crc32(data[64:], crc32(data[:60]))
-        sizes = (1, 64, 16, 112, 16, 40, 72)
+        sizes = (1, 64, 16, 208, 16, 40, 72)
         self.tables, at = [], 64
         for count, size in zip(self.counts, sizes, strict=True):
             self.tables.append(data[at : at + count * size])
@@ -135,10 +135,10 @@ class Reader:
         return Cgroup(self.text(name), self.numbers(cpus), self.numbers(mems))
 
     def _work(self, kind: int, cgroup: int, first: int, count: int, *rest: int) -> Work:
-        params, (policy, priority, nice, affinity), times = rest[:4], rest[4:8], rest[8:11]
-        mode, mem_flags, mem_nodes, flags, comm, pcomm = rest[11:]
-        name: Any = TYPES[kind - 1]
-        used = PARAMS.get(name, 0)
+        params, (policy, priority, nice, affinity), times = rest[:16], rest[16:20], rest[20:23]
+        mode, mem_flags, mem_nodes, flags, comm, pcomm = rest[23:]
+        name: Any = TYPES[kind]
+        used = len(WORK_TYPES[name].params)
         assert not any(params[used:])
         workers = []
         for offset, order, own in WORKER.iter_unpack(self.tables[4][first * 16 : (first + count) * 16]):
@@ -254,14 +254,19 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def _param(param: WorkParam, is_crew: bool) -> st.SearchStrategy[int]:
+    """Crews stay small, so that an example does."""
+    return st.integers(param.low, min(param.high, param.low + 3) if is_crew else param.high)
+
+
 @st.composite
 def works(draw: st.DrawFn, cgroups: int) -> Work:
     """A work of any type; the order of its workers is for the program to say."""
-    name: Any = draw(st.sampled_from(TYPES))
-    group = 2 if name in ("PipeIo", "FutexPingPong") else 1
-    workers = tuple(Worker(draw(NS), 0, draw(st.none() | CPUS)) for _ in range(group * draw(st.integers(1, 3))))
-    low, high = (1000, 3600 * 10**9) if name == "Bursty" else (0, 2**31)
-    params = tuple(draw(st.integers(low, high)) for _ in range(PARAMS.get(name, 0)))
+    name: Any = draw(st.sampled_from(sorted(TYPES.values())))
+    facts = WORK_TYPES[name]
+    params = tuple(draw(_param(param, i < facts.group_params)) for i, param in enumerate(facts.params))
+    crew = range(facts.group(params) * draw(st.integers(1, 3)))
+    workers = tuple(Worker(draw(NS), 0, draw(st.none() | CPUS)) for _ in crew)
     deadline = draw(st.none() | TIMES)
     policy, priority = draw(POLICY) if deadline is None else ("deadline", 0)
     nice, affinity = draw(st.integers(-20, 19)), draw(st.none() | CPUS)

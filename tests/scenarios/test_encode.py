@@ -43,9 +43,9 @@ def whole(
 ) -> bytes:  # fmt: skip
     """A program made by hand from the protocol's description."""
     tables = (strings, masks, cgroups, works, workers, payloads, ops)
-    counts = [len(table) // size for table, size in zip(tables, (1, 64, 16, 112, 16, 40, 72), strict=True)]
+    counts = [len(table) // size for table, size in zip(tables, (1, 64, 16, 208, 16, 40, 72), strict=True)]
     body = b"".join(map(padded, tables))
-    head = struct.pack("<4sHHIIQQ7I", b"KTRP", 3, 64, 64 + len(body), flags, seed, deadline, *counts)
+    head = struct.pack("<4sHHIIQQ7I", b"KTRP", 4, 64, 64 + len(body), flags, seed, deadline, *counts)
     return head + struct.pack("<I", crc32(head + body)) + body
 
 
@@ -83,8 +83,8 @@ def test_the_tables_have_the_bytes_of_the_description() -> None:
         b"a/b\0c\0w1\0p\0/x\0-a\0A=\0B=c\0/f\0",
         mask(0, 64, 511) + mask(0, 63) + mask(1),
         struct.pack("<8I", 0, 1, 2, 0, 4, 0, 0, 0),
-        WORK.pack(5, 1, 0, 2, 1024, 0, 0, 0, 3, 7, 0, 1, *[0] * 9)
-        + WORK.pack(1, -1, 2, 1, 0, 0, 0, 0, 5, 0, -20, 0, 1024, 1025, 1026, 2, 1 << 15, 2, 7, 7, 10),
+        WORK.pack(5, 1, 0, 2, 1024, *[0] * 15, 3, 7, 0, 1, *[0] * 9)
+        + WORK.pack(1, -1, 2, 1, *[0] * 16, 5, 0, -20, 0, 1024, 1025, 1026, 2, 1 << 15, 2, 7, 7, 10),
         WORKER.pack(9, 2, 0) + WORKER.pack(8, 0, 3) + WORKER.pack(7, 1, 0),
         PAYLOAD.pack(11, 2, 0, 3, 17, 2, 25, 3, 9, 0) + PAYLOAD.pack(4, 1, -1, 0, 0, 0, 0, 6, 0, -3),
         seed=1,
@@ -103,7 +103,7 @@ def test_ops_have_the_bytes_of_the_description() -> None:
     work = Work("SpinWait", -1, (Worker(),) * 2)
     assert encode(Program(0, 0, works=(work,), ops=ops)) == whole(
         b"/a\0",
-        works=WORK.pack(1, -1, 0, 2, *[0] * 17),
+        works=WORK.pack(1, -1, 0, 2, *[0] * 29),
         workers=WORKER.pack(0, 0, 0) + WORKER.pack(0, 1, 0),
         ops=op(6, ns=11)
         + op(10, flags=2, body=4, ns=13)

@@ -26,7 +26,7 @@ def mask(*cpus: int) -> bytes:
     return sum(1 << cpu for cpu in cpus).to_bytes(64, "little")
 
 
-def hello(release: bytes = b"6.14.0", version: int = 3) -> tuple[int, bytes]:
+def hello(release: bytes = b"6.14.0", version: int = 4) -> tuple[int, bytes]:
     return HELLO, struct.pack("<II72s", version, 4, release)
 
 
@@ -66,13 +66,13 @@ def error(text: bytes = b"", op: int = -1, recorded: int = 0) -> tuple[int, byte
 def worker(
     index: int = 0, *, spawn: int = 0, work: int = 5, cgroup: int = -1, migrations: int = 0, samples: int = 0,
     schedstat: int = 1, completed: int = 1, exit_kind: int = 0, exit_code: int = 0, gap_cpu: int = 3,
-    stall_cpu: int = 4,
+    stall_cpu: int = 4, requests: int = 0,
 ) -> tuple[int, bytes]:  # fmt: skip
     """A report whose numbers are all different: work_units 101, iterations 102, and so on."""
-    head = struct.pack("<IIIiiI15Q", index, spawn, work, cgroup, 77, 0, *range(101, 116))
-    return WORKER, head + mask(0, 3, 511) + struct.pack(
-        "<IIIIIIIi", gap_cpu, stall_cpu, migrations, samples, schedstat, completed, exit_kind, exit_code
-    )
+    head = struct.pack("<IIIiiI15Q", index, spawn, work, cgroup, 77, 6, *range(101, 116))
+    numbers = (gap_cpu, stall_cpu, migrations, samples, schedstat, completed, exit_kind, exit_code)
+    counts = (*range(301, 309), 309, requests, 0)
+    return WORKER, head + mask(0, 3, 511) + struct.pack("<IIIIIIIi", *numbers) + struct.pack("<9QII", *counts)
 
 
 def progress(worker: int = 0, spawn: int = 0) -> bytes:
@@ -109,8 +109,8 @@ def migrations(index: int, *items: tuple[int, int, int]) -> tuple[int, bytes]:
     return MIGRATIONS, struct.pack("<II", index, len(items)) + b"".join(struct.pack("<QII", *item) for item in items)
 
 
-def samples(index: int, *items: int) -> tuple[int, bytes]:
-    return SAMPLES, struct.pack(f"<II{len(items)}Q", index, len(items), *items)
+def samples(index: int, *items: int, series: int = 0) -> tuple[int, bytes]:
+    return SAMPLES, struct.pack(f"<IIII{len(items)}Q", index, series, len(items), 0, *items)
 
 
 def pages(index: int, *nodes: int, migrated: int = 0, count: int | None = None) -> tuple[int, bytes]:

@@ -29,7 +29,7 @@ from ktstr.vm.protocol import (
 
 
 def test_header_is_the_one_the_agent_is_compiled_with() -> None:
-    assert [path.name for path in header_paths()] == ["ktstr_program.h", "ktstr_proto.h"]
+    assert [path.name for path in header_paths()] == ["ktstr_program.h", "ktstr_report.h", "ktstr_proto.h"]
     assert {path.parent.name for path in header_paths()} == {"include"}
 
 

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define KTSTR_PROTO_VERSION 3
+#define KTSTR_PROTO_VERSION 4
 #define KTSTR_PROGRAM_MAGIC 0x5052544b
 
 /* Limits. What is outside them is refused by whoever reads it. */
@@ -23,7 +23,9 @@
 #define KTSTR_MAX_PAYLOADS 64
 #define KTSTR_MAX_OPS 8192
 #define KTSTR_MAX_DEPTH 4
-#define KTSTR_MAX_PARAMS 4
+#define KTSTR_MAX_PARAMS 16
+/* What a work type counts. */
+#define KTSTR_MAX_COUNTS 8
 #define KTSTR_MAX_ARGS 64
 #define KTSTR_MAX_ARG_BYTES 8192
 #define KTSTR_MAX_PROGRAM_BYTES 4194304
@@ -204,7 +206,7 @@ _Static_assert(sizeof(struct ktstr_cpumask) == 64, "layout");
 _Static_assert(KTSTR_CPUMASK_WORDS * 64 == KTSTR_MAX_CPUS, "mask holds every CPU");
 _Static_assert(sizeof(struct ktstr_program_header) == 64, "layout");
 _Static_assert(sizeof(struct ktstr_cgroup) == 16, "layout");
-_Static_assert(sizeof(struct ktstr_work) == 112, "layout");
+_Static_assert(sizeof(struct ktstr_work) == 208, "layout");
 _Static_assert(sizeof(struct ktstr_worker) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_payload) == 40, "layout");
 _Static_assert(sizeof(struct ktstr_selector) == 20, "layout");

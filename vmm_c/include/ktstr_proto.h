@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "ktstr_program.h"
+#include "ktstr_report.h"
 
 #define KTSTR_FRAME_MAGIC 0x4652544b
 #define KTSTR_DELIVERY_MAGIC 0x4452544b
@@ -39,16 +40,6 @@
 #define KTSTR_MAX_READS 1024
 #define KTSTR_MAX_PAYLOAD_EVENTS 1024
 #define KTSTR_MAX_DELAYS 4000
-/* Reports: of workers that are spawned again too. */
-#define KTSTR_MAX_REPORTS 16384
-/* Wake-latency samples kept for one worker, and for all of them together. */
-#define KTSTR_MAX_SAMPLES 100000
-#define KTSTR_MAX_SAMPLES_TOTAL 4000000
-#define KTSTR_MAX_MIGRATIONS 4096
-#define KTSTR_MAX_MIGRATIONS_TOTAL 1048576
-/* How many records fit one frame with room to spare. */
-#define KTSTR_SAMPLES_PER_FRAME 8000
-#define KTSTR_MIGRATIONS_PER_FRAME 4000
 #define KTSTR_PROGRESS_PER_FRAME 1000
 
 /*
@@ -271,82 +262,6 @@ struct ktstr_msg_delays {
 	uint32_t seen;
 };
 
-enum ktstr_exit {
-	KTSTR_EXIT_NONE = 0,
-	KTSTR_EXIT_EXITED = 1,
-	KTSTR_EXIT_SIGNALED = 2,
-	KTSTR_EXIT_TIMED_OUT = 3,
-	KTSTR_EXIT_WAIT_FAILED = 4
-};
-
-/*
- * One worker's report. A worker that did not end by itself leaves what it had written at its
- * last checkpoint, with completed 0 and an exit kind.
- */
-struct ktstr_msg_worker {
-	uint32_t index;
-	uint32_t spawn; /* how often it had been spawned before */
-	uint32_t work;
-	int32_t cgroup;
-	int32_t tid;
-	uint32_t reserved;
-	uint64_t work_units;
-	uint64_t iterations;
-	uint64_t cpu_time_ns;
-	uint64_t wall_time_ns;
-	uint64_t migration_count;
-	uint64_t max_gap_ns;
-	uint64_t max_gap_at_ns;
-	uint64_t max_gap_off_cpu_ns;
-	uint64_t max_stall_ns;
-	uint64_t wake_sample_total;
-	uint64_t open_wait_ns; /* a wait that its end cut short, the last of the samples; 0 when none was open */
-	uint64_t measuring_calls; /* system calls made to measure */
-	uint64_t schedstat_cpu_time_ns;
-	uint64_t schedstat_run_delay_ns;
-	uint64_t schedstat_run_count;
-	struct ktstr_cpumask cpus_used;
-	uint32_t max_gap_cpu;
-	uint32_t max_stall_cpu;
-	uint32_t migrations_stored;
-	uint32_t samples_stored;
-	uint32_t has_schedstat;
-	uint32_t completed;
-	uint32_t exit_kind;
-	int32_t exit_code; /* status, signal or errno */
-};
-
-struct ktstr_migration {
-	uint64_t at_ns;
-	uint32_t from_cpu;
-	uint32_t to_cpu;
-};
-
-/* Then count times struct ktstr_migration; several frames may follow one worker. */
-struct ktstr_msg_migrations {
-	uint32_t worker;
-	uint32_t count;
-};
-
-/* Then count times uint64_t ns; several frames may follow one worker. */
-struct ktstr_msg_samples {
-	uint32_t worker;
-	uint32_t count;
-};
-
-/* migrated: this kernel does not count them. */
-#define KTSTR_UNKNOWN_MIGRATED 0xffffffffffffffff
-/*
- * Then count times uint64_t, by node: the pages of the memory that the worker works in (numa_maps), and all workers
- * of its process, after its report.
- * migrated: numa_pages_migrated of /proc/vmstat since its work was released; a number of the whole machine.
- */
-struct ktstr_msg_pages {
-	uint32_t worker;
-	uint32_t count;
-	uint64_t migrated;
-};
-
 struct ktstr_msg_vcpu {
 	uint32_t cpu;
 	uint32_t reserved;
@@ -376,7 +291,6 @@ _Static_assert(sizeof(struct ktstr_msg_distances) == 264, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_event) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_refusal) == 48, "layout");
 _Static_assert(sizeof(struct ktstr_msg_stimulus) == 32, "layout");
-_Static_assert(sizeof(struct ktstr_msg_worker) == 240, "layout");
 _Static_assert(sizeof(struct ktstr_msg_error) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_msg_read) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_progress) == 56, "layout");
@@ -385,10 +299,6 @@ _Static_assert(sizeof(struct ktstr_msg_payload_event) == 24, "layout");
 _Static_assert(sizeof(struct ktstr_msg_payload_log) == 8, "layout");
 _Static_assert(sizeof(struct ktstr_delay) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_delays) == 8, "layout");
-_Static_assert(sizeof(struct ktstr_migration) == 16, "layout");
-_Static_assert(sizeof(struct ktstr_msg_migrations) == 8, "layout");
-_Static_assert(sizeof(struct ktstr_msg_samples) == 8, "layout");
-_Static_assert(sizeof(struct ktstr_msg_pages) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_vcpu) == 32, "layout");
 _Static_assert(sizeof(struct ktstr_msg_end) == 16, "layout");
 

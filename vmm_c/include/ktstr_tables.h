@@ -5,10 +5,7 @@
 
 enum ktstr_work_type {
 #define WORK_TYPE(ID, symbol, number, Name, group, flags, shared, about) KTSTR_WORK_##ID = number,
-#define WORK_PARAM(ID, key, name, unit, def, low, high, about)
 #include "work_types.def"
-#undef WORK_TYPE
-#undef WORK_PARAM
 };
 
 enum ktstr_op_kind {

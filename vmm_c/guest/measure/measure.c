@@ -87,6 +87,8 @@ static void publish(struct slot *slot, struct instant now)
 	report->cpu_time_ns = now.cpu_ns - slot->start_cpu_ns;
 	report->wake_sample_total = slot->wakes.seen;
 	report->samples_stored = slot->wakes.stored;
+	report->request_sample_total = slot->requests.seen;
+	report->requests_stored = slot->requests.stored;
 }
 
 /* Nobody ran it then because the program said so: neither gap nor off CPU. */

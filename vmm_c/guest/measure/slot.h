@@ -3,6 +3,7 @@
 #define KTSTR_SLOT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "measure/reservoir.h"
@@ -32,14 +33,15 @@ enum refused {
 struct slot {
 	uint32_t type;
 	uint32_t place; /* in its group */
+	uint32_t group; /* how many those are */
 	uint64_t params[KTSTR_MAX_PARAMS];
 	uint64_t start_offset_ns;
 	void *shared; /* its group's, zeros before the first iteration */
+	size_t shared_bytes;
 	int read_fd, write_fd; /* PIPES: from and to the partner */
 	int partner_read_fd, partner_write_fd; /* inherited, to be closed */
 	uint32_t migration_room; /* how many migrations to keep; all are counted */
 	uint32_t clock_is_call; /* 1 where reading the clock is a system call */
-	uint64_t *samples; /* as many as the reservoir may keep */
 	struct ktstr_migration *migrations;
 	uint64_t *pages; /* KTSTR_MAX_NODES of them, by node; NULL: nobody asks */
 	char name[KTSTR_MAX_COMM + 1];
@@ -68,7 +70,7 @@ struct slot {
 	uint64_t blocked_ns; /* since when it waits to be woken, for a sleep when that is over; 0: it does not */
 	_Atomic uint64_t phase_gap_ns; /* the largest since the agent's last checkpoint */
 	struct ktstr_msg_worker report;
-	struct reservoir wakes;
+	struct reservoir wakes, requests;
 };
 
 #endif

@@ -72,11 +72,11 @@ static bool check_work(const struct entry *entry, const struct ktstr_work *work)
 		return entry_refuse(entry, "type %u is unknown", work->type);
 	if (!field_cgroup(entry, work->cgroup))
 		return false;
-	if (!work->worker_count || work->worker_count % type->group)
-		return entry_refuse(entry, "worker_count %u of %s, expected a multiple of %u", work->worker_count,
-				    type->name, type->group);
 	if (!work_params_fit(work->type, work->params, &wrong))
 		return entry_refuse(entry, "params[%u] of %s is out of bounds", wrong, type->name);
+	if (!work->worker_count || work->worker_count % work_group(work))
+		return entry_refuse(entry, "worker_count %u of %s, expected a multiple of %u", work->worker_count,
+				    type->name, work_group(work));
 	return field_mask(entry, "affinity", work->affinity) &&
 	       field_policy(entry, work->policy, work->priority, work->nice) && check_deadline(entry, work) &&
 	       check_memory(entry, work) && check_names(entry, work);

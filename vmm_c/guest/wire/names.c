@@ -16,10 +16,7 @@ const char *work_name(uint32_t type)
 {
 	static const char *const names[] = {
 #define WORK_TYPE(ID, symbol, number, Name, group, flags, shared, about) [number] = #Name,
-#define WORK_PARAM(ID, key, name, unit, def, low, high, about)
 #include "work_types.def"
-#undef WORK_TYPE
-#undef WORK_PARAM
 	};
 
 	return type < sizeof(names) / sizeof(names[0]) && names[type] ? names[type] : "unknown";

@@ -32,7 +32,7 @@ void spin(struct self *self, uint64_t units)
 }
 
 /* due_ns: from when on it is late, 0 for now. */
-static long block(struct self *self, uint64_t due_ns, long number, const long args[4])
+static long block(struct self *self, uint64_t due_ns, long number, const long args[6])
 {
 	long result;
 
@@ -44,7 +44,7 @@ static long block(struct self *self, uint64_t due_ns, long number, const long ar
 		self->armed = 0;
 		return BLOCK_STOPPED;
 	}
-	result = syscall(number, args[0], args[1], args[2], args[3]);
+	result = syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]);
 	self->armed = 0;
 	if (result < 0)
 		result = -errno;
@@ -54,23 +54,28 @@ static long block(struct self *self, uint64_t due_ns, long number, const long ar
 
 long block_read(struct self *self, int fd, void *ret, size_t bytes)
 {
-	return block(self, 0, SYS_read, (long[4]){ fd, (long)ret, (long)bytes });
+	return block(self, 0, SYS_read, (long[6]){ fd, (long)ret, (long)bytes });
 }
 
 long block_futex(struct self *self, _Atomic uint32_t *word, uint32_t value)
 {
-	return block(self, 0, SYS_futex, (long[4]){ (long)word, FUTEX_WAIT, (long)value, 0 });
+	return block(self, 0, SYS_futex, (long[6]){ (long)word, FUTEX_WAIT, (long)value, 0 });
 }
 
 long block_wait(struct self *self, pid_t child)
 {
-	return block(self, 0, SYS_wait4, (long[4]){ child, 0, 0, 0 });
+	return block(self, 0, SYS_wait4, (long[6]){ child, 0, 0, 0 });
+}
+
+long block_call(struct self *self, long number, const long args[6])
+{
+	return block(self, 0, number, args);
 }
 
 long block_until(struct self *self, uint64_t until_ns)
 {
 	struct timespec until = timespec_of(until_ns);
-	const long args[4] = { CLOCK_MONOTONIC, TIMER_ABSTIME, (long)&until, 0 };
+	const long args[6] = { CLOCK_MONOTONIC, TIMER_ABSTIME, (long)&until, 0 };
 	long result = block(self, until_ns, SYS_clock_nanosleep, args);
 
 	if (result == 0 && self->slot->looked_ns > until_ns)

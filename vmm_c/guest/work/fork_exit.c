@@ -10,6 +10,8 @@
 
 #include "work/work.h"
 
+enum counts_at { CHILDREN };
+
 #define COUNTING_CALLS (2 * (1 + SCHEDSTAT_CALLS))
 
 /* Around a wait. The usage is read outside of the other, so that no preemption between them is missed. */
@@ -48,6 +50,7 @@ static bool iterate(struct self *self)
 	counted = count_before(&before);
 	if (block_wait(self, child) != child)
 		return false;
+	tally(self, CHILDREN, 1);
 	if (counted)
 		sample(self, &before);
 	return true;

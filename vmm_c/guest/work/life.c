@@ -77,8 +77,8 @@ static void make_present(struct slot *slot)
 	char stack[16384];
 
 	populate(&__executable_start, &etext, MADV_POPULATE_READ);
-	populate(slot->shared, (const char *)slot->shared + work_type(slot->type)->shared_bytes, MADV_POPULATE_WRITE);
-	populate(slot, slot->samples + slot->wakes.capacity, MADV_POPULATE_WRITE);
+	populate(slot->shared, (const char *)slot->shared + slot->shared_bytes, MADV_POPULATE_WRITE);
+	populate(slot, slot->requests.samples + slot->requests.capacity, MADV_POPULATE_WRITE);
 	populate(stack, stack + sizeof(stack), MADV_POPULATE_WRITE);
 }
 

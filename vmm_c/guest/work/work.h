@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "measure/measure.h"
@@ -35,15 +36,16 @@ struct work_ops {
 enum work_flags {
 	WORK_WAKES = 1, /* it blocks, and samples how late it was woken */
 	WORK_PIPES = 2, /* its group is a pair that has a pipe each way */
+	WORK_REQUESTS = 4, /* it samples how long its requests took */
 };
 
 /* A row of work_types.def, and what does it. */
 struct work_type {
 	uint32_t id;
 	const char *name;
-	uint32_t group; /* how many work together */
+	uint32_t group; /* how many work together, beside those that numbers say (work_group) */
 	uint32_t flags;
-	uint32_t shared_bytes;
+	uint32_t shared_bytes; /* likewise (work_shared_bytes) */
 	const struct work_ops *ops;
 };
 
@@ -51,10 +53,19 @@ struct work_type {
 const struct work_type *work_type(uint32_t id);
 /* Whether KTSTR_MAX_PARAMS numbers are within the type's bounds, those it does not take 0; else which is not. */
 bool work_params_fit(uint32_t id, const uint64_t *params, uint32_t *wrong);
+/* Of a work whose numbers fit: how many of its workers work together, and what memory those share. */
+uint32_t work_group(const struct ktstr_work *work);
+size_t work_shared_bytes(const struct ktstr_work *work);
 
 static inline bool stopped(const struct self *self)
 {
 	return atomic_load_explicit(&self->slot->stop, memory_order_relaxed);
+}
+
+/* Which: the place of one of its type's counts. */
+static inline void tally(struct self *self, uint32_t which, uint64_t more)
+{
+	self->slot->report.counts[which] += more;
 }
 
 /* Units of work between two looks at the clock. */
@@ -77,6 +88,8 @@ void spin(struct self *self, uint64_t units);
 long block_read(struct self *self, int fd, void *ret, size_t bytes);
 long block_futex(struct self *self, _Atomic uint32_t *word, uint32_t value);
 long block_wait(struct self *self, pid_t child);
+/* Any other; what it waits for says nothing of a wakeup. */
+long block_call(struct self *self, long number, const long args[6]);
 /* CLOCK_MONOTONIC. Samples how late it was, unless until_ns had passed already. */
 long block_until(struct self *self, uint64_t until_ns);
 
@@ -85,6 +98,12 @@ long block_until(struct self *self, uint64_t until_ns);
  * before. A stamp from outside of the wait says that nobody had to be woken.
  */
 void woken(struct self *self, uint64_t sent_ns);
+
+/* REQUESTS: one of them took so long. */
+static inline void requested(struct self *self, uint64_t took_ns)
+{
+	reservoir_add(&self->slot->requests, took_ns);
+}
 
 /*
  * A worker's life, in its own process: tell ready_fd (an eventfd) that it waits, wait for the

@@ -19,8 +19,9 @@ struct place {
 	size_t shared; /* its group's */
 	size_t migrations;
 	size_t samples;
+	size_t requests;
 	size_t pages; /* 0: none */
-	uint32_t sample_room;
+	uint32_t sample_room, request_room;
 };
 
 static uint8_t *arena;
@@ -39,19 +40,21 @@ static size_t take(size_t *used, size_t bytes)
 static void lay_out_work(const struct ktstr_work *work, uint32_t total, size_t *used)
 {
 	const struct work_type *type = work_type(work->type);
-	uint32_t room = type->flags & WORK_WAKES ? smaller(KTSTR_MAX_SAMPLES_TOTAL / total, SAMPLE_ROOM) : 0;
+	uint32_t room = smaller(KTSTR_MAX_SAMPLES_TOTAL / total, SAMPLE_ROOM), group = work_group(work);
 	size_t shared = 0;
 
 	for (uint32_t i = 0; i < work->worker_count; i++) {
 		struct place *place = &places[work->first_worker + i];
 
-		if (i % type->group == 0)
-			shared = take(used, type->shared_bytes);
+		if (i % group == 0)
+			shared = take(used, work_shared_bytes(work));
 		place->shared = shared;
 		place->slot = take(used, sizeof(struct slot));
 		place->migrations = take(used, migration_room * sizeof(struct ktstr_migration));
-		place->samples = take(used, room * sizeof(uint64_t));
-		place->sample_room = room;
+		place->sample_room = type->flags & WORK_WAKES ? room : 0;
+		place->samples = take(used, place->sample_room * sizeof(uint64_t));
+		place->request_room = type->flags & WORK_REQUESTS ? room : 0;
+		place->requests = take(used, place->request_room * sizeof(uint64_t));
 		if (work->flags & KTSTR_WORK_PAGES)
 			place->pages = take(used, KTSTR_MAX_NODES * sizeof(uint64_t));
 	}
@@ -111,7 +114,9 @@ struct slot *arena_slot(const struct program *program, uint32_t work, uint32_t w
 
 	memset(slot, 0, sizeof(*slot));
 	slot->type = declared->type;
-	slot->place = (worker - declared->first_worker) % work_type(declared->type)->group;
+	slot->place = (worker - declared->first_worker) % work_group(declared);
+	slot->group = work_group(declared);
+	slot->shared_bytes = work_shared_bytes(declared);
 	memcpy(slot->params, declared->params, sizeof(slot->params));
 	slot->start_offset_ns = program->workers[worker].start_offset_ns;
 	slot->shared = arena + place->shared;
@@ -119,9 +124,10 @@ struct slot *arena_slot(const struct program *program, uint32_t work, uint32_t w
 	slot->migration_room = migration_room;
 	slot->clock_is_call = clock_is_call;
 	slot->migrations = (void *)(arena + place->migrations);
-	slot->samples = (void *)(arena + place->samples);
-	reservoir_init(&slot->wakes, slot->samples, place->sample_room, worker);
+	reservoir_init(&slot->wakes, (void *)(arena + place->samples), place->sample_room, worker);
+	reservoir_init(&slot->requests, (void *)(arena + place->requests), place->request_room, worker);
 	slot->report.index = worker;
+	slot->report.place = slot->place;
 	slot->report.spawn = spawn;
 	slot->report.work = work;
 	slot->report.cgroup = declared->cgroup;

@@ -99,7 +99,7 @@ struct worker *registry_worker(uint32_t id)
 
 void registry_prepare(struct worker *worker, uint32_t work, struct made made)
 {
-	if ((worker->id - worker->work->first_worker) % registry_type(work)->group == 0)
+	if ((worker->id - worker->work->first_worker) % work_group(worker->work) == 0)
 		arena_clear_group(worker->id);
 	if (worker->slot)
 		worker->past_iterations += atomic_load(&worker->slot->iterations);

@@ -20,16 +20,16 @@ static void send_migrations(const struct slot *slot, uint32_t stored)
 	}
 }
 
-static void send_samples(const struct slot *slot, uint32_t stored)
+static void send_samples(const struct slot *slot, enum ktstr_series series, const uint64_t *samples, uint32_t stored)
 {
 	for (uint32_t at = 0; at < stored; at += KTSTR_SAMPLES_PER_FRAME) {
 		struct ktstr_msg_samples msg = {
 			.worker = slot->report.index,
+			.series = series,
 			.count = smaller(stored - at, KTSTR_SAMPLES_PER_FRAME),
 		};
 
-		channel_send(KTSTR_MSG_SAMPLES, &msg, sizeof(msg), slot->samples + at,
-			     msg.count * sizeof(slot->samples[0]));
+		channel_send(KTSTR_MSG_SAMPLES, &msg, sizeof(msg), samples + at, msg.count * sizeof(samples[0]));
 	}
 }
 
@@ -52,9 +52,11 @@ void report_worker(const struct slot *slot, uint64_t migrated)
 	/* One that cannot be killed may still write: the counts that were sent are those that follow. */
 	report.migrations_stored = smaller(report.migrations_stored, slot->migration_room);
 	report.samples_stored = smaller(report.samples_stored, slot->wakes.capacity);
+	report.requests_stored = smaller(report.requests_stored, slot->requests.capacity);
 	channel_send(KTSTR_MSG_WORKER, &report, sizeof(report), NULL, 0);
 	send_migrations(slot, report.migrations_stored);
-	send_samples(slot, report.samples_stored);
+	send_samples(slot, KTSTR_SERIES_WAKES, slot->wakes.samples, report.samples_stored);
+	send_samples(slot, KTSTR_SERIES_REQUESTS, slot->requests.samples, report.requests_stored);
 	send_pages(slot, migrated);
 }
 

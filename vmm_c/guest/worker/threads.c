@@ -183,7 +183,7 @@ bool threads_spawn(const struct ktstr_work *work, uint32_t work_id, struct made 
 	}
 	for (uint32_t i = 0; i < work->worker_count; i++)
 		send_order(group, first[i].slot,
-			   type->flags & WORK_PIPES && i % type->group == 0 ? first[i + 1].slot : NULL);
+			   type->flags & WORK_PIPES && i % work_group(work) == 0 ? first[i + 1].slot : NULL);
 	for (uint32_t i = 0; i < work->worker_count; i++)
 		if (!await_tid(&first[i])) {
 			if (first[i].group)

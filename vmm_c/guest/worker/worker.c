@@ -108,18 +108,18 @@ static void spawn_threads(uint32_t work, struct made made)
 
 static bool spawn_group(uint32_t work, uint32_t first, struct made made)
 {
-	const struct work_type *type = registry_type(work);
+	uint32_t count = work_group(registry_work(work));
 	struct worker *group = registry_worker(first);
 	int fds[4] = { -1, -1, -1, -1 };
 	bool good = true;
 
-	for (uint32_t i = 0; i < type->group; i++)
+	for (uint32_t i = 0; i < count; i++)
 		registry_prepare(&group[i], work, made);
-	if (type->flags & WORK_PIPES && !place_pipes(group[0].slot, group[1].slot, fds)) {
+	if (registry_type(work)->flags & WORK_PIPES && !place_pipes(group[0].slot, group[1].slot, fds)) {
 		run_error("worker %u: cannot make its pipes: %s", first, strerror(errno));
 		return false;
 	}
-	for (uint32_t i = 0; i < type->group && good; i++)
+	for (uint32_t i = 0; i < count && good; i++)
 		good = spawn_one(&group[i]);
 	for (int i = 0; i < 4; i++)
 		if (fds[i] >= 0)
@@ -157,7 +157,7 @@ void worker_spawn(uint32_t work, struct made made)
 		return;
 	}
 	for (uint32_t first = declared->first_worker; first < end && !run_check_deadline();
-	     first += registry_type(work)->group)
+	     first += work_group(declared))
 		if (!spawn_group(work, first, made))
 			return;
 }
