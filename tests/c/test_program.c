@@ -62,7 +62,7 @@ TEST(a_damaged_header_is_refused)
 	s.ops[7].ns = 6;
 	CHECK(!opens(&s, sizeof(s)) && strstr(why, "checksum"));
 	DAMAGED(s.header.magic++, "magic");
-	DAMAGED(s.header.version = 1, "version 1, this agent speaks 3");
+	DAMAGED(s.header.version = 1, "version 1, this agent speaks 4");
 	DAMAGED(s.header.header_bytes = 40, "version 4");
 	DAMAGED(s.header.flags = 16, "flags 0x10");
 	DAMAGED(s.header.deadline_ns = KTSTR_MAX_NS + UINT64_C(1), "deadline of 86400000000001 ns");
