@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ktstr.checks.formulas import Samples, pooled_wakes
+from ktstr.checks.formulas import Samples, pooled_requests, pooled_wakes
 from ktstr.record.guest import WorkerReport
 from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, WORK_TYPES
 
@@ -51,7 +51,7 @@ class WorkGroup:
     def role(self, place: int) -> int:
         """Of a worker by its place among those that work together."""
         facts = WORK_TYPES.get(self.work_type)
-        return 0 if facts is None else facts.role(place, facts.group(self.params))
+        return 0 if facts is None else facts.role(place, self.params)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Group:
     """Workers judged together: their declaration, their reports, and how many never reported.
 
     ``workers``: how many were declared. ``is_fair``: their policy is of those that weights are for. ``step``,
-    ``nodes``, ``fewest_cpus``: as of a ``WorkGroup``.
+    ``nodes``, ``fewest_cpus``: as of a ``WorkGroup``. ``role``: in what works of this type do together; ``has_others``:
+    there are other roles, and what the type does as a whole may be theirs alone.
     """
 
     cgroup: str
@@ -110,15 +111,26 @@ class Group:
     nodes: tuple[int, ...] | None = None
     fewest_cpus: int | None = None
     is_fair: bool = True
+    role: int = 0
+    has_others: bool = False
 
     @cached_property
     def wakes(self) -> Samples:
         """The wake-latency samples of all its workers."""
         return pooled_wakes(self.reports)
 
+    @cached_property
+    def requests(self) -> Samples:
+        """The request-latency samples of all its workers."""
+        return pooled_requests(self.reports)
+
     @property
     def samples_wakes(self) -> bool:
         return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].samples_wakes
+
+    @property
+    def samples_requests(self) -> bool:
+        return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].has_requests
 
     @property
     def never_sleeps(self) -> bool:
@@ -168,6 +180,8 @@ def _group(entries: Sequence[WorkGroup], role: int, reports: Iterable[WorkerRepo
         step=first.step,
         nodes=first.nodes,
         is_fair=first.policy not in REALTIME,
+        role=role,
+        has_others=len(first.roles) > 1,
         fewest_cpus=min((e.fewest_cpus for e in entries if e.fewest_cpus is not None), default=None),
     )
 

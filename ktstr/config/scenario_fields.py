@@ -7,6 +7,7 @@ from ktstr.config.fields import Field, Kind, Table
 from ktstr.record.vocabulary import DEFAULT_WORK_TYPE, MAX_PRIORITY, MS, POLICIES, US, WORK_TYPES, S, WorkParam
 
 MAX_CGROUPS, MAX_WORKERS, MAX_PAYLOADS = 256, 4096, 64  # of one test: what the agent takes
+MAX_WORKERS_OF_WORK, MAX_COPIES = 1024, 64
 MAX_CGROUP_DEPTH = 8
 MAX_ARGS, MAX_ARG_BYTES, MAX_ENV = 63, 7680, 64  # of a payload, its program's path left out
 MAX_NODES = 64  # NUMA nodes of a guest
@@ -25,41 +26,57 @@ MIN_RUNTIME, MIN_PERIOD, MAX_PERIOD = 1024, 100 * US, (1 << 22) * US
 
 
 def _params() -> dict[str, list[tuple[str, WorkParam]]]:
-    """By key, the work types that take it, each with what it is there."""
+    """By key, the work types that take it, each with what it is there; but for what ``phases`` says."""
     found: dict[str, list[tuple[str, WorkParam]]] = {}
     for name, facts in WORK_TYPES.items():
-        for param in facts.params:
+        for param in () if facts.has_phases else facts.params:
             found.setdefault(param.key, []).append((name, param))
     return found
 
 
+_KINDS: dict[str, Kind] = {"ns": "duration", "switch": "bool", "": "int"}
+
+
 def _param_field(owners: list[tuple[str, WorkParam]]) -> Field:
     """Within the bounds of the type that has the widest: those of each are looked at beside its type."""
-    kind: Kind = "duration" if owners[0][1].unit == "ns" else "int"
+    kind = _KINDS[owners[0][1].unit]
     low, high = min(param.low for _, param in owners), max(param.high for _, param in owners)
     return Field(
-        kind, "; ".join(f"{name}: {param.about} ({_shown(param, param.default)})" for name, param in owners), low, high
+        kind, "; ".join(f"{name}: {param.about} ({shown(param, param.default)})" for name, param in owners), low, high
     )
 
 
-def _shown(param: WorkParam, value: int) -> str:
-    return render_duration(value) if param.unit == "ns" else f"{value}"
+def shown(param: WorkParam, value: int) -> str:
+    """A value of a parameter, as it is written."""
+    return render_duration(value) if param.unit == "ns" else str(bool(value)).lower() if param.unit else f"{value}"
 
 
 def bounds_of(param: WorkParam) -> str:
     """What a parameter may be, for people."""
+    if param.unit == "switch":
+        return "true or false"
     what = "a duration" if param.unit == "ns" else "a whole number"
-    return f"{what} from {_shown(param, param.low)} to {_shown(param, param.high)}"
+    return f"{what} from {shown(param, param.low)} to {shown(param, param.high)}"
 
 
 PARAMS = _params()
-
+PHASED = tuple(name for name, facts in WORK_TYPES.items() if facts.has_phases)
+PHASES: Table = {
+    kind: Field("duration", about, US, 3600 * S)
+    for kind, about in {
+        "spin": "computes",
+        "sleep": "sleeps, once",
+        "yield": "gives its CPU up, again and again",
+        "io": "writes 64 KiB to a file in memory, then sleeps 100us, again and again",
+        "alu_hot": "multiplies, in chains that do not wait for each other",
+    }.items()
+}
 
 WORK: Table = {
     "work": Field(
         "choice", f"what each worker does ({DEFAULT_WORK_TYPE})", choices=tuple(dict.fromkeys((*WORK_TYPES, CUSTOM)))
     ),
-    "workers": Field("int", "how many workers; without it, workers_per_cgroup", 1, 1024),
+    "workers": Field("count", "how many workers, or {per_cpu}; without it, workers_per_cgroup", 1, MAX_WORKERS_OF_WORK),
     "policy": Field("choice", "scheduling policy (normal)", choices=tuple(POLICIES)),
     "priority": Field("int", "real-time priority, for fifo and rr (1); 99 is the agent's own", 1, MAX_PRIORITY),
     "nice": Field("int", "nice value, for normal, batch and ext (0)", -20, 19),
@@ -68,7 +85,7 @@ WORK: Table = {
     "period": Field("duration", "of policy deadline: how long a period is", MIN_PERIOD, MAX_PERIOD),
     "affinity": Field(
         "node",
-        "CPUs the workers pin themselves to: 0-3 or [0-3, 5], a cpuset form, random, llc_aligned, single, all, {each}",
+        "CPUs the workers pin themselves to: 0-3 or [0-3, 5], a cpuset form, a word, {lowest: 2}, {each: [0, 1]}",
         shape="affinity",
     ),
     "mem_policy": Field("node", "memory policy: local, or a mode with its nodes: {bind: [0, 1]}", shape="mem_policy"),
@@ -83,6 +100,7 @@ WORK: Table = {
     "cgroup_namespace": Field("bool", "workers see their cgroup as the root (false)"),
     "swappable": Field("bool", "work_type= may replace what they do (false)"),
     "payload": Field("name", "of work Custom: the payload that each worker is"),
+    "phases": Field("node", "of work Sequence: what each worker goes through, up to 8: {spin: 10ms}", shape="phases"),
     **{key: _param_field(owners) for key, owners in PARAMS.items()},
 }
 
@@ -119,7 +137,21 @@ CGROUP: Table = {
     **CONTROLS,
     "works": Field("node", "several kinds of worker, in place of the keys of one", shape="works"),
     **WORK,
-    "workers": Field("int", "how many workers; without it, workers_per_cgroup; 0: an empty cgroup", 0, 1024),
+    "workers": Field(
+        "count",
+        "how many workers, or {per_cpu}; without it, workers_per_cgroup; 0: an empty cgroup",
+        0,
+        MAX_WORKERS_OF_WORK,
+    ),
+    "copies": Field(
+        "count", "as many of it, or {per_cpu} of the usable CPUs, called NAME_0, NAME_1 and so on", 1, MAX_COPIES
+    ),
+}
+
+COUNT: Table = {
+    "per_cpu": Field("number", "so many for each CPU that the cgroup can use, rounded down", 0.01, 64, required=True),
+    "min": Field("int", "at least so many (1)", 1, MAX_WORKERS_OF_WORK),
+    "max": Field("int", "at most so many", 1, MAX_WORKERS_OF_WORK),
 }
 
 CPUSET: dict[str, str] = {
@@ -129,14 +161,21 @@ CPUSET: dict[str, str] = {
     "disjoint": "[index, of]: one of `of` equal parts of the usable CPUs",
     "overlap": "[index, of, fraction]: as disjoint, widened by that part of itself on inner sides",
     "exact": "a CPU list, such as 0-3 or [0-3, 5]",
+    "except": "the usable CPUs that are not in this form",
 }
+WITHIN = "within"
+WITHIN_ABOUT = "beside range, disjoint or overlap: another form, or all, in place of the usable CPUs"
+PARTS = ("range", "disjoint", "overlap")  # that may be within another form
 
 AFFINITIES: dict[str, str] = {
     "random": "for each worker half of its cgroup's CPUs, drawn",
     "llc_aligned": "the CPUs of the LLC that has the most of its cgroup's",
     "single": "the lowest of its cgroup's CPUs",
+    "spread": "for each worker one of its cgroup's CPUs, in turn, through all copies of the cgroup",
     "all": "every CPU",
 }
+
+LOWEST = Field("int", "so many of the lowest of its cgroup's CPUs", 1, 512)
 
 MEM_POLICIES: dict[str, str] = {
     "bind": "only these nodes",
@@ -239,13 +278,18 @@ BACKDROP: Table = {
     "payloads": _PAYLOADS,
 }
 
+PICKS = ("first", "last", "min", "max", "mean", "sum", "count")
 PAYLOAD: Table = {
-    "path": Field("spec", "the program, relative to this file", required=True),
+    "path": Field("spec", "the program, relative to this file"),
+    "program": Field("name", "in place of path: a program that is installed here, found in PATH"),
+    "install": Field("text", "beside program: the command that installs it, which is told where it is missing"),
     "args": Field("texts", "its arguments"),
     "env": Field("env", "variables of its environment, by name"),
     "files": Field("paths", "files and folders it reads, relative to this file; it starts in a folder that has them"),
     "output": Field(
-        "choice", "what its standard output is: json has metrics (exit_code)", choices=("exit_code", "json")
+        "choice",
+        "what its standard output is: json has metrics, text those that `match` finds (exit_code)",
+        choices=("exit_code", "json", "text"),
     ),
     "metrics": Field("node", "what is known of its metrics, by their dotted path", shape="payload_metrics"),
     "checks": Field("node", "what must hold of it", shape="payload_checks"),
@@ -256,6 +300,10 @@ PAYLOAD_METRIC: Table = {
         "node", "which value is better: higher, lower, unknown, or {target: NUMBER} (unknown)", shape="polarity"
     ),
     "unit": Field("word", "its unit"),
+    "match": Field(
+        "regex", "of output: text, a regular expression whose one group is the number; ^ and $ are of lines"
+    ),
+    "pick": Field("choice", "of several matches: which, or what of them (first)", choices=PICKS),
 }
 POLARITY = Field("choice", "which value is better", choices=("higher", "lower", "unknown"))
 TARGET: Table = {"target": Field("number", "the best value", -1e300, 1e300, required=True)}

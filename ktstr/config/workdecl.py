@@ -9,10 +9,11 @@ from typing import Any
 from ktstr.config import scenario_fields as tables
 from ktstr.config.cpusetdecl import read_affinity
 from ktstr.config.memdecl import read_mem_policy
+from ktstr.config.phasedecl import read_phases
 from ktstr.config.placed import at
 from ktstr.config.problems import nearest_of
 from ktstr.config.reader import Reader
-from ktstr.config.scenario import Deadline, Work
+from ktstr.config.scenario import Count, Deadline, Work
 from ktstr.config.typed import read_table
 from ktstr.config.yaml_lines import Node
 from ktstr.record.facts import WorkParam
@@ -35,8 +36,8 @@ class Scope:
 
 
 def params_of(work_type: str) -> tuple[WorkParam, ...]:
-    """What a work type takes: ``Custom``, which is a payload, nothing."""
-    return WORK_TYPES[work_type].params if work_type in WORK_TYPES else ()
+    """What a work type takes by keys of its own: ``Custom``, which is a payload, nothing."""
+    return WORK_TYPES[work_type].params if work_type in WORK_TYPES and not WORK_TYPES[work_type].has_phases else ()
 
 
 def group_size(work_type: str, params: Sequence[int]) -> int:
@@ -61,14 +62,16 @@ def read_works(r: Reader, node: Node, values: dict[str, Any], path: str, scope: 
 def read_work(r: Reader, node: Node, values: dict[str, Any], path: str, scope: Scope) -> Work:
     """One work, whose typed fields ``values`` are. Problems are recorded in the reader."""
     work_type = values.get("work", DEFAULT_WORK_TYPE)
-    workers = values.get("workers", scope.workers)
+    params = read_phases(r, node, values, work_type, path) or tuple(
+        (p.name, int(values.get(p.key, p.default))) for p in params_of(work_type)
+    )
+    size = group_size(work_type, [value for _, value in params])
+    workers, count = _workers(values.get("workers", scope.workers), size)
     policy = values.get("policy", "normal")
     _check_params(r, node, values, work_type, path)
     _check_policy(r, node, policy, path)
     _check_names(r, node, values, path)
     _check_payload(r, node, values, work_type, path, scope)
-    params = tuple((p.name, values.get(p.key, p.default)) for p in params_of(work_type))
-    size = group_size(work_type, [value for _, value in params])
     if workers % size:
         r.wrong(at(node, "workers"), f"{path}.workers", f"a multiple of {size} for {work_type}", what=f"{workers}")
     affinity = read_affinity(r, values.get("affinity"), f"{path}.affinity")
@@ -85,9 +88,17 @@ def read_work(r: Reader, node: Node, values: dict[str, Any], path: str, scope: S
         affinity,
         _deadline(r, node, values, policy, path),
         read_mem_policy(r, node, values, path),
+        count=count,
         where=r.place(node, path),
         **{key: values[key] for key in _PLAIN if key in values},
     )
+
+
+def _workers(given: int | Count, size: int) -> tuple[int, Count | None]:
+    """How many there are at the least, and what decides it; of that, whole groups of ``size``."""
+    if isinstance(given, int):
+        return given, None
+    return -(-given.low // size) * size, given
 
 
 _PLAIN = ("threads", "comm", "pcomm", "swappable", "payload", "cgroup_namespace")

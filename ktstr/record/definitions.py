@@ -16,14 +16,14 @@ from ktstr.errors import InputError
 from ktstr.record.facts import OpFacts, WorkCount, WorkFacts, WorkParam
 
 MAX_GROUP, MAX_PARAMS, MAX_COUNTS = 1024, 16, 8  # the last two: of ktstr_program.h
-WORK_FLAGS = ("WAKES", "SLEEPS", "PIPES", "LEADS", "UNLIKE", "REQUESTS")
+WORK_FLAGS = ("WAKES", "SLEEPS", "PIPES", "LEADS", "UNLIKE", "REQUESTS", "PHASES", "SIBLINGS")
 OP_FLAGS = ("MAKES", "TAKES_DOWN")
 OP_FIELDS = (
     "PAYLOAD", "CGROUP", "WORK", "PHASE", "WHO", "MASK", "PATH", "FILE", "TEXT", "RESTORE", "BODY", "STEP", "COUNT",
     "NS", "INTERVAL", "JITTER",
 )  # fmt: skip
-_UNITS: dict[str, Literal["ns", ""]] = {"NS": "ns", "COUNT": ""}
-_COUNT_UNITS: dict[str, Literal["ns", "bytes", ""]] = {**_UNITS, "BYTES": "bytes"}
+_UNITS: dict[str, Literal["ns", "switch", ""]] = {"NS": "ns", "COUNT": "", "SWITCH": "switch"}
+_COUNT_UNITS: dict[str, Literal["ns", "bytes", ""]] = {"NS": "ns", "COUNT": "", "BYTES": "bytes"}
 
 _ID, _SYMBOL, _NAME = r"([A-Z][A-Z0-9_]*)", r"([a-z][a-z0-9_]*)", r"([A-Z][A-Za-z0-9]*)"
 _NUMBER, _WORDS, _ABOUT = r"(\d{1,19})", r"(0|[A-Z_]+(?: \| [A-Z_]+)*)", r'"([ !#-[\]-~]+)"'
@@ -167,6 +167,8 @@ def _param(where: str, row: re.Match[str]) -> WorkParam:
     _, key, name, unit, default, low, high, about = row.groups()
     if unit not in _UNITS:
         raise InputError(f"{where}: found the unit {unit}, expected one of {', '.join(_UNITS)}")
+    if unit == "SWITCH" and (int(low), int(high)) != (0, 1):
+        raise InputError(f"{where}: found a switch from {low} to {high}, expected it from 0 to 1")
     if not int(low) <= int(default) <= int(high):
         raise InputError(f"{where}: found the default {default}, expected {low} to {high}")
     return WorkParam(key, name, _UNITS[unit], int(default), int(low), int(high), about)

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+PHASE_KINDS = ("spin", "sleep", "yield", "io", "alu_hot")  # by their numbers, from 1 on; 0 is none
+MAX_PHASES = 8
+
 
 @dataclass(frozen=True)
 class WorkParam:
     """A number that a work type takes: its key in ktstr.yaml, its name in the program, default and bounds (inclusive).
 
-    ``unit``: ns, or none for a count.
+    ``unit``: ns, switch for 0 or 1, or none for a count.
     """
 
     key: str
     name: str
-    unit: Literal["ns", ""]
+    unit: Literal["ns", "switch", ""]
     default: int
     low: int
     high: int
@@ -53,15 +56,32 @@ class WorkFacts:
         """How many work together, with these numbers: a crew is a multiple of it."""
         return self.group_size + sum(params[: self.group_params])
 
-    def role(self, place: int, group: int) -> int:
-        """Of a worker by its place in its crew: those of one role do the same."""
-        place %= group
-        return place if "UNLIKE" in self.flags else min(place, 1) if "LEADS" in self.flags else 0
+    def role(self, place: int, params: Sequence[int]) -> int:
+        """Of a worker by its place in its crew, with these numbers: those of one role do the same."""
+        place %= self.group(params)
+        if "LEADS" in self.flags:
+            return int(place >= (params[0] if self.group_params > 1 else 1))
+        return place if "UNLIKE" in self.flags else 0
+
+    @property
+    def has_phases(self) -> bool:
+        """Whether its numbers are pairs, of a kind of ``PHASE_KINDS`` and of ns."""
+        return "PHASES" in self.flags
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether it samples how long its requests took."""
+        return "REQUESTS" in self.flags
 
     @property
     def samples_wakes(self) -> bool:
         """Whether its body blocks and samples how late it was woken."""
         return "WAKES" in self.flags
+
+    @property
+    def needs_siblings(self) -> bool:
+        """Whether its workers run on two threads of one core."""
+        return "SIBLINGS" in self.flags
 
     @property
     def never_sleeps(self) -> bool:

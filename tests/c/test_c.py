@@ -6,13 +6,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ktstr.record.vocabulary import OPS, POLICIES, WORK_TYPES
+from ktstr.record.work_table import WorkType
 from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import (
     AddCgroup,
@@ -101,10 +103,22 @@ def test_every_unit_test_is_known_to_its_runner(units: dict[str, Path]) -> None:
         assert done.returncode == 2
 
 
+def _others() -> Iterator[tuple[WorkType, int, tuple[int, ...]]]:
+    """Work types that the program says nothing more of: each with its crew, and its numbers as they are."""
+    for name in get_args(WorkType):
+        params = tuple(param.default for param in WORK_TYPES[name].params)
+        if name not in ("SpinWait", "YieldHeavy", "Mixed", "Bursty", "PipeIo", "FutexPingPong", "ForkExit"):
+            yield name, WORK_TYPES[name].group(params), params
+
+
+OTHERS = tuple(_others())
+OTHER_WORKERS = sum(crew for _, crew, _ in OTHERS)
+
+
 def whole_program() -> Program:
     """Every op, every work type, every policy, blocks in blocks as deep as they may be."""
     cgroups = (Cgroup("a/x", (0, 1, 511), (0, 63)), Cgroup("b"), Cgroup("c"))
-    order = iter(reversed(range(16)))
+    order = iter(reversed(range(16 + OTHER_WORKERS)))
 
     def workers(*offsets: int) -> tuple[Worker, ...]:
         return tuple(Worker(offset, next(order)) for offset in offsets)
@@ -123,6 +137,7 @@ def whole_program() -> Program:
             mem_policy=MemPolicy("interleave", (0, 63), 1 << 15), cgroup_namespace=True,
         ),
         Work("Mixed", -1, workers(0), policy="ext", mem_policy=MemPolicy("local")),
+        *(Work(name, 0, workers(*[0] * crew), params) for name, crew, params in OTHERS),
     )  # fmt: skip
     payloads = (
         Payload(("/sched/bin/scx", "--slice", "5")),
@@ -191,7 +206,8 @@ def test_agent_accepts_what_the_host_encodes_and_survives_its_mutations(
     program_file: Path, units: dict[str, Path]
 ) -> None:
     ops = len(list(flat(whole_program().ops)))
-    assert run([str(units["fuzz_program"]), "100000", str(program_file)]) == f"{ops} ops, 16 workers\n"
+    printed = run([str(units["fuzz_program"]), "100000", str(program_file)])
+    assert printed == f"{ops} ops, {16 + OTHER_WORKERS} workers\n"
 
 
 def fuzzing_clang() -> str | None:

@@ -9,6 +9,7 @@ from ktstr.config.model import Config
 from ktstr.config.override import with_work_type
 from ktstr.config.scenario import Work
 from ktstr.errors import InputError
+from ktstr.record.vocabulary import WORK_TYPES
 
 TEXT = """
 kernels: {k: deb:forky/cloud-amd64}
@@ -65,9 +66,11 @@ def test_an_unknown_type_is_told_with_the_nearest_one() -> None:
     with pytest.raises(InputError) as err:
         with_work_type(config(), "YieldHevy")
     assert str(err.value) == (
-        "work_type=YieldHevy: found no such work type, expected one of SpinWait, YieldHeavy, Mixed, Bursty, PipeIo,"
-        " FutexPingPong, ForkExit, nearest match 'YieldHeavy'\n  fix: work_type=YieldHeavy"
+        f"work_type=YieldHevy: found no such work type, expected one of {', '.join(WORK_TYPES)},"
+        " nearest match 'YieldHeavy'\n  fix: work_type=YieldHeavy"
     )
+    with pytest.raises(InputError, match="work_type=Sequence: found a type that is what its phases are"):
+        with_work_type(config(), "Sequence")
     with pytest.raises(InputError, match="nearest match 'SpinWait'"):
         with_work_type(config(), "CpuSpin")
 

@@ -28,9 +28,23 @@ def test_a_worker_may_be_a_payload() -> None:
     assert work("work: Custom, payload: bench, workers: 3, nice: 1") == Work("Custom", 3, nice=1, payload="bench")
 
 
+def test_a_switch_of_a_work_type_is_true_or_false() -> None:
+    made = [work(f"work: WakeChain, workers: 6, depth: 3{rest}") for rest in ("", ", pipes: true", ", pipes: false")]
+    assert [dict(each.params) for each in made] == [
+        {"depth": 3, "work_per_hop": 1024, "pipes": pipes} for pipes in (0, 1, 0)
+    ]
+    assert [type(dict(each.params)["pipes"]) for each in made] == [int] * 3
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
+        ("work: WakeChain, workers: 4, pipes: ^1", "pipes: found 1, expected true or false, nearest match 'true'"),
+        ("work: WakeChain, workers: ^6", "workers: found 6, expected a multiple of 4 for WakeChain"),
+        ("work: EpollStorm, producers: 2, consumers: 3, workers: ^6",
+         "workers: found 6, expected a multiple of 5 for EpollStorm"),
+        ("work: TimerLatency, interval: ^1us",
+         "interval: found '1us', expected a duration from 10us to 3600s of TimerLatency"),
         ("policy: ^deadline, runtime: 1ms", "policy: found 'deadline', expected deadline and period beside it"),
         ("^runtime: 1ms", "runtime: found 'runtime', expected runtime only beside policy: deadline"),
         ("policy: fifo, ^period: 1ms", "period: found 'period', expected period only beside policy: deadline"),

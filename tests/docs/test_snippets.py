@@ -13,7 +13,6 @@ from ktstr.commands.declare.variables import variables_of
 from ktstr.config import fields
 from ktstr.config.bugdecl import read_bug
 from ktstr.config.load import load
-from ktstr.record.vocabulary import MS, WORK_TYPES, WorkParam
 from tests.project_checks import CHECK
 
 ROOT = Path(__file__).parent.parent.parent
@@ -72,18 +71,3 @@ def test_every_command_names_a_task_and_variables_that_exist(page: Path) -> None
         for word in command.replace("'", "").split():
             name, equals, _ = word.partition("=")
             assert name in (variables if equals else tasks), f"{page.name}: doit {command}"
-
-
-def _default(param: WorkParam) -> str:
-    return f"{param.default // MS}ms" if param.unit == "ns" else str(param.default)
-
-
-def test_the_guide_lists_the_work_types_as_the_table_has_them() -> None:
-    guide = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
-    rows = [
-        f"| `{name}` | {facts.about} | "
-        + ", ".join(f"`{p.key}`: {p.about} ({_default(p)})" for p in facts.params)
-        + " |"
-        for name, facts in WORK_TYPES.items()
-    ]
-    assert re.findall(r"\| work \|.*?\n\|---.*?\n(.*?)\n\n", guide, re.DOTALL) == ["\n".join(rows)]

@@ -59,6 +59,8 @@ def test_a_row_is_read_as_the_files_say(tmp_path: Path) -> None:
     assert read_work_types(file(tmp_path, NAP, LENGTH)) == {
         "Nap": WorkFacts(1, "sleeps, and wakes", 2, 0, ("WAKES", "PIPES"), (param,), ())
     }
+    switch = LENGTH.replace("NS, 5, 1, 9", "SWITCH, 1, 0, 1")
+    assert read_work_types(file(tmp_path, NAP, switch))["Nap"].params[0].unit == "switch"
     count = LENGTH.replace("NS", "COUNT")
     assert read_work_types(file(tmp_path, NAP, count))["Nap"].params[0].unit == ""
     assert read_ops(file(tmp_path, WORK)) == {"Work": OpFacts(3, "works", ("WORK", "NS"), True, True)}
@@ -112,6 +114,9 @@ WRONG_TYPES = {
         [NAP, NAP.replace("NAP, nap, 1, Nap", "X, x, 2, X"), LENGTH], "7: found a row of NAP, expected it after",
     ),
     "a unit": ([NAP, LENGTH.replace("NS", "MS")], "6: found the unit MS, expected one of NS, COUNT"),
+    "a wide switch": (
+        [NAP, LENGTH.replace("NS", "SWITCH")], "6: found a switch from 1 to 9, expected it from 0 to 1",
+    ),
     "a count's unit": ([NAP, NAPPED.replace("COUNT,", "MS,")], "6: found the unit MS, expected one of NS, COUNT,"),
     "a count of another": ([NAPPED], "5: found a row of NAP, expected it after"),
     "a count twice": ([NAP, NAPPED, NAPPED], " Nap: found the counts naps, naps, expected at most 8, each once"),
@@ -166,8 +171,14 @@ def test_a_comment_that_does_not_end_is_told(tmp_path: Path) -> None:
 def test_the_role_of_a_worker_is_by_its_place() -> None:
     def roles(*flags: str) -> list[int]:
         facts = WorkFacts(1, "one", 1, 1, flags, (WorkParam("k", "n", "", 2, 1, 9, "more"),), ())
-        return [facts.role(place, facts.group([2])) for place in range(6)]
+        return [facts.role(place, [2]) for place in range(6)]
 
     assert roles() == [0] * 6
     assert roles("LEADS", "WAKES") == [0, 1, 1] * 2
     assert roles("UNLIKE") == [0, 1, 2] * 2
+
+
+def test_of_two_numbers_that_workers_are_counted_by_the_first_says_who_lead() -> None:
+    params = (WorkParam("k", "n", "", 1, 1, 9, "leaders"), WorkParam("l", "m", "", 1, 1, 9, "others"))
+    facts = WorkFacts(1, "one", 0, 2, ("LEADS",), params, ())
+    assert [facts.role(place, [2, 1]) for place in range(6)] == [0, 0, 1] * 2

@@ -29,10 +29,11 @@ def test_what_takes_down_makes_nothing() -> None:
 
 def test_work_types_that_block_sample_their_wakes_and_pairs_work_in_pairs() -> None:
     samples = [name for name, facts in WORK_TYPES.items() if facts.samples_wakes]
-    assert samples == ["Bursty", "PipeIo", "FutexPingPong", "ForkExit"]
-    assert {name: facts.group_size for name, facts in WORK_TYPES.items() if facts.group_size != 1} == {
-        "PipeIo": 2, "FutexPingPong": 2,
-    }  # fmt: skip
+    assert {"Bursty", "PipeIo", "FutexPingPong", "ForkExit", "FutexFanOut", "TimerLatency"} <= set(samples)
+    assert not {"SpinWait", "YieldHeavy", "Mixed", "AluHot", "CachePressure", "SmtSiblingSpin"} & set(samples)
+    pairs = {name for name, facts in WORK_TYPES.items() if facts.group_size == 2}
+    assert {"PipeIo", "FutexPingPong", "CachePipe", "AsymmetricWaker", "SmtSiblingSpin"} <= pairs
+    assert all(facts.group_size == 2 for facts in WORK_TYPES.values() if "PIPES" in facts.flags)
 
 
 def test_real_time_policies_have_a_priority_and_timesharing_ones_a_nice_value() -> None:
@@ -40,14 +41,17 @@ def test_real_time_policies_have_a_priority_and_timesharing_ones_a_nice_value() 
     assert [name for name, facts in POLICIES.items() if facts.has_nice] == ["normal", "batch", "ext"]
 
 
-def test_parameters_have_defaults_within_their_bounds_and_keys_of_their_own() -> None:
+def test_parameters_have_defaults_within_their_bounds_and_a_key_has_one_unit() -> None:
     params: list[WorkParam] = [param for facts in WORK_TYPES.values() for param in facts.params]
     assert all(param.low <= param.default <= param.high for param in params)
-    assert len({param.key for param in params}) == len(params)
+    assert len({(param.key, param.unit) for param in params}) == len({param.key for param in params})
+    assert not {param.key for param in params} & {"policy", "priority", "nice", "runtime", "deadline", "period"}
     assert all(param.name.endswith("_ns") is (param.unit == "ns") for param in params)
 
 
 def test_ktstr_yaml_takes_every_parameter_as_its_unit_says() -> None:
     burst, spin = scenario_fields.WORK["burst"], scenario_fields.WORK["spin_iters"]
-    assert (burst.kind, burst.about) == ("duration", "Bursty: length of a burst (50ms)")
+    assert burst.kind == "duration" and burst.about.startswith("Bursty: length of a burst (50ms); ")
     assert (spin.kind, spin.high) == ("int", 2**31)
+    pipes = scenario_fields.WORK["pipes"]
+    assert pipes.kind == "bool" and pipes.about.endswith("(false)")

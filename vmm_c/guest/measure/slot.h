@@ -22,6 +22,12 @@ enum refused {
 	REFUSED_PIPES = 2,
 	REFUSED_NAMESPACE = 3,
 	REFUSED_MEM_POLICY = 4,
+	REFUSED_MEMORY = 5,
+	REFUSED_FILE = 6,
+	REFUSED_SIBLINGS = 7,
+	REFUSED_PARTNER = 8,
+	REFUSED_POLICY = 9,
+	REFUSED_CGROUPS = 10,
 };
 
 /*
@@ -67,7 +73,8 @@ struct slot {
 	/* The last pair of readings; blocked time is put to wall_ns, so that what is between is owed. */
 	uint64_t read_wall_ns, read_cpu_ns;
 	uint64_t start_cpu_ns;
-	uint64_t blocked_ns; /* since when it waits to be woken, for a sleep when that is over; 0: it does not */
+	/* Since when it waits to be woken, for a sleep when that is over, the largest when nobody can say; 0: it does not. */
+	uint64_t blocked_ns;
 	_Atomic uint64_t phase_gap_ns; /* the largest since the agent's last checkpoint */
 	struct ktstr_msg_worker report;
 	struct reservoir wakes, requests;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,9 @@ void spin(struct self *self, uint64_t units)
 			return;
 	}
 }
+
+/* Nobody can say when a wait is due: one that is open at the end is no wakeup that did not come. */
+#define NEVER_DUE UINT64_MAX
 
 /* due_ns: from when on it is late, 0 for now. */
 static long block(struct self *self, uint64_t due_ns, long number, const long args[6])
@@ -69,7 +73,25 @@ long block_wait(struct self *self, pid_t child)
 
 long block_call(struct self *self, long number, const long args[6])
 {
-	return block(self, 0, number, args);
+	return block(self, NEVER_DUE, number, args);
+}
+
+long block_while(struct self *self, _Atomic uint32_t *word, uint32_t value, const _Atomic uint64_t *sent_ns)
+{
+	const long args[6] = { (long)word, FUTEX_WAIT, (long)value, 0 };
+	long waited = -EAGAIN;
+
+	while (atomic_load(word) == value) {
+		waited = block(self, NEVER_DUE, SYS_futex, args);
+		if (waited != BLOCK_STOPPED)
+			continue;
+		if (sent_ns && atomic_load(word) != value && atomic_load(sent_ns) >= self->blocked_from_ns)
+			self->slot->blocked_ns = atomic_load(sent_ns); /* it was woken, and did not get to run */
+		return BLOCK_STOPPED;
+	}
+	if (waited == 0 && sent_ns)
+		woken(self, atomic_load(sent_ns));
+	return waited == 0;
 }
 
 long block_until(struct self *self, uint64_t until_ns)
@@ -89,4 +111,29 @@ void woken(struct self *self, uint64_t sent_ns)
 
 	if (sent_ns >= self->blocked_from_ns && sent_ns <= until_ns)
 		measure_wake(&self->measure, until_ns - sent_ns);
+}
+
+uint32_t wake(_Atomic uint32_t *word, uint32_t most)
+{
+	long woke = syscall(SYS_futex, word, FUTEX_WAKE, most, NULL, NULL, 0);
+
+	return woke > 0 ? (uint32_t)woke : 0;
+}
+
+static uint64_t switches(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
+}
+
+bool switches_begin(struct self *self)
+{
+	self->switches_before = switches();
+	return true;
+}
+
+uint64_t switches_since(const struct self *self)
+{
+	return switches() - self->switches_before;
 }

@@ -4,6 +4,8 @@
 
 #define SPINS 1024
 
+enum counts_at { SWITCHES };
+
 static bool iterate(struct self *self)
 {
 	uint64_t now = self->slot->looked_ns, until = now + self->slot->params[0];
@@ -17,4 +19,9 @@ static bool iterate(struct self *self)
 	return block_until(self, now + self->slot->params[1]) == 0;
 }
 
-const struct work_ops work_bursty = { .iterate = iterate };
+static void finish(struct self *self)
+{
+	tally(self, SWITCHES, switches_since(self));
+}
+
+const struct work_ops work_bursty = { .begin = switches_begin, .iterate = iterate, .finish = finish };

@@ -3,6 +3,8 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -38,6 +40,22 @@ bool work_refuse(struct slot *slot, enum refused what)
 	slot->error = errno;
 	slot->refused = what;
 	return false;
+}
+
+bool work_state(struct self *of, size_t bytes)
+{
+	return (of->state = work_memory(of, bytes));
+}
+
+void *work_memory(struct self *of, size_t bytes)
+{
+	void *memory = malloc(bytes);
+
+	if (!memory) {
+		work_refuse(of->slot, REFUSED_MEMORY);
+		return NULL;
+	}
+	return memset(memory, 0, bytes); /* which touches it, unlike calloc */
 }
 
 /* Before it touches the memory that it works in. */
@@ -113,11 +131,9 @@ static void work(const struct work_ops *ops)
 	struct slot *slot = self.slot;
 
 	measure_begin(&self.measure, slot->release_ns + slot->start_offset_ns);
-	while (!stopped(&self)) {
-		if (!ops->iterate(&self))
-			break;
-		measure_iteration(slot);
-	}
+	if (!ops->begin || ops->begin(&self))
+		while (!stopped(&self) && ops->iterate(&self))
+			measure_iteration(slot);
 	if (ops->finish)
 		ops->finish(&self);
 	measure_end(&self.measure);

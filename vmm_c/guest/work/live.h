@@ -6,7 +6,5 @@
 
 /* A worker's life but for its exit. False: it never was ready, and its slot may say why. */
 bool work_live(struct slot *slot, int ready_fd);
-/* Leave in the slot what could not be done, and errno. Gives false. */
-bool work_refuse(struct slot *slot, enum refused what);
 
 #endif

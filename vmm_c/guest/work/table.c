@@ -10,6 +10,8 @@
 #define LEADS 0
 #define UNLIKE 0
 #define REQUESTS WORK_REQUESTS
+#define PHASES 0
+#define SIBLINGS 0
 
 static const struct work_type types[] = {
 #define WORK_TYPE(ID, symbol, number, Name, group_, flags_, shared, about) \

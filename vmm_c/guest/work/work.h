@@ -2,6 +2,7 @@
 #ifndef KTSTR_WORK_H
 #define KTSTR_WORK_H
 
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,15 +20,19 @@ struct self {
 	uint64_t blocked_from_ns; /* when the last wait began */
 	sigjmp_buf escape;
 	volatile sig_atomic_t armed; /* the stop signal may leave what blocks by escape */
+	uint64_t switches_before; /* of switches_begin */
 };
 
 /*
  * What a work type does: one iteration after another until the worker is told to stop. The framework
  * owns the loop, the measuring, and whatever blocks (block_*). prepare runs before the worker says
- * that it is ready; finish after its last iteration, when it was not killed. Both may be NULL.
+ * that it is ready; begin once it is released, which is the first that runs as and where its work says; finish after
+ * its last iteration, when it was not killed. All but iterate may be NULL.
  */
 struct work_ops {
 	bool (*prepare)(struct self *self);
+	/* False: there is nothing to iterate. */
+	bool (*begin)(struct self *self);
 	/* False: it cannot go on, or was stopped in the middle. */
 	bool (*iterate)(struct self *self);
 	void (*finish)(struct self *self);
@@ -68,6 +73,21 @@ static inline void tally(struct self *self, uint32_t which, uint64_t more)
 	self->slot->report.counts[which] += more;
 }
 
+/* For prepare: zeros for self->state, to be freed by finish. False: there is no memory, and its slot says so. */
+bool work_state(struct self *self, size_t bytes);
+/* The same of more memory, each page of it there; NULL where there is none. */
+void *work_memory(struct self *self, size_t bytes);
+
+/*
+ * How often the kernel switched away from the calling thread since it began because the thread waited (ru_nvcsw of
+ * getrusage(2)): a count that does not come from the body. The first is a begin.
+ */
+bool switches_begin(struct self *self);
+uint64_t switches_since(const struct self *self);
+
+/* Leave in the slot what could not be done, and errno: the agent says so when the worker ends. Gives false. */
+bool work_refuse(struct slot *slot, enum refused what);
+
 /* Units of work between two looks at the clock. */
 #define PIECE_UNITS 8192
 
@@ -88,6 +108,11 @@ void spin(struct self *self, uint64_t units);
 long block_read(struct self *self, int fd, void *ret, size_t bytes);
 long block_futex(struct self *self, _Atomic uint32_t *word, uint32_t value);
 long block_wait(struct self *self, pid_t child);
+/*
+ * At a futex, until it has another value, which may be long in coming: samples how long after the stamp at sent_ns,
+ * unless that is NULL. Gives 1, or 0 when nobody had to wake it, or BLOCK_STOPPED.
+ */
+long block_while(struct self *self, _Atomic uint32_t *word, uint32_t value, const _Atomic uint64_t *sent_ns);
 /* Any other; what it waits for says nothing of a wakeup. */
 long block_call(struct self *self, long number, const long args[6]);
 /* CLOCK_MONOTONIC. Samples how late it was, unless until_ns had passed already. */
@@ -98,6 +123,10 @@ long block_until(struct self *self, uint64_t until_ns);
  * before. A stamp from outside of the wait says that nobody had to be woken.
  */
 void woken(struct self *self, uint64_t sent_ns);
+
+/* So many of the sleepers at word. Gives how many there were, as the kernel says. */
+uint32_t wake(_Atomic uint32_t *word, uint32_t most);
+#define WAKE_ALL INT32_MAX
 
 /* REQUESTS: one of them took so long. */
 static inline void requested(struct self *self, uint64_t took_ns)

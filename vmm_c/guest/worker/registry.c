@@ -23,6 +23,12 @@ static void tell_refusal(const struct worker *worker)
 		[REFUSED_PIPES] = "make its pipes",
 		[REFUSED_NAMESPACE] = "have a cgroup namespace of its own",
 		[REFUSED_MEM_POLICY] = "set its memory policy",
+		[REFUSED_MEMORY] = "have the memory that its work type works in",
+		[REFUSED_FILE] = "have its temporary file",
+		[REFUSED_SIBLINGS] = "run on two threads of one core with its partner",
+		[REFUSED_PARTNER] = "have a file of one that it works with",
+		[REFUSED_POLICY] = "change its policy",
+		[REFUSED_CGROUPS] = "make cgroups below its own",
 	};
 	const struct slot *slot = worker->slot;
 
