@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from ktstr.record.guest import WorkerReport
 
@@ -62,11 +63,18 @@ class Samples:
 
 
 def pooled_wakes(reports: Iterable[WorkerReport]) -> Samples:
-    """All wake-latency samples of these workers.
+    """All wake-latency samples of these workers."""
+    return _pooled((r.wake_latencies_ns, r.wake_sample_total) for r in reports)
 
-    A worker's reservoir keeps some of ``wake_sample_total`` observations, each standing for total/kept.
-    """
-    pools = [(r.wake_latencies_ns, _weight(r)) for r in reports if r.wake_latencies_ns]
+
+def pooled_requests(reports: Iterable[WorkerReport]) -> Samples:
+    """All request-latency samples of these workers."""
+    return _pooled((r.request_latencies_ns or (), r.request_sample_total or 0) for r in reports)
+
+
+def _pooled(kept_of_total: Iterable[tuple[Sequence[int], int]]) -> Samples:
+    """A worker's reservoir keeps some of its observations, each standing for total/kept."""
+    pools = [(kept, max(total, len(kept)) / len(kept)) for kept, total in kept_of_total if kept]
     if len({weight for _, weight in pools}) == 1:  # the common case, without a pair per sample
         values = sorted(itertools.chain.from_iterable(kept for kept, _ in pools))
         return Samples(tuple(values), (pools[0][1],) * len(values))
@@ -74,12 +82,10 @@ def pooled_wakes(reports: Iterable[WorkerReport]) -> Samples:
     return Samples(tuple(v for v, _ in pairs), tuple(w for _, w in pairs))
 
 
-def _weight(report: WorkerReport) -> float:
-    kept = len(report.wake_latencies_ns)
-    return max(report.wake_sample_total, kept) / kept
+P999 = Fraction(999, 10)
 
 
-def nearest_rank(samples: Samples, percent: int) -> int | None:
+def nearest_rank(samples: Samples, percent: int | Fraction) -> int | None:
     """The percentile of a population; None for no samples.
 
     Unweighted, it is element ceil(n * percent / 100) - 1 of the sorted samples.
@@ -88,8 +94,8 @@ def nearest_rank(samples: Samples, percent: int) -> int | None:
     if not values:
         return None
     if min(weights) == max(weights):
-        return values[max(0, -(-len(values) * percent // 100) - 1)]
-    need = math.fsum(weights) * percent / 100
+        return values[max(0, math.ceil(Fraction(percent) * len(values) / 100) - 1)]
+    need = math.fsum(weights) * float(percent) / 100
     seen = 0.0
     for value, weight in zip(values, weights, strict=True):
         seen += weight

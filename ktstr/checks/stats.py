@@ -12,6 +12,7 @@ from ktstr.checks.formulas import MS, NS
 from ktstr.checks.memory import locality, migration_ratio, pages_of
 from ktstr.checks.model import Group
 from ktstr.checks.phases import Part, Window
+from ktstr.checks.served import served
 from ktstr.record.guest import Stimulus, WorkerReport
 from ktstr.record.metrics import TAIL_RATIO_MIN_ITERATIONS
 from ktstr.record.statistics import CgroupStats, Phase, PhaseCgroup, ScenarioStats
@@ -122,6 +123,7 @@ def ext_metrics(groups: Sequence[Group], cgroups: Sequence[CgroupStats], phases:
         ),
         **_pooled_efficiency(cgroups),
         **_of_phases(phases),
+        **served(groups),
     }
     return {name: value for name, value in sorted(metrics.items()) if value is not None}
 

@@ -295,7 +295,7 @@ def wake_p99(group: Group, run: Run) -> list[Detail]:
         return []
     value = formulas.nearest_rank(group.wakes, 99)
     if value is None:
-        return [unknown("Benchmark", group, "p99 wake latency unknown: no samples", limit)]
+        return [] if group.has_others else [unknown("Benchmark", group, "p99 wake latency unknown: no samples", limit)]
     restraint = run.restraint(group)
     allowed = restraint.lengthened(limit)
     if value <= allowed:
@@ -315,6 +315,8 @@ def wake_cv(group: Group, run: Run) -> list[Detail]:
     if limit is None or not group.samples_wakes:
         return []
     samples = group.wakes
+    if not samples.values and group.has_others:
+        return []
     value = formulas.cv(samples.values, samples.weights) if len(samples.values) >= 2 else None
     if value is None:
         return [unknown("Benchmark", group, f"wake latency CV unknown: {len(samples.values)} sample(s)", limit)]
@@ -328,6 +330,29 @@ def wake_cv(group: Group, run: Run) -> list[Detail]:
     held = run.restraint(group).cause
     excuse = f"{held} makes some of them longer" if held else None
     excuse = excuse or machine.explains_wake_cv(run.machine, group.reports, samples, limit)
+    return [Breach("Benchmark", group, what, value, limit, worst.index).judged(excuse)]
+
+
+def request_p99(group: Group, run: Run) -> list[Detail]:
+    """Nearest-rank p99 over the group's request latencies; work types without requests are not judged."""
+    limit = run.limits.limit("max_p99_request_latency_ns")
+    if limit is None or not group.samples_requests:
+        return []
+    value = formulas.nearest_rank(group.requests, 99)
+    if value is None:
+        what = "p99 request latency unknown: no request was served"
+        return [] if group.has_others else [unknown("Benchmark", group, what, limit)]
+    restraint = run.restraint(group)
+    allowed = restraint.lengthened(limit)
+    if value <= allowed:
+        return []
+    worst = max(group.reports, key=lambda r: max(r.request_latencies_ns or (-1,)))
+    what = (
+        f"{who(run, group, worst)} took longest for a request, {max(worst.request_latencies_ns or (0,))} ns:"
+        f" group p99 request latency {value} ns > {run.limits.words('max_p99_request_latency_ns')}"
+        f"{restraint.words(limit)}"
+    )
+    excuse = restraint.excuse() or machine.explains_wake(run.machine, group.reports, group.requests, allowed)
     return [Breach("Benchmark", group, what, value, limit, worst.index).judged(excuse)]
 
 
@@ -352,7 +377,8 @@ def migration_ratio(group: Group, run: Run) -> list[Detail]:
 
 
 CHECKS: tuple[Callable[[Group, Run], list[Detail]], ...] = (
-    starvation, spread, gap, isolation, throughput_cv, work_rate, wake_p99, wake_cv, iteration_rate, migration_ratio,
+    starvation, spread, gap, isolation, throughput_cv, work_rate, wake_p99, wake_cv, request_p99,
+    iteration_rate, migration_ratio,
 )  # fmt: skip
 
 
@@ -363,9 +389,29 @@ def judge_workers(groups: Iterable[Group], run: Run) -> list[Detail]:
     if not run.limits.on("not_starved"):
         silent = [group for group in listed if not group.reports]
         details += [unknown("Other", g, "no worker reported, so nothing could be judged") for g in silent]
-    if not any(group.samples_wakes for group in listed):
-        for name in ("max_p99_wake_latency_ns", "max_wake_latency_cv"):
-            if (limit := run.limits.limit(name)) is not None:
-                what = f"{name}: none of the workers' types waits to be woken, so there is nothing to judge"
-                details.append(Detail(Verdict.INCONCLUSIVE, "Benchmark", what, limit=limit))
-    return details
+    return details + _nothing_to_judge(listed, run)
+
+
+def _nothing_to_judge(groups: Sequence[Group], run: Run) -> list[Detail]:
+    """Gates that are about what no worker does; one role of several need not do it."""
+    sampled = {
+        "max_p99_wake_latency_ns": any(g.samples_wakes and (g.wakes.values or not g.has_others) for g in groups),
+        "max_wake_latency_cv": any(g.samples_wakes and (g.wakes.values or not g.has_others) for g in groups),
+        "max_p99_request_latency_ns": any(
+            g.samples_requests and (g.requests.values or not g.has_others) for g in groups
+        ),
+    }
+    return [
+        Detail(
+            Verdict.INCONCLUSIVE, "Benchmark", f"{name}: {_DOES_NONE[name]}, so there is nothing to judge", limit=limit
+        )
+        for name, is_sampled in sampled.items()
+        if not is_sampled and (limit := run.limits.limit(name)) is not None
+    ]
+
+
+_DOES_NONE = {
+    "max_p99_wake_latency_ns": "none of the workers' types waits to be woken",
+    "max_wake_latency_cv": "none of the workers' types waits to be woken",
+    "max_p99_request_latency_ns": "none of the workers' types serves requests",
+}

@@ -26,6 +26,8 @@ def with_work_type(config: Config, name: str | None) -> Config:
             + (f", nearest match {hint!r}" if hint else ""),
             fix=f"work_type={hint}" if hint else None,
         )
+    if WORK_TYPES[name].has_phases:
+        raise InputError(f"work_type={name}: found a type that is what its phases are, expected another")
     if not any(work.swappable for test in config.tests.values() for work in _works(test)):
         raise InputError(
             f"work_type={name}: found no work with swappable: true, expected one at least",

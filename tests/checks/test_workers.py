@@ -27,10 +27,11 @@ def judged(
     cpus: tuple[int, ...] | None = None,
     workers: int | None = None,
     held: Restraints = NONE,
+    params: tuple[int, ...] = (),
     **checks: CheckValue,
 ) -> list[Detail]:
     """The details for one group of workers in cgroup ``cg_0``."""
-    work = WorkGroup(0, "cg_0", work_type, len(reports) if workers is None else workers, cpus)
+    work = WorkGroup(0, "cg_0", work_type, len(reports) if workers is None else workers, cpus, params)
     groups = gather([work], reports)
     return judge_workers(groups, Run(merge({}, checks), evidence(accel, reports), restraints=held, groups=groups))
 
@@ -422,6 +423,38 @@ def test_wake_gates_without_samples_are_inconclusive() -> None:
     assert only(judged([worker(0)], work_type="PipeIo", max_p99_wake_latency_ns=1)).verdict is INCONCLUSIVE
     found = only(judged([worker(0)], work_type="SpinWait", max_p99_wake_latency_ns=1))
     assert found.verdict is INCONCLUSIVE and "max_p99_wake_latency_ns" in found.message
+
+
+def test_a_role_that_never_waits_is_not_asked_how_late_it_was_woken() -> None:
+    """Those who are preempted by the first of a PreemptStorm compute all the time."""
+    storm: dict[str, Any] = {"work_type": "PreemptStorm", "params": (1,)}
+    both = [worker(0, wake_latencies_ns=(5,), wake_sample_total=1, place=0), worker(1, place=1)]
+    assert judged(both, max_p99_wake_latency_ns=5, **storm) == []
+    assert only(judged(both, max_p99_wake_latency_ns=4, **storm)).verdict is FAIL
+    unwoken = [worker(0, place=0), worker(1, place=1)]
+    assert only(judged(unwoken, max_p99_wake_latency_ns=5, **storm)).verdict is INCONCLUSIVE
+
+
+# requests
+
+
+def servers(*samples: int) -> list[WorkerReport]:
+    return [worker(0, request_latencies_ns=samples, request_sample_total=len(samples))]
+
+
+def test_p99_request_latency_is_judged_over_the_group() -> None:
+    calm = tuple(range(1, 100))
+    assert judged(servers(*calm, 5000), work_type="Taobench", params=(1,), max_p99_request_latency_ns=99) == []
+    found = only(judged(servers(*calm, 5000), work_type="Taobench", params=(1,), max_p99_request_latency_ns=98))
+    assert (found.verdict, found.kind, found.value, found.limit, found.worker) == (FAIL, "Benchmark", 99, 98, 0)
+    assert "99 ns > limit 98 ns" in found.message and "5000 ns" in found.message
+
+
+def test_a_request_gate_that_nobody_can_answer_is_inconclusive() -> None:
+    unserved = only(judged([worker(0)], work_type="Taobench", params=(1,), max_p99_request_latency_ns=1))
+    assert unserved.verdict is INCONCLUSIVE and "no request was served" in unserved.message
+    found = only(judged([worker(0)], work_type="SpinWait", max_p99_request_latency_ns=1))
+    assert found.verdict is INCONCLUSIVE and "serves requests" in found.message
 
 
 # migrations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ktstr.config import fields, scenario_fields
 from ktstr.config.fields import Field, Table
+from ktstr.record.facts import WorkFacts
+from ktstr.record.vocabulary import WORK_TYPES
 from tests.docs.scenario_examples import OPS, PARTS, TOGETHER
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "scenarios.md"
@@ -36,6 +39,29 @@ A cgroup is named by its path, up to eight deep; those on the way that are not d
 hold workers, as cgroup v2 has it: `workers: 0` makes one for others to be in, or to be moved to. Files of controllers
 are keys by their own names.
 """
+_WORK_TYPES = """\
+### Work types
+
+Workers of a crew work together: a work has as many crews as its `workers` make, a multiple of the number here. What a
+type counts is in `workers[].counts` of the sidecar; where the kernel can tell, it is the kernel's number. `Schbench`
+and `Taobench` time their requests: `max_p99_request_latency_ns` judges them, and `request_p99_latency_us_whole`,
+`taobench_serve_p99_us_whole` and their like are metrics. Types that take a policy or CPUs of their own (`PolicyChurn`,
+`PriorityInversion`, `PreemptStorm`, `RtStarvation`, `AffinityChurn`) put back what was declared when they end, and stay
+within their cgroup's CPUs. `CgroupChurn` and `CgroupAttachStorm` make threaded cgroups below their own, which limits
+those too, and need one: they are refused outside of the test's cgroups. `PriorityInversion` uses priorities 1 to 3,
+the first of a `PreemptStorm` or an `RtStarvation` 50.
+
+`Schbench` is the load of schbench, in its own words: a crew is a message thread (-m) and its `worker_threads` (-t),
+`cache_footprint_kib` is -F, `operations` -n, `think` -s, `rps` -R, `auto_rps` -A, `pipe` -p, `locking: false` -L. In
+one thing it is not: at a rate, requests come evenly and not all at the begin of a second, and the rate is steered five
+times a second, since a test is short. The locks of CPUs are of a crew, and a wait in which nobody
+slept is no wakeup. Two workers with -F64 -n2 on two emulated CPUs for 2 s, schbench's loops beside it in the same
+guest: 116 requests against 107, p50 32.8 ms against 34.9, p90 42.4 against 47.8, p99 48.4 against 59.3; wakeups p99 2.3
+ms against 1.4. `Taobench` asks for keys evenly, of which
+`hit_percent` of a hundred fit in; a request is late from when it was due, whatever its worker did then.
+
+There is no `NetTraffic` and no `IrqWake`: they need a network device, and guests have none.
+"""
 _ISOLATION = """\
 ## The machine
 
@@ -65,6 +91,9 @@ def render() -> str:
         _example("controllers"),
         "## Workers\n",
         _table("of a work", scenario_fields.WORK),
+        _WORK_TYPES,
+        _work_types(),
+        _words("phase", {kind: field.about for kind, field in scenario_fields.PHASES.items()}),
         "CPUs are said by one of these forms:\n",
         _words("form", scenario_fields.CPUSET),
         _words("affinity", scenario_fields.AFFINITIES),
@@ -84,6 +113,24 @@ def render() -> str:
         _table("of a test", fields.TEST),
     ]
     return "\n".join(parts)
+
+
+def _work_types() -> str:
+    rows = ["| type | crew | what a worker does | its keys | it counts |", "|---|---|---|---|---|"]
+    for name, facts in WORK_TYPES.items():
+        keys = ["phases"] if facts.has_phases else [param.key for param in facts.params]
+        words = (_crew(facts), facts.about, _codes(keys), _codes(count.name for count in facts.counts))
+        rows.append(f"| `{name}` | {' | '.join(words)} |")
+    return "\n".join([*rows, ""])
+
+
+def _crew(facts: WorkFacts) -> str:
+    counted = [f"`{param.key}`" for param in facts.params[: facts.group_params]]
+    return " + ".join([*counted, str(facts.group_size)] if facts.group_size or not counted else counted)
+
+
+def _codes(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words) or "-"
 
 
 def _op(name: str) -> str:
