@@ -38,7 +38,7 @@ class HostCpus:
         if not spec.performance:
             return share(self.cap, folder, topology=topology, allowed=allowed)
         guest = spec.topology
-        return exclude(guest.llcs, guest.cores * guest.threads, folder, topology=topology, allowed=allowed)
+        return exclude(guest.llcs, guest.most_cpus_per_llc, folder, topology=topology, allowed=allowed)
 
 
 def _performance_place(spec: GuestSpec, reservation: Reservation) -> Place:

@@ -151,7 +151,7 @@ def _recorded(
 
 def _judged_end(job: CellJob, guest: GuestRecord, end: MachineEnd) -> MachineEnd:
     """A guest that shows another topology than declared says nothing about the scheduler."""
-    topology = differences(guest, job.topology) if guest.cpus else []
+    topology = differences(guest, job.topology, job.memory_mib) if guest.cpus else []
     if not topology:
         return end
     return replace(end, reason="emulator_failed", detail=f"the guest shows another topology: {topology[0]}")

@@ -69,6 +69,15 @@ class GuestCpu(Struct, frozen=True, forbid_unknown_fields=True):
     smt_cpus: tuple[int, ...]
 
 
+class GuestNode(Struct, frozen=True, forbid_unknown_fields=True):
+    """One NUMA node that is online. ``memory_kib``: that is present. ``initiators``: the nodes with CPUs that are
+    nearest to its memory by ACPI's HMAT; empty where nothing says so."""
+
+    node: Count
+    memory_kib: Count
+    initiators: tuple[int, ...]
+
+
 class Migration(Struct, frozen=True, forbid_unknown_fields=True):
     """A CPU change seen at a look at the clock, offset from the worker's start."""
 
@@ -246,7 +255,8 @@ class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     came. ``delays_drawn``: how many delays were drawn, of which ``delays`` are the first. ``sched_dump``: what
     sched_ext printed of the machine's state as it gave up, None when it did not. ``sched_printk``: what programs
     printed with bpf_printk, None when they did not. ``refusal``: why a loader did not
-    attach, None for one that did or never ended.
+    attach, None for one that did or never ended. ``nodes``, ``possible_cpus``, ``present_cpus``: None where the kernel
+    does not tell.
     """
 
     kernel_release: str | None = None
@@ -273,6 +283,9 @@ class GuestRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     begin_tsc: Count | None = None
     sched_printk: str | None = None
     refusal: Refusal | None = None
+    nodes: tuple[GuestNode, ...] | None = None
+    possible_cpus: tuple[int, ...] | None = None
+    present_cpus: tuple[int, ...] | None = None
 
 
 SILENT = GuestRecord(

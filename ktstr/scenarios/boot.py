@@ -41,14 +41,15 @@ def isolated_cpus(test: TestDecl, topology: Topology) -> tuple[int, ...]:
 
 
 def offline_cpus(test: TestDecl, topology: Topology) -> tuple[int, ...]:
-    """The CPUs that are offline before the scheduler attaches.
+    """The CPUs that are offline before the scheduler attaches: the preset's and the test's own.
 
     Raises InputError, with the place of the declaration, for CPU 0, which the kernel keeps, and for CPUs that the
     topology does not have.
     """
     if test.offline is None:
-        return ()
-    return leaves_cpu_0(cpusets.resolve(test.offline, topology), test.offline.where, topology)
+        return topology.offline
+    own = leaves_cpu_0(cpusets.resolve(test.offline, topology), test.offline.where, topology)
+    return tuple(sorted({*topology.offline, *own}))
 
 
 def leaves_cpu_0(cpus: tuple[int, ...], where: str, topology: Topology) -> tuple[int, ...]:

@@ -25,6 +25,12 @@ def _check(declared: scenario.MemPolicy, nodes: Cpus, places: Places, cgroup: st
     topology, allowed = places.topology, nodes_of(places, cgroup)
     relative = "relative_nodes" in declared.flags
     outside = [node for node in nodes if not relative and not 0 <= node < topology.numa_nodes]
+    bare = sorted(set(nodes) - set(outside) - set(topology.memory_nodes))
+    if bare and not relative:
+        raise InputError(
+            f"{declared.where}: found nodes {cpulist.render(bare)}, which have no memory, expected some of"
+            f" {cpulist.render(topology.memory_nodes)} (topology {topology.label})"
+        )
     if not nodes or outside:
         found = f"nodes {cpulist.render(outside)}" if outside else "no node"
         raise InputError(
@@ -45,14 +51,17 @@ def _check(declared: scenario.MemPolicy, nodes: Cpus, places: Places, cgroup: st
 
 
 def nodes_of(places: Places, cgroup: str | None) -> Cpus | None:
-    """The nodes of a cgroup: its ``mems``, else those of its cpuset's CPUs; None where it has neither."""
+    """The nodes of a cgroup: its ``mems``, else those of its cpuset's CPUs, or where such a node has no memory the
+    nearest ones that have (mm/page_alloc.c, find_next_best_node); None where it has neither."""
     mems = places.mems(cgroup)
     if mems is not None:
         return mems
     confined = places.confined(cgroup)
     if confined is None:
         return None
-    return tuple(sorted({places.topology.node_of(cpu) for cpu in confined}))
+    topology = places.topology
+    nodes = {topology.node_of(cpu) for cpu in confined}
+    return tuple(sorted({near for node in nodes for near in topology.nearest(node, topology.memory_nodes)}))
 
 
 def expected_nodes(declared: scenario.MemPolicy | None, places: Places, cgroup: str | None) -> Cpus | None:
@@ -65,7 +74,7 @@ def expected_nodes(declared: scenario.MemPolicy | None, places: Places, cgroup: 
         return allowed
     nodes = declared.nodes
     if "relative_nodes" in declared.flags:
-        base = places.mems(cgroup) or tuple(range(places.topology.numa_nodes))
+        base = places.mems(cgroup) or places.topology.memory_nodes
         return tuple(sorted({base[node % len(base)] for node in nodes}))
     mems = places.mems(cgroup)
     return tuple(sorted(set(nodes) if mems is None else set(nodes) & set(mems)))

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from ktstr.config.topology import Topology
 from ktstr.vm.descriptors import data_extents, memory_file
-from ktstr.vm.memory import node_mib
+from ktstr.vm.memory import nodes_mib
 
 _MIB = 1 << 20
 FOUR_GIB = 4 << 30
@@ -83,7 +83,7 @@ class Layout:
 
 
 def q35_layout(topology: Topology, memory_mib: int) -> Layout:
-    """Where QEMU's q35 has its RAM: nodes follow each other, around the PCI hole. Raises ValueError as ``node_mib``."""
+    """Where QEMU's q35 has its RAM: nodes follow each other, around the PCI hole. Raises as ``nodes_mib``."""
     total = memory_mib * _MIB
     return _dealt(topology, memory_mib, total if total < Q35_SPLIT_FROM else Q35_LOW_END)
 
@@ -95,10 +95,10 @@ def vmm_layout(topology: Topology, memory_mib: int) -> Layout:
 
 def _dealt(topology: Topology, memory_mib: int, low_end: int) -> Layout:
     """Nodes in order from 0 to ``low_end``, and on from 4 GiB; one that reaches the hole has a piece on each side."""
-    share = node_mib(topology, memory_mib) * _MIB
     pieces = []
     at = 0  # bytes of RAM before this node
-    for node in range(topology.numa_nodes):
+    for node, mib in enumerate(nodes_mib(topology, memory_mib)):
+        share = mib * _MIB
         low = max(0, min(share, low_end - at))
         if low:
             pieces.append(Piece(at, low, node, 0))
@@ -138,6 +138,7 @@ class MemfdMemory:
         sizes = Counter[int]()
         for piece in layout.pieces:
             sizes[piece.node] += piece.size
+        self._place = {node: place for place, node in enumerate(sorted(sizes))}
         try:
             for node, size in sorted(sizes.items()):
                 self._fds.append(memory_file(f"ktstr-node{node}", size))
@@ -151,7 +152,7 @@ class MemfdMemory:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The file of each node."""
+        """The file of each node that has memory."""
         return tuple(self._fds)
 
     def read(self, address: int, size: int) -> bytes:
@@ -163,7 +164,9 @@ class MemfdMemory:
             with self._lock:
                 if not self._fds:
                     raise ValueError("the guest is closed: its memory is gone")
-                data += os.pread(self._fds[extent.node], extent.size - len(data), extent.offset + len(data))
+                data += os.pread(
+                    self._fds[self._place[extent.node]], extent.size - len(data), extent.offset + len(data)
+                )
         return data
 
     def write(self, address: int, data: bytes) -> None:
@@ -172,7 +175,7 @@ class MemfdMemory:
             if not self._fds:
                 raise ValueError("the guest is closed: its memory is gone")
             for extent in extents:
-                os.pwrite(self._fds[extent.node], data[at : at + extent.size], extent.offset)
+                os.pwrite(self._fds[self._place[extent.node]], data[at : at + extent.size], extent.offset)
                 at += extent.size
 
     def fill(self, sources: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from ktstr.record.guest import SILENT, GuestCpu, GuestRecord, SchedEvent, SchedEventKind, VcpuReport
+from ktstr.record.guest import SILENT, GuestCpu, GuestNode, GuestRecord, SchedEvent, SchedEventKind, VcpuReport
 from ktstr.vm import loader_messages, parts
 from ktstr.vm.channel import ChannelError, Frame, FrameParser
 from ktstr.vm.op_messages import OpMessages
@@ -22,8 +22,9 @@ from ktstr.vm.worker_messages import WorkerMessages
 # What an agent says that needs no program; one that waits for its program has said nothing else.
 _BEFORE_READY = frozenset(
     {
-        lib.KTSTR_MSG_HELLO, lib.KTSTR_MSG_CPU, lib.KTSTR_MSG_DISTANCES, lib.KTSTR_MSG_SCHED_EVENT,
-        lib.KTSTR_MSG_SCHED_LOG, lib.KTSTR_MSG_SCHED_KMSG, lib.KTSTR_MSG_SCHED_DUMP, lib.KTSTR_MSG_SCHED_PRINTK,
+        lib.KTSTR_MSG_HELLO, lib.KTSTR_MSG_CPU_LISTS, lib.KTSTR_MSG_CPU, lib.KTSTR_MSG_NODE,
+        lib.KTSTR_MSG_DISTANCES, lib.KTSTR_MSG_SCHED_EVENT, lib.KTSTR_MSG_SCHED_LOG,
+        lib.KTSTR_MSG_SCHED_KMSG, lib.KTSTR_MSG_SCHED_DUMP, lib.KTSTR_MSG_SCHED_PRINTK,
     }
 )  # fmt: skip
 _TEXTS = (
@@ -55,6 +56,7 @@ class GuestDecoder:
         self._may_wait = True
         self._cpus: dict[int, GuestCpu] = {}
         self._distances: dict[int, tuple[int, ...]] = {}
+        self._nodes: dict[int, GuestNode] = {}
         self._events: list[SchedEvent] = []
         self._workers = WorkerMessages()
         self._vcpus: dict[int, VcpuReport] = {}
@@ -64,6 +66,8 @@ class GuestDecoder:
             lib.KTSTR_MSG_HELLO: self._hello,
             lib.KTSTR_MSG_BEGIN: self._begin,
             lib.KTSTR_MSG_CPU: self._cpu,
+            lib.KTSTR_MSG_CPU_LISTS: self._cpu_lists,
+            lib.KTSTR_MSG_NODE: self._node,
             lib.KTSTR_MSG_DISTANCES: self._distance_row,
             lib.KTSTR_MSG_SCHED_EVENT: self._event,
             **{text: partial(parts.extend_log, log) for text, log in self._logs.items()},
@@ -95,6 +99,7 @@ class GuestDecoder:
         return replace(
             self._ops.add_to(self._base),
             cpus=tuple(self._cpus[n] for n in sorted(self._cpus)),
+            nodes=tuple(self._nodes[n] for n in sorted(self._nodes)) or None,
             node_distances=tuple(self._distances[n] for n in sorted(self._distances)),
             sched_events=tuple(self._events),
             sched_log=parts.decode(self._logs[lib.KTSTR_MSG_SCHED_LOG]),
@@ -126,6 +131,18 @@ class GuestDecoder:
         if cpu in self._cpus:
             raise Bad(f"second Cpu message for CPU {cpu}")
         self._cpus[cpu] = GuestCpu(cpu, msg.node, msg.package, parts.mask_cpus(msg.llc), parts.mask_cpus(msg.smt))
+
+    def _cpu_lists(self, payload: bytes) -> None:
+        msg = parts.struct("struct ktstr_msg_cpu_lists", payload)
+        lists = parts.mask_cpus(msg.possible) or None, parts.mask_cpus(msg.present) or None
+        self._base = replace(self._base, possible_cpus=lists[0], present_cpus=lists[1])
+
+    def _node(self, payload: bytes) -> None:
+        msg = parts.struct("struct ktstr_msg_node", payload)
+        if msg.node >= lib.KTSTR_MAX_NODES or msg.node in self._nodes:
+            raise Bad(f"Node message for node {msg.node}")
+        initiators = tuple(node for node in range(lib.KTSTR_MAX_NODES) if msg.initiators >> node & 1)
+        self._nodes[msg.node] = GuestNode(msg.node, msg.memory_kib, initiators)
 
     def _distance_row(self, payload: bytes) -> None:
         msg = parts.struct("struct ktstr_msg_distances", payload)

@@ -19,7 +19,7 @@ from ktstr.config.topology import Topology
 from ktstr.cpulist import render
 from ktstr.errors import HostError
 from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus
-from ktstr.vm.memory import node_mib
+from ktstr.vm.memory import nodes_mib
 from ktstr.vm.vmm import Flag
 
 FIFO_PRIORITY = 1  # of vCPU threads; the VMM's supervisor has one more, so that it can end them
@@ -115,63 +115,66 @@ def plan(
     """
     mine = set(reserved.cpus) & set(allowed)
     free = {llc.index: [cpu for cpu in llc.cpus if cpu in mine] for llc in host.llcs if llc.index in reserved.llcs}
-    fitting = [llc for llc in host.llcs if len(free.get(llc.index, ())) >= guest.cpus_per_llc]
+    fitting = [llc for llc in host.llcs if len(free.get(llc.index, ())) >= guest.most_cpus_per_llc]
     if len(fitting) < guest.llcs:
         raise HostError(
-            f"performance mode of {guest.label}: needs {guest.llcs} host LLCs of {guest.cpus_per_llc} CPUs, and"
+            f"performance mode of {guest.label}: needs {guest.llcs} host LLCs of {guest.most_cpus_per_llc} CPUs, and"
             f" {len(fitting)} of those reserved ({len(free)}) have so many",
             fix=_SMALLER,
         )
     places, warnings = _llcs(guest, fitting)
     pin: list[int] = []
-    for llc in places:
-        pin += _cores(guest, free[llc.index], cores or {}, warnings)
+    for llc, count in zip(places, guest.llc_cores, strict=True):
+        pin += _cores(guest, count, free[llc.index], cores or {}, warnings)
     masks = tuple(_mask(llcs, warnings) for llcs in _by_node(guest, places))
     service = _service_cpu(guest, pin, reserved.cpus, allowed, cores or {})
     return PinPlan(tuple(pin), masks, service, tuple(dict.fromkeys(warnings)))
 
 
 def _by_node(guest: Topology, places: Sequence[Llc]) -> Iterator[Sequence[Llc]]:
-    each = guest.llcs // guest.numa_nodes
-    return (places[first : first + each] for first in range(0, guest.llcs, each))
+    return ([places[llc] for llc in llcs] for llcs in guest.node_llcs)
 
 
 def _llcs(guest: Topology, fitting: Sequence[Llc]) -> tuple[list[Llc], list[str]]:
     """The host LLC of each guest LLC: a node on a host node of its own, else on one with room, else on several."""
-    each = guest.llcs // guest.numa_nodes
+    nodes = len(guest.cpu_nodes)
+    each = max(map(len, guest.node_llcs))
     left: dict[int | None, list[Llc]] = {}
     for llc in fitting:
         left.setdefault(llc.node, []).append(llc)
     room = [node for node, llcs in left.items() if len(llcs) >= each]
-    rounds = [node for turn in range(guest.numa_nodes) for node in room if len(left[node]) >= each * (turn + 1)]
-    if len(rounds) < guest.numa_nodes:
+    rounds = [node for turn in range(nodes) for node in room if len(left[node]) >= each * (turn + 1)]
+    if len(rounds) < nodes:
         spread = f"a guest node's {each} LLCs are on several host nodes: so many on one are not reserved"
         return list(fitting[: guest.llcs]), [spread]
-    chosen = rounds[: guest.numa_nodes]
+    chosen = rounds[:nodes]
     taking = {node: iter(llcs) for node, llcs in left.items()}
-    shared = len(set(chosen)) < guest.numa_nodes
-    shares = (
-        f"{guest.numa_nodes} guest nodes share {len(set(chosen))} host node(s): memory far to the guest is near here"
-    )
-    return [llc for node in chosen for llc in islice(taking[node], each)], [shares] if shared else []
+    shared = len(set(chosen)) < nodes
+    shares = f"{nodes} guest nodes share {len(set(chosen))} host node(s): memory far to the guest is near here"
+    counts = [len(guest.node_llcs[node]) for node in guest.cpu_nodes]
+    found = [llc for node, count in zip(chosen, counts, strict=True) for llc in islice(taking[node], count)]
+    return found, [shares] if shared else []
 
 
-def _cores(guest: Topology, cpus: Sequence[int], cores: Mapping[int, Core], warnings: list[str]) -> list[int]:
-    """The CPUs of one host LLC in the guest's order, so that the threads of a guest core share a host core."""
+def _cores(
+    guest: Topology, count: int, cpus: Sequence[int], cores: Mapping[int, Core], warnings: list[str]
+) -> list[int]:
+    """The CPUs of one host LLC for so many guest cores, in the guest's order, so that the threads of a guest core share
+    a host core."""
     siblings: dict[Core, list[int]] = {}
     for cpu in cpus:
         siblings.setdefault(cores.get(cpu, (-1, -1, cpu)), []).append(cpu)
     whole = [threads for threads in siblings.values() if len(threads) >= guest.threads]
-    if len(whole) >= guest.cores:
-        return [cpu for threads in whole[: guest.cores] for cpu in threads[: guest.threads]]
+    if len(whole) >= count:
+        return [cpu for threads in whole[:count] for cpu in threads[: guest.threads]]
     what = "share host cores" if guest.threads == 1 else "are not all SMT siblings here"
     who = "guest cores" if guest.threads == 1 else "the threads of guest cores"
-    warnings.append(f"{who} {what}: {len(whole)} host cores of an LLC have {guest.threads} CPUs for {guest.cores}")
-    return [cpu for threads in siblings.values() for cpu in threads][: guest.cpus_per_llc]
+    warnings.append(f"{who} {what}: {len(whole)} host cores of an LLC have {guest.threads} CPUs for {count}")
+    return [cpu for threads in siblings.values() for cpu in threads][: count * guest.threads]
 
 
 def _mask(llcs: Sequence[Llc], warnings: list[str]) -> int:
-    nodes = {llc.node for llc in llcs}
+    nodes = {llc.node for llc in llcs}  # none of a guest node of memory alone
     if any(node is None or node >= _MASK_NODES for node in nodes):
         if nodes != {None}:  # else a host without NUMA
             warnings.append("guest memory is not bound: the NUMA node of a host LLC is unknown, or above 63")
@@ -203,7 +206,7 @@ def features(guest: Topology, memory_mib: int, pins: PinPlan, state: HostState) 
     if _has_huge_pages(guest, memory_mib, masks, state, warnings):
         flags |= Flag.HUGE_PAGES
     else:
-        masks = _with_room(masks, node_mib(guest, memory_mib), state, warnings)
+        masks = _with_room(masks, nodes_mib(guest, memory_mib), state, warnings)
         if not _has_memory(memory_mib, state, warnings):
             flags &= ~Flag.POPULATE
     warnings += _disturbances(guest, state)
@@ -234,8 +237,8 @@ def _has_huge_pages(
     guest: Topology, memory_mib: int, masks: Sequence[int], state: HostState, warnings: list[str]
 ) -> bool:
     """Whether the pool has them all, and on the nodes they have to come from: lacking one kills whoever touches it."""
-    each = -(-node_mib(guest, memory_mib) // HUGE_MIB)
-    need = each * guest.numa_nodes
+    each = [-(-mib // HUGE_MIB) for mib in nodes_mib(guest, memory_mib)]
+    need = sum(each)
     short = _short(masks, each, state.node_huge_pages)
     if state.huge_pages >= need and not short:
         return True
@@ -259,23 +262,23 @@ def _has_memory(memory_mib: int, state: HostState, warnings: list[str]) -> bool:
     return False
 
 
-def _with_room(masks: tuple[int, ...], each: int, state: HostState, warnings: list[str]) -> tuple[int, ...]:
+def _with_room(masks: tuple[int, ...], each: Sequence[int], state: HostState, warnings: list[str]) -> tuple[int, ...]:
     """No binding to nodes that cannot hold it all: the kernel would kill for memory rather than take another node's."""
     short = _short(masks, each, state.free_mib)
     if not short:
         return masks
     warnings.append(
-        f"guest memory is not bound to host node(s) {render(short)}: each guest node needs {each} MiB of a node,"
+        f"guest memory is not bound to host node(s) {render(short)}: each guest node needs {max(each)} MiB of a node,"
         " and they have less; smaller memory_mib, or free some"
     )
     return tuple(0 if set(_nodes_in(mask)) & set(short) else mask for mask in masks)
 
 
-def _short(masks: Sequence[int], each: int, have: Mapping[int, int]) -> list[int]:
-    """The host nodes that have less than all guest nodes bound to them want, ``each`` of them so much."""
+def _short(masks: Sequence[int], each: Sequence[int], have: Mapping[int, int]) -> list[int]:
+    """The host nodes that have less than all guest nodes bound to them want, ``each`` as much as here."""
     short: set[int] = set()
     for mask in set(masks) - {0}:
-        wanted = each * sum(1 for other in masks if other & mask)
+        wanted = sum(size for other, size in zip(masks, each, strict=True) if other & mask)
         if sum(have.get(node, 0) for node in _nodes_in(mask)) < wanted:
             short.update(_nodes_in(mask))
     return sorted(short)

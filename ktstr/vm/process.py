@@ -96,7 +96,7 @@ class Process:
         if self._prefix is None:
             return None
         times = thread_times(self.pid, self._prefix)
-        return tuple(Given(*times[cpu]) for cpu in range(cpus)) if all(cpu in times for cpu in range(cpus)) else None
+        return tuple(Given(*times[number]) for number in sorted(times)) if len(times) == cpus else None
 
     def nudge(self) -> None:
         """Send SIGTERM, from any thread. QEMU 10.0 that exits while a QMP command comes in can wait for the command's

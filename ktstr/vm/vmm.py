@@ -19,6 +19,7 @@ from typing import Any
 
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError
+from ktstr.vm.memory import nodes_mib
 
 _TEXT = 4096  # bytes of warnings
 _STATS = 512  # numbers of one vCPU; 6.12 has about 60
@@ -166,6 +167,11 @@ class Vmm:
         made.command_line = kept.text(config.command_line.encode())
         made.nodes, made.llcs = topology.numa_nodes, topology.llcs
         made.cores, made.threads = topology.cores, topology.threads
+        if topology.nodes:
+            made.llc_cores = kept.array("uint32_t", topology.llc_cores)
+            made.node_llcs = kept.array("uint32_t", [len(llcs) for llcs in topology.node_llcs])
+            shares = nodes_mib(topology, config.memory_mib)
+            made.node_bytes = kept.array("uint64_t", [mib << 20 for mib in shares])
         distances = [topology.distance(a, b) for a in nodes for b in nodes]
         made.distances = kept.array("uint8_t", distances)
         made.memory_bytes = config.memory_mib << 20

@@ -60,6 +60,23 @@ static void take_counts(struct input *input, struct topology *t)
 	t->threads = 1 + number(input, TOPOLOGY_MAX_CPUS / (t->llcs * t->cores));
 }
 
+/* Some have LLCs and nodes that differ: those of a machine that has no more than its counts say. */
+static void take_parts(struct input *input, struct topology *t)
+{
+	uint32_t most = 0;
+
+	if (number(input, 2) || t->llcs > TOPOLOGY_MAX_CPUS || t->nodes > TOPOLOGY_MAX_NODES || !t->nodes || !t->cores)
+		return;
+	t->uneven = 1;
+	for (uint32_t llc = 0; llc < t->llcs; llc++) {
+		t->llc_cores[llc] = (uint16_t)(number(input, 64) ? 1 + number(input, t->cores) : number(input, 1U << 16));
+		most = t->llc_cores[llc] > most ? t->llc_cores[llc] : most;
+		t->node_llcs[number(input, t->nodes)]++;
+	}
+	if (number(input, 64))
+		t->cores = most;
+}
+
 /* Most distances are those of a machine: the same both ways. */
 static void take_distances(struct input *input, struct topology *t)
 {
@@ -229,6 +246,22 @@ static void check_srat(const uint8_t *table, uint32_t length, const struct topol
 	CHECK(total == memory->bytes);
 }
 
+static void check_hmat(uint32_t length, const struct topology *t, const struct memory *memory)
+{
+	uint32_t initiators = 0, targets = 0;
+
+	for (uint32_t node = 0; node < t->nodes; node++) {
+		bool has_memory = false;
+
+		for (uint32_t i = 0; i < memory->count; i++)
+			has_memory |= memory->ranges[i].node == node;
+		targets += has_memory;
+		initiators += topology_node_cpus(t, node) > 0;
+		CHECK(topology_node_cpus(t, topology_initiator(t, node)) > 0);
+	}
+	CHECK(length == 40 + 40 * targets + 2 * (32 + 4 * (initiators + targets) + 2 * initiators * targets));
+}
+
 static void check_listed(const struct tables *tables, uint64_t gpa, const struct topology *t,
 			 const struct memory *memory)
 {
@@ -248,7 +281,7 @@ static void check_listed(const struct tables *tables, uint64_t gpa, const struct
 		CHECK(get(table + 36, 8) == t->nodes && length == 44 + t->nodes * t->nodes);
 	} else {
 		CHECK(memcmp(table, "HMAT", 4) == 0 && t->nodes > 1);
-		CHECK(length == 40 + 40 * t->nodes + 2 * (32 + 8 * t->nodes + 2 * t->nodes * t->nodes));
+		check_hmat(length, t, memory);
 	}
 }
 
@@ -330,18 +363,40 @@ static void check_boot(struct input *input, const struct memory *memory)
 	CHECK(get(zero_page + 0x218, 4) == initrd.address && get(zero_page + 0x21c, 4) == initrd.bytes);
 }
 
+/* Even shares, or for the first node the most, so that what boots fits. */
+static struct memory_plan take_memory(struct input *input, const struct topology *t,
+				      uint64_t node_bytes[TOPOLOGY_MAX_NODES])
+{
+	struct memory_plan plan = { .nodes = t->nodes };
+	uint64_t share = (1 + number(input, 1U << number(input, 14))) * MEMORY_STEP;
+
+	plan.bytes = t->nodes * share;
+	if (number(input, 2))
+		return plan;
+	plan.node_bytes = node_bytes;
+	plan.bytes = 0;
+	for (uint32_t node = 0; node < t->nodes; node++) {
+		node_bytes[node] = node ? number(input, 3) * MEMORY_STEP : share;
+		plan.bytes += node_bytes[node];
+	}
+	return plan;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct input input = { data, bytes };
 	struct topology t = { 0 };
+	uint64_t node_bytes[TOPOLOGY_MAX_NODES];
+	struct memory_plan plan;
 	struct memory memory;
 
 	take_counts(&input, &t);
+	take_parts(&input, &t);
 	take_distances(&input, &t);
 	if (topology_check(&t, &error))
 		return 0;
-	if (memory_create(&memory, (uint64_t)t.nodes * (1 + number(&input, 1U << number(&input, 14))) * MEMORY_STEP,
-			  t.nodes, false, &error) == 0) {
+	plan = take_memory(&input, &t, node_bytes);
+	if (memory_create(&memory, &plan, &error) == 0) {
 		check_boot(&input, &memory);
 		check_acpi(&input, &t, &memory);
 	}

@@ -23,7 +23,7 @@ static struct memory memory_of(uint64_t bytes, uint32_t nodes)
 {
 	struct memory memory;
 
-	CHECK(memory_create(&memory, bytes, nodes, false, &error) == 0);
+	CHECK(memory_create(&memory, &(struct memory_plan){ .bytes = bytes, .nodes = nodes }, &error) == 0);
 	return memory;
 }
 
@@ -68,16 +68,37 @@ TEST(only_the_node_at_the_hole_is_split)
 	memory_destroy(&memory);
 }
 
+TEST(nodes_have_the_memory_that_they_are_given)
+{
+	const uint64_t bytes[] = { 64 * MIB, 0, 4 * GIB, 2 * MIB };
+	struct memory_plan plan = { .bytes = 4 * GIB + 66 * MIB, .nodes = 4, .node_bytes = bytes };
+	struct memory memory;
+
+	CHECK(memory_create(&memory, &plan, &error) == 0 && memory.count == 4);
+	check_range(&memory, 0, 0, 64 * MIB, 0);
+	check_range(&memory, 1, 64 * MIB, 3 * GIB - 64 * MIB, 2);
+	check_range(&memory, 2, 4 * GIB, GIB + 64 * MIB, 2);
+	check_range(&memory, 3, 5 * GIB + 64 * MIB, 2 * MIB, 3);
+	memory_destroy(&memory);
+	plan.bytes += 2 * MIB;
+	CHECK(memory_create(&memory, &plan, &error) == -EINVAL);
+	plan.bytes -= 4 * MIB;
+	CHECK(memory_create(&memory, &plan, &error) == -EINVAL);
+	plan = (struct memory_plan){ .bytes = 3 * MIB, .nodes = 2, .node_bytes = (const uint64_t[]){ MIB, 2 * MIB } };
+	CHECK(memory_create(&memory, &plan, &error) == -EINVAL);
+	memory_destroy(&memory);
+}
+
 TEST(memory_that_cannot_be_dealt_is_refused)
 {
 	struct memory memory;
 
-	CHECK(memory_create(&memory, 0, 1, false, &error) == -EINVAL);
+	CHECK(memory_create(&memory, &(struct memory_plan){ .bytes = 0, .nodes = 1 }, &error) == -EINVAL);
 	memory_destroy(&memory);
-	CHECK(memory_create(&memory, 3 * MIB, 1, false, &error) == -EINVAL && says("a multiple of 2 MiB"));
-	CHECK(memory_create(&memory, 4 * MIB, 4, false, &error) == -EINVAL);
-	CHECK(memory_create(&memory, 64 * MIB, 65, false, &error) == -EINVAL);
-	CHECK(memory_create(&memory, 1ULL << 50, 1, false, &error) == -EINVAL && says("at most 64 TiB"));
+	CHECK(memory_create(&memory, &(struct memory_plan){ .bytes = 3 * MIB, .nodes = 1 }, &error) == -EINVAL && says("a multiple of 2 MiB"));
+	CHECK(memory_create(&memory, &(struct memory_plan){ .bytes = 4 * MIB, .nodes = 4 }, &error) == -EINVAL);
+	CHECK(memory_create(&memory, &(struct memory_plan){ .bytes = 64 * MIB, .nodes = 65 }, &error) == -EINVAL);
+	CHECK(memory_create(&memory, &(struct memory_plan){ .bytes = 1ULL << 50, .nodes = 1 }, &error) == -EINVAL && says("at most 64 TiB"));
 	CHECK(memory.count == 0);
 	memory_destroy(&memory);
 }

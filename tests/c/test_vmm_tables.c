@@ -46,12 +46,35 @@ static void print_list(const union list *list)
 	print(list, sizeof(struct kvm_cpuid2) + list->cpuid.nent * sizeof(struct kvm_cpuid_entry2));
 }
 
+/* ":6+2/0": a node with LLCs of 6 and 2 cores, and one of memory alone. */
+static void read_parts(const char *text, struct topology *t)
+{
+	uint32_t node = 0, llc = 0;
+
+	t->uneven = *text == ':';
+	for (const char *at = text + 1; t->uneven && *at; at++) {
+		char *end;
+		uint32_t cores = (uint32_t)strtoul(at, &end, 10);
+
+		if (cores && llc < TOPOLOGY_MAX_CPUS && node < TOPOLOGY_MAX_NODES) {
+			t->llc_cores[llc++] = (uint16_t)cores;
+			t->node_llcs[node]++;
+		}
+		node += *end == '/';
+		at = end;
+		if (!*at)
+			break;
+	}
+	t->llcs = t->uneven ? llc : t->llcs;
+}
+
 /* The distances are read, or 10 and 20. */
 static struct topology read_topology(char **argv, int with_distances)
 {
 	struct topology t = { .nodes = number(argv[0]), .llcs = number(argv[1]), .cores = number(argv[2]),
 			      .threads = number(argv[3]) };
 
+	read_parts(argv[1], &t);
 	for (uint32_t i = 0; i < TOPOLOGY_MAX_NODES * TOPOLOGY_MAX_NODES; i++)
 		t.distance[i / TOPOLOGY_MAX_NODES][i % TOPOLOGY_MAX_NODES] = i % (TOPOLOGY_MAX_NODES + 1) ? 20 : 10;
 	for (uint32_t i = 0; with_distances && i < t.nodes && i < TOPOLOGY_MAX_NODES; i++)
@@ -85,14 +108,32 @@ static void print_cpuid(char **argv)
 	}
 }
 
+/* "64/0/128": what each node has; one number: what all have together. */
+static struct memory_plan read_memory(const char *text, uint32_t nodes, uint64_t node_bytes[TOPOLOGY_MAX_NODES])
+{
+	struct memory_plan plan = { .nodes = nodes, .node_bytes = strchr(text, '/') ? node_bytes : NULL };
+	uint32_t node = 0;
+
+	for (const char *at = text; *at && node < TOPOLOGY_MAX_NODES; node++) {
+		char *end;
+
+		node_bytes[node] = strtoull(at, &end, 0);
+		plan.bytes += node_bytes[node];
+		at = *end ? end + 1 : end;
+	}
+	return plan;
+}
+
 static void print_acpi(char **argv)
 {
 	struct topology t = read_topology(argv, 1);
+	uint64_t node_bytes[TOPOLOGY_MAX_NODES] = { 0 };
+	struct memory_plan plan = read_memory(argv[4], t.nodes, node_bytes);
 	struct memory memory;
 	size_t size = number(argv[6]), used = 0;
 	uint8_t *tables = malloc(size + 1);
 
-	if (!tables || memory_create(&memory, strtoull(argv[4], NULL, 0), t.nodes, false, &error))
+	if (!tables || memory_create(&memory, &plan, &error))
 		fail(tables ? error.text : "no memory");
 	if (acpi_build(&t, &memory, strtoull(argv[5], NULL, 0), tables, size, &used, &error))
 		fail(error.text);

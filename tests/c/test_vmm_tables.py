@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ktstr.config.topology import PRESETS, Topology
+from ktstr.config.topology import PRESETS, Node, Topology, of_nodes
 from tests.c import acpi_decoder as acpi
 from tests.c.cpuid_decoder import (
     INDEXED,
@@ -27,7 +27,7 @@ from tests.c.cpuid_decoder import (
     ids_since_6_9,
 )
 from tests.c.test_c import C_DIR, FLAGS, HERE, run
-from tests.c.vmm_dump import ADDRESS, ALL, SIZE, amx_list, call, counts, cpuids, kvm_list, tables, topologies
+from tests.c.vmm_dump import ADDRESS, ALL, SIZE, amx_list, call, counts, cpuids, kvm_list, tables, topologies, uneven
 
 INTEL, AMD = 0, 1
 VENDORS = pytest.mark.parametrize("vendor", [INTEL, AMD], ids=["intel", "amd"])
@@ -38,7 +38,7 @@ MIB, GIB = 1 << 20, 1 << 30
 @pytest.fixture(scope="session")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("vmm_tables") / "dump"
-    names = ("acpi", "acpi_writer", "cpuid", "cpuid_offer", "topology", "memory", "error")
+    names = ("acpi", "acpi_hmat", "acpi_writer", "cpuid", "cpuid_offer", "topology", "memory", "error")
     sources = [str(C_DIR / "core" / f"{name}.c") for name in names]
     run(["gcc", *FLAGS, f"-I{C_DIR / 'core'}", str(HERE / "test_vmm_tables.c"), *sources, "-o", str(out)])
     return out
@@ -74,6 +74,35 @@ def test_linux_sees_any_topology(dump: Path, topology: Topology, vendor: int) ->
     ids = [ids_since_6_9(c) for c in cpus]
     check_what_linux_sees(topology, cpus, ids)
     assert max(i.apic for i in ids) < 4096  # KVM's ids of vCPUs end there
+
+
+@given(uneven(), st.sampled_from([INTEL, AMD]))
+@settings(max_examples=40)
+def test_linux_sees_llcs_and_nodes_that_differ(dump: Path, topology: Topology, vendor: int) -> None:
+    cpus = cpuids(dump, topology, vendor)
+    check_what_linux_sees(topology, cpus, [ids_since_6_9(c) for c in cpus])
+    check_what_linux_sees(topology, cpus, [ids_in_6_1(c) for c in cpus])
+
+
+@VENDORS
+@pytest.mark.parametrize("llcs", [40, 64])
+def test_linux_sees_many_llcs(dump: Path, llcs: int, vendor: int) -> None:
+    topology = Topology(1, llcs, 2, 1)
+    cpus = cpuids(dump, topology, vendor)
+    check_what_linux_sees(topology, cpus, [ids_since_6_9(c) for c in cpus])
+    check_what_linux_sees(topology, cpus, [ids_in_6_1(c) for c in cpus])
+
+
+def test_apic_ids_of_llcs_that_differ_worked_out_by_hand(dump: Path) -> None:
+    def ids(*nodes: Node) -> list[int]:
+        return [c(0xB)[3] for c in cpuids(dump, of_nodes(nodes), INTEL)]
+
+    assert ids(Node((2, 6))) == [0, 1, 8, 9, 10, 11, 12, 13]  # 3 bits of core, 1 of LLC
+    assert ids(Node((1, 1, 3)), Node((2,)), Node()) == [0, 4, 8, 9, 10, 16, 17]  # 2 of core, 2 of LLC
+    last = cpuids(dump, of_nodes([Node((1, 3)), Node((2,))], 2), AMD)[-1]
+    assert [last.exact(0x80000026, level)[1] for level in range(4)] == [2, 4, 4, 4]  # type: ignore[index]
+    first = cpuids(dump, of_nodes([Node((1, 3)), Node((2,))], 2), AMD)[0]
+    assert [first.exact(0x80000026, level)[1] for level in range(4)] == [2, 2, 8, 8]  # type: ignore[index]
 
 
 def test_apic_ids_have_gaps_where_a_count_is_no_power_of_two(dump: Path) -> None:
@@ -318,6 +347,23 @@ def test_distances_become_slit_latency_and_bandwidth(dump: Path) -> None:
     assert all(m.initiators == m.targets == (0, 1) for m in matrices.values())
     assert matrices[0].values == ((100_000, 2_540_000), (2_540_000, 100_000))  # picoseconds
     assert matrices[3].values == ((51200, 2010), (2010, 51200))  # 51200 * 10 / 254 = 2015.7, in steps of 10
+
+
+def test_memory_alone_has_the_nearest_cpus_as_its_initiator(dump: Path) -> None:
+    topology = of_nodes([Node((2, 1)), Node((1,), 0), Node(), Node()])
+    rows = [(10, 20, 30, 30), (20, 10, 21, 30), (30, 21, 10, 40), (30, 30, 40, 10)]
+    found = tables(dump, topology, f"{64 * MIB}/0/{2 * MIB}/{4 * MIB}", bytes(d for row in rows for d in row)).all()
+    check_acpi_cpus(topology, [c(0xB)[3] for c in cpuids(dump, topology, INTEL)], found)
+    assert acpi.slit(found["SLIT"]) == tuple(rows)
+    assert acpi.srat_memory(found["SRAT"]) == [
+        acpi.Memory(0, 64 * MIB, 0),
+        acpi.Memory(64 * MIB, 2 * MIB, 2),
+        acpi.Memory(66 * MIB, 4 * MIB, 3),
+    ]
+    assert acpi.hmat_initiators(found["HMAT"]) == {0: 0, 2: 1, 3: 0}
+    matrices = acpi.hmat_matrices(found["HMAT"])
+    assert all((m.initiators, m.targets) == ((0, 1), (0, 2, 3)) for m in matrices.values())
+    assert matrices[0].values == ((100_000, 300_000, 300_000), (200_000, 210_000, 300_000))
 
 
 def test_fadt_describes_power_off_and_reset(dump: Path) -> None:

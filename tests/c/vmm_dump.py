@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from ktstr.config.topology import Topology
+from ktstr.config.topology import Node, Topology, of_nodes
 from tests.c.acpi_decoder import Tables
 from tests.c.cpuid_decoder import ENTRY, INDEXED, Cpuid, decode_lists
 
@@ -20,8 +20,11 @@ def call(dump: Path, *args: object, stdin: bytes = b"") -> subprocess.CompletedP
     return subprocess.run([str(dump), *map(str, args)], input=stdin, capture_output=True, timeout=60, check=False)
 
 
-def counts(topology: Topology) -> tuple[int, int, int, int]:
-    return topology.numa_nodes, topology.llcs, topology.cores, topology.threads
+def counts(topology: Topology) -> tuple[int, int | str, int, int]:
+    """What the program takes: the LLCs of nodes that differ as ``:6+2/0``."""
+    nodes = ["+".join(map(str, node.llcs)) or "0" for node in topology.nodes]
+    llcs = ":" + "/".join(nodes) if nodes else topology.llcs
+    return topology.numa_nodes, llcs, topology.cores, topology.threads
 
 
 def vendor_words(name: bytes) -> tuple[int, int, int]:
@@ -85,7 +88,15 @@ def topologies(draw: st.DrawFn) -> Topology:
     return Topology(nodes, llcs, cores, draw(st.integers(1, min(256, 512 // (llcs * cores)))))
 
 
-def tables(dump: Path, topology: Topology, memory: int, distances: bytes = b"") -> Tables:
+@st.composite
+def uneven(draw: st.DrawFn) -> Topology:
+    """Up to 8 nodes of up to 5 LLCs of up to 6 cores of 1 or 2 threads, the last ones of memory alone."""
+    nodes = draw(st.lists(st.lists(st.integers(1, 6), min_size=1, max_size=5), min_size=1, max_size=5))
+    alone = draw(st.integers(0, 3))
+    return of_nodes([*(Node(tuple(llcs)) for llcs in nodes), *[Node()] * alone], draw(st.integers(1, 2)))
+
+
+def tables(dump: Path, topology: Topology, memory: int | str, distances: bytes = b"") -> Tables:
     done = call(dump, "acpi", *counts(topology), memory, ADDRESS, SIZE, stdin=distances)
     assert done.returncode == 0, done.stderr
     return Tables(done.stdout, ADDRESS)

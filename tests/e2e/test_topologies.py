@@ -1,7 +1,7 @@
 """The topology a guest's sysfs shows is the declared one, from ktstr.yaml to the stored record.
 
-Cost: six guests with a thread per vCPU, one of them with 64 vCPUs: one and a half to three minutes, as
-busy as the host is. Slow: every preset up to 64 CPUs, about five minutes.
+Cost: seven guests with a thread per vCPU, one of them with 64 vCPUs: one and a half to three minutes, as
+busy as the host is; and two cells of counted instructions. Slow: every preset up to 64 CPUs, 40 and 64 LLCs.
 
 Expectations are worked out by hand: CPUs are numbered LLC by LLC, threads of one core side by side, and
 each NUMA node is a package.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +27,24 @@ kernels: {default: "deb:forky/cloud-amd64"}
 presets:
   odd-tiny: 1n3l1c1t
   far: {topology: 2n2l2c1t, distances: [[10, 31], [31, 10]]}
+  unlike:
+    threads: 2
+    nodes: [{llcs: [1, 2]}, {llcs: [1], memory: 0}, {memory: 64M}]
+    distances: [[10, 30, 50], [30, 10, 40], [50, 40, 10]]
+    offline: 3
+  tiers: {nodes: [{llcs: [2, 1]}, {memory: 128M}]}
+  llcs-40: 1n40l1c1t
+  llcs-64: 1n64l1c1t
 tests:
   shown: {duration: 100ms, cgroups: [{name: one, workers: 1}], checks: {not_starved: false}}
+  bound:
+    duration: 300ms
+    cgroups: [{name: small, workers: 1, cpuset: {llc: 1}, mems: [0, 1], mem_policy: {bind: 1}}]
+    checks: {isolation: true, min_page_locality: 0.9}
+  slow_tier:
+    duration: 300ms
+    cgroups: [{name: small, workers: 1, cpuset: {llc: 1}, mems: [0, 1], mem_policy: {bind: 1}}]
+    checks: {max_slow_tier_ratio: 0.1}
 """
 ROW = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 
@@ -45,6 +62,15 @@ class Shown:
     llcs: int
     rows: dict[int, ROW]
     distances: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ShownNode:
+    """The CPUs of a node, its memory in MiB, of which firmware may keep up to 8, and whose memory it is nearest to."""
+
+    cpus: tuple[int, ...]
+    memory_mib: int
+    initiators: tuple[int, ...]
 
 
 NEAR = ((10,),)
@@ -87,7 +113,20 @@ EXPECTED: dict[str, Shown] = {
         ((10, 20, 20, 20), (20, 10, 20, 20), (20, 20, 10, 20), (20, 20, 20, 10)),
     ),
 }  # fmt: skip
-QUICK = ("odd-tiny", "far", "smt-3llc", "odd-5llc", "numa2-4llc", "medium-8llc")
+UNLIKE = Shown(
+    8,
+    3,
+    {
+        0: (0, 0, (0, 1), (0, 1)), 2: (0, 0, cpus(2, 5), (2, 3)), 3: (0, 0, cpus(2, 5), (2, 3)),
+        5: (0, 0, cpus(2, 5), (4, 5)), 6: (1, 1, (6, 7), (6, 7)), 7: (1, 1, (6, 7), (6, 7)),
+    },
+    ((10, 30, 50), (30, 10, 40), (50, 40, 10)),
+)  # fmt: skip
+# 512 MiB is what a guest of so few CPUs gets; node 2 is nearer to node 1, and that has CPUs.
+UNLIKE_NODES = (ShownNode(cpus(0, 5), 512, (0,)), ShownNode((6, 7), 0, ()), ShownNode((), 64, (1,)))
+MANY = {f"llcs-{n}": Shown(n, n, {cpu: (0, 0, (cpu,), (cpu,)) for cpu in range(n)}, NEAR) for n in (40, 64)}
+EXPECTED |= {"unlike": UNLIKE, **MANY}
+QUICK = ("odd-tiny", "far", "unlike", "smt-3llc", "odd-5llc", "numa2-4llc", "medium-8llc")
 
 
 def boot(project: UserProject, presets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -125,6 +164,35 @@ def quick(tmp_path_factory: pytest.TempPathFactory, lock: str) -> dict[str, dict
 @pytest.mark.parametrize("preset", QUICK)
 def test_the_guest_shows_what_was_declared(quick: dict[str, dict[str, Any]], preset: str) -> None:
     agrees(quick[preset], EXPECTED[preset])
+
+
+@pytest.mark.timeout(900)
+def test_nodes_without_cpus_or_memory_and_cpus_that_are_offline(quick: dict[str, dict[str, Any]]) -> None:
+    guest = quick["unlike"]
+    assert guest["possible_cpus"] == guest["present_cpus"] == list(cpus(0, 7))
+    assert [node["node"] for node in guest["nodes"]] == [0, 1, 2]
+    for node, shown in zip(guest["nodes"], UNLIKE_NODES, strict=True):
+        assert tuple(c["cpu"] for c in guest["cpus"] if c["node"] == node["node"]) == shown.cpus
+        assert max(0, shown.memory_mib - 8) << 10 <= node["memory_kib"] <= shown.memory_mib << 10
+        assert tuple(node["initiators"]) == shown.initiators
+    assert [read["text"] for read in guest["reads"]] == ["0\n"]  # of cpu3/online, once the program began
+    assert all(3 not in worker["cpus_used"] for worker in guest["workers"])
+
+
+@pytest.mark.timeout(900)
+def test_workers_use_a_small_llc_and_a_node_of_memory_alone(tmp_path: Path, lock: str) -> None:
+    project = make_project(tmp_path, lock)
+    project.write(YAML)
+    code, parsed = project.test("test=bound,slow_tier", "preset=tiers", "accel=icount", timeout="600")
+    cells = {cell["name"].split("/")[0]: cell for cell in parsed["cells"]}
+    assert (code, cells["bound"]["verdict"], cells["slow_tier"]["verdict"]) == (1, "pass", "fail")
+    assert "16 of 17 pages were on nodes without CPUs" in " ".join(cells["slow_tier"]["reasons"])
+    sidecar = project.sidecar(cells["bound"])
+    assert sidecar["topology"] == "2n2l2c1t:2+1/0@128"
+    record = project.path / "target" / "ktstr" / ".cells" / folder_name(sidecar["input_digest"]) / "record.json"
+    (worker,) = json.loads(record.read_text(encoding="utf-8"))["record"]["guest"]["workers"]
+    assert worker["cpus_used"] == [2]
+    assert worker["numa_pages"][1] > 10 * worker["numa_pages"][0]  # whose own page is older than the policy
 
 
 @pytest.mark.slow

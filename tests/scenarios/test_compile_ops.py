@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ktstr.checks.model import CgroupSpan
 from ktstr.checks.settings import Setting
-from ktstr.config.topology import Topology
+from ktstr.config.topology import Node, Topology, of_nodes
 from ktstr.errors import InputError
 from ktstr.scenarios.boot import boot_arguments
 from ktstr.scenarios.perturb import SplitMix64
@@ -190,6 +192,31 @@ def test_cpus_that_are_offline_before_are_checked_and_may_come_online() -> None:
     assert not any(isinstance(op, StartScheduler) for op in made.setup.ops)
     assert made.program.ops[:2] == tuple(Read(path) for path in paths)
     assert made.settings == {0: Setting(paths[0], "0"), 1: Setting(paths[1], "0"), 4: Setting(paths[1], "1")}
+
+
+def test_cpus_that_the_preset_has_offline_join_those_of_the_test() -> None:
+    preset = replace(TINY, offline=(3,))
+    made = compiled("\n  offline: {exact: 2}\n  cgroups: [{name: a, cpuset: {exact: 0-1}}]\n", preset)
+    paths = [f"/sys/devices/system/cpu/cpu{cpu}/online" for cpu in (2, 3)]
+    assert made.setup is not None
+    assert made.setup.ops == tuple(Write(path, "0") for path in paths)
+    assert made.settings == {0: Setting(paths[0], "0"), 1: Setting(paths[1], "0")}
+    alone = compiled("\n  cgroups: [{name: a, cpuset: {range: [0, 1]}}]\n", preset)
+    assert alone.setup is not None
+    assert alone.setup.ops == (Write(paths[1], "0"),)
+    assert [cgroup.cpus for cgroup in alone.program.cgroups] == [(0, 1)]  # of 0 to 2 the last is the root's
+
+
+def test_workers_on_a_node_without_memory_have_theirs_on_the_nearest_one() -> None:
+    nodes = of_nodes([Node((1,)), Node((1,), 0), Node((), 64)])
+    near = replace(nodes, distances=((10, 30, 50), (30, 10, 20), (50, 20, 10)))
+    made = compiled("\n  cgroups: [{name: a, workers: 1, cpuset: {numa: 1}}]\n", near)
+    assert [work.nodes for work in made.works] == [(2,)]
+    error = refused("\n  cgroups: [{name: a, workers: 1, mem_policy: {bind: 1}}]\n", near)
+    assert "found nodes 1, which have no memory, expected some of 0,2" in error
+    assert "found nodes 1, expected some of those of the machine, 0,2" in refused(
+        "\n  cgroups: [{name: a, workers: 1, mems: 1}]\n", near
+    )
 
 
 def test_the_cpus_and_nodes_of_a_work_are_those_of_all_its_life() -> None:

@@ -11,6 +11,7 @@ WORKER, MIGRATIONS, SAMPLES, VCPU, ERROR, END, READY = range(8, 15)
 UNPARKED, BEGIN, SCHED_PRINTK, SCHED_REFUSAL, PAGES = range(20, 25)
 CHECKPOINT, READ, PAYLOAD_EVENT, PAYLOAD_LOG, DELAYS = range(15, 20)
 SCHED_DUMP = 30
+CPU_LISTS, NODE = 40, 41
 
 
 def frame(type_: int, seq: int, payload: bytes) -> bytes:
@@ -36,6 +37,14 @@ def cpu(number: int, llc: tuple[int, ...] = (), smt: tuple[int, ...] = ()) -> tu
 
 def distances(node: int, *row: int) -> tuple[int, bytes]:
     return DISTANCES, struct.pack("<II64I", node, len(row), *row, *([0] * (64 - len(row))))
+
+
+def cpu_lists(possible: tuple[int, ...], present: tuple[int, ...]) -> tuple[int, bytes]:
+    return CPU_LISTS, mask(*possible) + mask(*present)
+
+
+def node(number: int, memory_kib: int, *initiators: int) -> tuple[int, bytes]:
+    return NODE, struct.pack("<IIQQ", number, 0, memory_kib, sum(1 << other for other in initiators))
 
 
 def event(at: int, kind: int, code: int, text: bytes = b"") -> tuple[int, bytes]:

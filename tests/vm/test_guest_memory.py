@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.config.topology import Topology
+from ktstr.config.topology import Node, Topology, of_nodes
 from ktstr.resources import c_dir
 from ktstr.vm.guest_memory import VMM_LOW_END, BadAddress, Extent, Layout, MemfdMemory, Piece, q35_layout, vmm_layout
 from ktstr.vm.snapshot import seal
@@ -53,6 +53,19 @@ class TestLayout:
             Piece(2 * GIB, 1 * GIB, 1, 0),
             Piece(4 * GIB, 1 * GIB, 1, 1 * GIB),
         )
+
+    def test_a_node_without_memory_has_no_piece_and_no_file(self) -> None:
+        topology = of_nodes([Node((1,)), Node((1,), 0), Node((), 64)])
+        layout = q35_layout(topology, 576)
+        assert layout.pieces == (Piece(0, 512 * MIB, 0, 0), Piece(512 * MIB, 64 * MIB, 2, 0))
+        memory = MemfdMemory(layout)
+        try:
+            assert [os.fstat(fd).st_size for fd in memory.descriptors] == [512 * MIB, 64 * MIB]
+            memory.write(512 * MIB - 1, b"ab")
+            assert memory.read(512 * MIB - 1, 2) == b"ab"
+            assert os.pread(memory.descriptors[1], 1, 0) == b"b"
+        finally:
+            memory.close()
 
     def test_the_vmms_hole_is_where_its_header_says(self) -> None:
         header = (c_dir() / "core" / "memory.h").read_text()

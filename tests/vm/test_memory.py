@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.config.topology import PRESETS, Topology
-from ktstr.vm.memory import memory_mib, node_mib
+from ktstr.config.topology import PRESETS, Node, Topology, of_nodes
+from ktstr.errors import InputError
+from ktstr.vm.memory import memory_mib, nodes_mib
 
 
 @pytest.mark.parametrize(
@@ -46,16 +47,35 @@ def test_payloads_get_four_times_their_size_beside_the_scheduler() -> None:
     assert memory_mib(Topology(1, 1, 4, 1), None, 10 << 20, 10 << 20) == 512 + 160 + 40
 
 
+def test_nodes_have_what_they_are_given_beside_what_the_others_share() -> None:
+    topology = of_nodes([Node((2,)), Node((2,)), Node((1,), 0), Node((), 100)])
+    total = memory_mib(topology, 1030)
+    assert (total, nodes_mib(topology, total)) == (1132, (516, 516, 0, 100))
+    with pytest.raises(ValueError, match="90 MiB cannot be dealt evenly to 2 NUMA nodes beside 100 MiB of others"):
+        nodes_mib(topology, 90)
+
+
+def test_nodes_that_are_all_given_too_little_are_refused() -> None:
+    topology = of_nodes([Node((2,), 256), Node((), 254)])
+    with pytest.raises(InputError, match="found 510 MiB of memory in all its nodes, expected at least 512 MiB"):
+        memory_mib(topology)
+    enough = of_nodes([Node((2,), 256), Node((), 258)])
+    assert nodes_mib(enough, memory_mib(enough)) == (256, 258)
+
+
 @given(st.sampled_from(sorted(PRESETS.values())), st.none() | st.integers(1, 1 << 20))
 def test_every_node_gets_whole_large_pages(label: str, asked: int | None) -> None:
     topology = Topology.parse(label)
     total = memory_mib(topology, asked)
     assert total >= (asked or 0)
-    assert node_mib(topology, total) * topology.numa_nodes == total
-    assert node_mib(topology, total) % 2 == 0
+    shares = nodes_mib(topology, total)
+    assert sum(shares) == total
+    assert len(shares) == topology.numa_nodes
+    assert len(set(shares)) == 1
+    assert shares[0] % 2 == 0
 
 
 @pytest.mark.parametrize("total", [0, 3, 513])
 def test_memory_that_cannot_be_dealt_is_refused(total: int) -> None:
     with pytest.raises(ValueError, match="cannot be dealt evenly to 2 NUMA nodes"):
-        node_mib(Topology(2, 2, 1, 1), total)
+        nodes_mib(Topology(2, 2, 1, 1), total)

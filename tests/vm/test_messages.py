@@ -13,6 +13,7 @@ from ktstr.record.guest import (
     DrawnDelay,
     FileRead,
     GuestCpu,
+    GuestNode,
     GuestRecord,
     Migration,
     OpError,
@@ -184,6 +185,16 @@ def test_the_guard_may_end_for_an_agent_that_hangs_amid_a_report() -> None:
     assert record.workers[0].wake_latencies_ns == (5,)
 
 
+def test_nodes_and_lists_of_cpus() -> None:
+    frames = [f.cpu_lists((0, 1, 5), (0, 1)), f.node(2, 65408, 1), f.node(0, 4096)]
+    record, error = decode_channel(f.stream(frames))
+    assert error is None or error.startswith("channel ended")
+    assert (record.possible_cpus, record.present_cpus) == ((0, 1, 5), (0, 1))
+    assert record.nodes == (GuestNode(0, 4096, ()), GuestNode(2, 65408, (1,)))
+    silent, _ = decode_channel(f.stream([f.cpu_lists((), ())]))
+    assert (silent.possible_cpus, silent.present_cpus, silent.nodes) == (None, None, None)
+
+
 BROKEN = {
     "samples of no series": ([f.worker(1, samples=2), f.samples(1, 5, series=2)], "announced fewer of series 2"),
     "too many requests": ([f.worker(1, samples=2, requests=1), f.samples(1, 5, 6, series=1)], "fewer of series 1"),
@@ -193,6 +204,10 @@ BROKEN = {
     "cpu twice": ([f.cpu(1), f.cpu(1)], "second Cpu message"),
     "vcpu twice": ([f.vcpu(1), f.vcpu(1)], "second Vcpu message"),
     "node": ([f.distances(64, 10)], "node 64"),
+    "node number": ([f.node(64, 4)], "Node message for node 64"),
+    "node twice": ([f.node(1, 4), f.node(1, 4)], "Node message for node 1"),
+    "node short": ([(f.NODE, bytes(23))], "struct ktstr_msg_node of 23 bytes"),
+    "lists short": ([(f.CPU_LISTS, bytes(64))], "struct ktstr_msg_cpu_lists of 64 bytes"),
     "distances count": ([(f.DISTANCES, struct.pack("<II64I", 0, 65, *([0] * 64)))], "65 entries"),
     "event kind": ([f.event(0, 10, 0)], "unknown kind 10"),
     "event text": ([f.event(0, 1, 0, b"x" * 4097)], "text of 4097 bytes"),

@@ -156,7 +156,7 @@ def test_no_host_cpu_runs_two_vcpus_and_llcs_stay_apart(
     label: str, more: int, nodes: int, threads: bool, random: object
 ) -> None:
     guest = Topology.parse(label)
-    size = guest.cpus_per_llc + more
+    size = guest.most_cpus_per_llc + more
     numbers = list(range((guest.llcs + more) * size + 1))
     random.shuffle(numbers)  # type: ignore[attr-defined]
     groups = [tuple(sorted(numbers[i * size : (i + 1) * size])) for i in range(guest.llcs + more)]

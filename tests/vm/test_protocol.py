@@ -65,8 +65,8 @@ def test_declarations_keep_integer_constants_and_drop_every_other_directive() ->
 
 STRUCTS = [
     "cpumask", "program_header", "cgroup", "work", "worker", "payload", "selector", "op", "delivery", "frame_header",
-    "msg_hello", "msg_begin", "msg_cpu", "msg_distances", "msg_sched_event", "msg_sched_refusal", "msg_stimulus",
-    "msg_error",
+    "msg_hello", "msg_begin", "msg_cpu", "msg_cpu_lists", "msg_node", "msg_distances", "msg_sched_event",
+    "msg_sched_refusal", "msg_stimulus", "msg_error",
     "msg_read", "progress", "msg_checkpoint", "msg_payload_event", "msg_payload_log", "delay", "msg_delays",
     "msg_worker", "migration", "msg_migrations", "msg_samples", "msg_pages", "msg_vcpu", "msg_end",
 ]  # fmt: skip

@@ -166,13 +166,13 @@ class TestTopology:
         topology = Topology.parse(label)
         result = lab.boot(tmp_path, topology=topology)
         assert (result.end.reason, result.end.detail) == ("clean", "")
-        assert differences(guest(result), topology) == []
+        assert differences(guest(result), topology, memory_mib(topology)) == []
 
     def test_the_guest_sees_declared_distances(self, lab: Lab, tmp_path: Path) -> None:
         topology = Topology(3, 3, 1, 1, ((10, 12, 40), (12, 10, 21), (40, 21, 10)))
         result = lab.boot(tmp_path, topology=topology)
         assert guest(result).node_distances == topology.distances
-        assert differences(guest(result), topology) == []
+        assert differences(guest(result), topology, memory_mib(topology)) == []
 
 
 class TestIcount:

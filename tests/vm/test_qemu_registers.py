@@ -74,11 +74,22 @@ def test_each_register_has_its_name_whatever_the_mode() -> None:
 
 @pytest.mark.parametrize(
     ("text", "cpus"),
-    [("", 1), (REAL_MODE, 2), (REAL_MODE + LONG_MODE, 1), (LONG_MODE, 1), (REAL_MODE.replace("EIP", "XIP"), 1)],
+    [
+        ("", 1),
+        (REAL_MODE, 2),
+        (REAL_MODE + LONG_MODE, 1),
+        (LONG_MODE + REAL_MODE, 2),
+        (REAL_MODE.replace("EIP", "XIP"), 1),
+    ],
 )
 def test_another_form_is_refused(text: str, cpus: int) -> None:
     with pytest.raises(HostError, match=f"expected {cpus}"):
         parse_registers(text, cpus)
+
+
+def test_vcpus_are_counted_by_order_as_the_emulators_numbers_have_gaps() -> None:
+    first, second = parse_registers((REAL_MODE + LONG_MODE.replace("CPU#1", "CPU#5")).replace("\n", "\r\n"), 2)
+    assert (first["rip"], second["rip"]) == (0xFFF0, 0xFFFFFFFF81E5A5EB)
 
 
 def test_a_vcpu_that_is_not_halted_is_awake() -> None:

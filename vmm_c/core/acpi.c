@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "acpi_hmat.h"
 #include "acpi_layouts.h"
 #include "acpi_writer.h"
 #include "pci.h"
@@ -267,67 +268,6 @@ static uint64_t put_slit(struct acpi_writer *w, const struct topology *topology)
 	return acpi_end(w, table);
 }
 
-/* At distance 10: 100 ns and 51,200 MB/s. */
-#define LATENCY_UNIT_PS 1000
-#define LATENCY(distance) (10U * (distance))
-#define BANDWIDTH_UNIT_MBS 10
-#define BANDWIDTH(distance) (51200U / (distance))
-
-enum hmat_data { HMAT_LATENCY = 0, HMAT_BANDWIDTH = 3 }; /* of memory, by accesses of any kind */
-
-/* Each node's memory has the node's CPUs as its initiator. */
-static void put_hmat_node(struct acpi_writer *w, uint32_t node)
-{
-	const struct acpi_hmat_memory_proximity_domain_attributes attributes = {
-		.type = ACPI_HMAT_MEMORY_PROXIMITY_DOMAIN_ATTRIBUTES,
-		.length = sizeof(attributes),
-		.flags = 1, /* the initiator is valid */
-		.proximity_domain_for_the_attached_initiator = node,
-		.proximity_domain_for_the_memory = node,
-	};
-
-	acpi_put(w, &attributes, sizeof(attributes));
-}
-
-static void put_hmat_matrix(struct acpi_writer *w, const struct topology *topology, enum hmat_data data)
-{
-	uint32_t n = topology->nodes;
-	const struct acpi_hmat_latency_and_bandwidth matrix = {
-		.type = ACPI_HMAT_LATENCY_AND_BANDWIDTH,
-		.length = sizeof(matrix) + 2 * n * sizeof(uint32_t) + n * n * sizeof(uint16_t),
-		.data_type = data,
-		.number_of_initiator_proximity_domains = n,
-		.number_of_target_proximity_domains = n,
-		.entry_base_unit = data == HMAT_LATENCY ? LATENCY_UNIT_PS : BANDWIDTH_UNIT_MBS,
-	};
-
-	acpi_put(w, &matrix, sizeof(matrix));
-	for (uint32_t i = 0; i < 2 * n; i++) {
-		uint32_t domain = i % n; /* initiators, then targets */
-
-		acpi_put(w, &domain, sizeof(domain));
-	}
-	for (uint32_t i = 0; i < n * n; i++) {
-		uint32_t distance = topology->distance[i / n][i % n];
-		uint16_t entry = data == HMAT_LATENCY ? LATENCY(distance) : BANDWIDTH(distance);
-
-		acpi_put(w, &entry, sizeof(entry));
-	}
-}
-
-/* 5.2.27. Linux knows revisions 1 and 2. */
-static uint64_t put_hmat(struct acpi_writer *w, const struct topology *topology)
-{
-	const struct acpi_hmat hmat = { .header = acpi_header("HMAT", 2) };
-	size_t table = acpi_begin(w, &hmat, sizeof(hmat));
-
-	for (uint32_t node = 0; node < topology->nodes; node++)
-		put_hmat_node(w, node);
-	put_hmat_matrix(w, topology, HMAT_LATENCY);
-	put_hmat_matrix(w, topology, HMAT_BANDWIDTH);
-	return acpi_end(w, table);
-}
-
 /* 5.2.8. Gives the address of the XSDT. */
 static uint64_t put_tables(struct acpi_writer *w, const struct topology *topology, const struct memory *memory)
 {
@@ -342,7 +282,7 @@ static uint64_t put_tables(struct acpi_writer *w, const struct topology *topolog
 	listed[count++] = put_srat(w, topology, memory);
 	listed[count++] = put_slit(w, topology);
 	if (topology->nodes > 1)
-		listed[count++] = put_hmat(w, topology);
+		listed[count++] = acpi_put_hmat(w, topology, memory);
 	table = acpi_begin(w, &xsdt, sizeof(xsdt));
 	acpi_put(w, listed, count * sizeof(listed[0]));
 	return acpi_end(w, table);

@@ -93,7 +93,7 @@ static void keep_offered(struct builder *b)
 
 static uint32_t package_cpus(const struct builder *b)
 {
-	return topology_cpus(b->topology) / b->topology->nodes;
+	return topology_node_cpus(b->topology, topology_node(b->topology, b->cpu));
 }
 
 static uint32_t word(const char *text)
@@ -280,7 +280,7 @@ static void put_topology(struct builder *b)
 	const struct level intel[] = { { 1, core, t->threads }, { 2, package, package_cpus(b) }, { 0, 0, 0 } };
 	const struct level amd[] = {
 		{ 1, core, t->threads }, /* core */
-		{ 2, topology_llc_shift(t), t->cores * t->threads }, /* complex: what shares an L3 */
+		{ 2, topology_llc_shift(t), topology_llc_cpus(t, b->cpu) }, /* complex: what shares an L3 */
 		{ 3, package, package_cpus(b) }, /* die */
 		{ 4, package, package_cpus(b) }, /* socket */
 		{ 0, 0, 0 },

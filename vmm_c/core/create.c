@@ -17,12 +17,29 @@
 #define LOCAL_DISTANCE 10
 #define REMOTE_DISTANCE 20
 
+/* What they say is checked with the rest; what does not fit was refused before. */
+static void set_parts(struct topology *topology, const struct vmm_config *config)
+{
+	topology->uneven = config->llc_cores != NULL;
+	for (uint32_t llc = 0; llc < config->llcs; llc++)
+		topology->llc_cores[llc] = config->llc_cores[llc] < UINT16_MAX ? config->llc_cores[llc] : UINT16_MAX;
+	for (uint32_t node = 0; node < config->nodes; node++)
+		topology->node_llcs[node] = config->node_llcs[node] < UINT16_MAX ? config->node_llcs[node] : UINT16_MAX;
+}
+
 static int set_topology(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
 {
 	struct topology *topology = &vm->topology;
 	uint32_t nodes = config->nodes;
 
-	*topology = (struct topology){ nodes, config->llcs, config->cores, config->threads, { { 0 } } };
+	*topology = (struct topology){ .nodes = nodes, .llcs = config->llcs, .cores = config->cores,
+				       .threads = config->threads };
+	if (!config->llc_cores != !config->node_llcs || (config->llc_cores && (config->llcs > TOPOLOGY_MAX_CPUS ||
+									       nodes > TOPOLOGY_MAX_NODES)))
+		return error_set(err, EINVAL, "topology: expected the cores of at most %u LLCs, and the LLCs of at most %u"
+				 " nodes", TOPOLOGY_MAX_CPUS, TOPOLOGY_MAX_NODES);
+	if (config->llc_cores)
+		set_parts(topology, config);
 	for (uint32_t a = 0; a < nodes && a < TOPOLOGY_MAX_NODES; a++)
 		for (uint32_t b = 0; b < nodes && b < TOPOLOGY_MAX_NODES; b++)
 			topology->distance[a][b] = config->distances ? config->distances[a * nodes + b] :
@@ -85,8 +102,9 @@ static bool is_clone(const struct vmm_config *config)
 static int add_memory(struct vmm *vm, const struct vmm_config *config, struct vmm_error *err)
 {
 	struct vmm_error refused;
-	bool huge = config->flags & VMM_HUGE_PAGES;
-	int rc = memory_create(&vm->memory, config->memory_bytes, vm->topology.nodes, huge, err);
+	const struct memory_plan plan = { .bytes = config->memory_bytes, .nodes = vm->topology.nodes,
+					  .node_bytes = config->node_bytes, .huge = config->flags & VMM_HUGE_PAGES };
+	int rc = memory_create(&vm->memory, &plan, err);
 
 	for (uint32_t i = 0; i < vm->memory.count && rc == 0; i++) {
 		const struct memory_range *range = &vm->memory.ranges[i];

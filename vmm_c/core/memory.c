@@ -18,13 +18,18 @@ static void add_range(struct memory *memory, uint64_t gpa, uint64_t bytes, uint3
 	memory->ranges[memory->count++] = (struct memory_range){ .gpa = gpa, .bytes = bytes, .node = node };
 }
 
-/* Nodes follow each other in address; the one that reaches the hole goes on behind it. */
-static void deal(struct memory *memory, uint32_t nodes)
+static uint64_t share_of(const struct memory_plan *plan, uint32_t node)
 {
-	uint64_t share = memory->bytes / nodes;
+	return plan->node_bytes ? plan->node_bytes[node] : plan->bytes / plan->nodes;
+}
+
+/* Nodes follow each other in address; the one that reaches the hole goes on behind it. */
+static void deal(struct memory *memory, const struct memory_plan *plan)
+{
 	uint64_t gpa = 0;
 
-	for (uint32_t node = 0; node < nodes; node++) {
+	for (uint32_t node = 0; node < plan->nodes; node++) {
+		uint64_t share = share_of(plan, node);
 		uint64_t below = gpa < MEMORY_HOLE_BEGIN ? min_u64(share, MEMORY_HOLE_BEGIN - gpa) : 0;
 
 		if (below)
@@ -76,28 +81,43 @@ static int map_ranges(struct memory *memory, int flags, struct vmm_error *err)
 	return 0;
 }
 
-static int begin(struct memory *memory, uint64_t bytes, uint32_t nodes, struct vmm_error *err)
+/* Whether all of it is dealt in whole steps. */
+static bool is_dealt(const struct memory_plan *plan)
 {
-	*memory = (struct memory){ .bytes = bytes };
-	if (nodes == 0 || nodes > TOPOLOGY_MAX_NODES || bytes == 0 || bytes % (nodes * MEMORY_STEP))
+	uint64_t left = plan->bytes;
+
+	for (uint32_t node = 0; node < plan->nodes; node++) {
+		uint64_t share = share_of(plan, node);
+
+		if (share % MEMORY_STEP || share > left)
+			return false;
+		left -= share;
+	}
+	return left == 0;
+}
+
+static int begin(struct memory *memory, const struct memory_plan *plan, struct vmm_error *err)
+{
+	*memory = (struct memory){ .bytes = plan->bytes };
+	if (plan->nodes == 0 || plan->nodes > TOPOLOGY_MAX_NODES || plan->bytes == 0 || !is_dealt(plan))
 		return error_set(err, EINVAL,
 				 "guest memory of %llu bytes for %u NUMA nodes: expected a multiple of 2 MiB for each",
-				 (unsigned long long)bytes, nodes);
-	if (bytes > 1ULL << 46)
+				 (unsigned long long)plan->bytes, plan->nodes);
+	if (plan->bytes > 1ULL << 46)
 		return error_set(err, EINVAL, "guest memory of %llu bytes: expected at most 64 TiB",
-				 (unsigned long long)bytes);
+				 (unsigned long long)plan->bytes);
 	return 0;
 }
 
-int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err)
+int memory_create(struct memory *memory, const struct memory_plan *plan, struct vmm_error *err)
 {
-	int rc = begin(memory, bytes, nodes, err);
+	int rc = begin(memory, plan, err);
 
 	if (rc)
 		return rc;
-	deal(memory, nodes);
+	deal(memory, plan);
 	/* A pool that is too small is known now, not by SIGBUS. */
-	return map_ranges(memory, huge ? MAP_HUGETLB | 21 << MAP_HUGE_SHIFT : MAP_NORESERVE, err);
+	return map_ranges(memory, plan->huge ? MAP_HUGETLB | 21 << MAP_HUGE_SHIFT : MAP_NORESERVE, err);
 }
 
 void memory_destroy(struct memory *memory)

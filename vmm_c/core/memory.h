@@ -34,8 +34,15 @@ struct memory {
 	struct memory_range ranges[MEMORY_MAX_RANGES];
 };
 
-/* bytes are dealt evenly to the nodes; huge takes pages of 2 MiB from the host's pool, else they are asked for. */
-int memory_create(struct memory *memory, uint64_t bytes, uint32_t nodes, bool huge, struct vmm_error *err);
+/* What to create: huge takes pages of 2 MiB from the host's pool, else they are asked for. */
+struct memory_plan {
+	uint64_t bytes;
+	uint32_t nodes;
+	const uint64_t *node_bytes; /* of each node, which may have none; NULL: all have the same */
+	bool huge;
+};
+
+int memory_create(struct memory *memory, const struct memory_plan *plan, struct vmm_error *err);
 /* Safe after a memory_create that failed. */
 void memory_destroy(struct memory *memory);
 /* Host address of len bytes at gpa, or NULL unless all of them are one piece of RAM. Accepts any input. */

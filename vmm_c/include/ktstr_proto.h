@@ -95,13 +95,15 @@ enum ktstr_msg {
 	KTSTR_MSG_SCHED_PRINTK = 22,
 	KTSTR_MSG_SCHED_REFUSAL = 23,
 	KTSTR_MSG_PAGES = 24,
-	KTSTR_MSG_SCHED_DUMP = 30
+	KTSTR_MSG_SCHED_DUMP = 30,
+	KTSTR_MSG_CPU_LISTS = 40,
+	KTSTR_MSG_NODE = 41
 };
 
 /*
  * SchedLog, SchedKmsg, SchedPrintk, SchedDump and Unparked have no struct: their payload is text. Ready has no payload: the
- * agent waits for its program, having said what needs none (Hello, Cpu, Distances, how its scheduler
- * came to attach). Unparked comes in its place, before End, where the machine cannot be stopped so that
+ * agent waits for its program, having said what needs none (Hello, CpuLists, Cpu, Node, Distances,
+ * how its scheduler came to attach). Unparked comes in its place, before End, where the machine cannot be stopped so that
  * clones of it go on: it says why.
  */
 
@@ -123,6 +125,20 @@ struct ktstr_msg_cpu {
 	uint32_t reserved;
 	struct ktstr_cpumask llc; /* empty when sysfs shows no cache */
 	struct ktstr_cpumask smt;
+};
+
+/* Empty where sysfs does not say. */
+struct ktstr_msg_cpu_lists {
+	struct ktstr_cpumask possible;
+	struct ktstr_cpumask present;
+};
+
+/* A node that is online: it has CPUs, memory, or both. */
+struct ktstr_msg_node {
+	uint32_t node;
+	uint32_t reserved;
+	uint64_t memory_kib; /* that is present, whoever has it */
+	uint64_t initiators; /* a bit for each node that is nearest to its memory, by HMAT; 0 where nothing says so */
 };
 
 /* One row of the node distance matrix, by node number. */
@@ -288,6 +304,8 @@ _Static_assert(sizeof(struct ktstr_frame_header) == 20, "layout");
 _Static_assert(sizeof(struct ktstr_msg_hello) == 80, "layout");
 _Static_assert(sizeof(struct ktstr_msg_cpu) == 144, "layout");
 _Static_assert(sizeof(struct ktstr_msg_distances) == 264, "layout");
+_Static_assert(sizeof(struct ktstr_msg_cpu_lists) == 128, "layout");
+_Static_assert(sizeof(struct ktstr_msg_node) == 24, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_event) == 16, "layout");
 _Static_assert(sizeof(struct ktstr_msg_sched_refusal) == 48, "layout");
 _Static_assert(sizeof(struct ktstr_msg_stimulus) == 32, "layout");

@@ -36,7 +36,10 @@ struct vmm_config {
 	/* The topology NnLlCcTt; l counts all LLCs. */
 	uint32_t nodes, llcs, cores, threads;
 	const uint8_t *distances; /* nodes x nodes as in SLIT, or NULL: 10 and 20 */
-	uint64_t memory_bytes; /* dealt evenly to the nodes */
+	/* Where they differ, both or neither: the cores of each LLC, of which cores is the most; and the LLCs of each node. */
+	const uint32_t *llc_cores, *node_llcs;
+	uint64_t memory_bytes;
+	const uint64_t *node_bytes; /* what each node has of it, or NULL: an even share */
 	uint32_t vendor; /* enum vmm_vendor */
 	uint32_t flags; /* of enum vmm_flag */
 	/*

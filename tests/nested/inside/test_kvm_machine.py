@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ktstr.cancel import Cancel
 from ktstr.cells.host_cpus import HostCpus
-from ktstr.config.topology import Topology
+from ktstr.config.topology import Node, Topology, of_nodes
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.cpu_topology import HostTopology, Llc, read_topology
@@ -69,7 +70,7 @@ def test_a_guest_runs_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
     before = held()
     result = boot(tmp_path / "second", topology=Topology(2, 2, 1, 1))
     assert (result.end.reason, result.end.detail) == ("clean", "")
-    assert differences(guest(result), Topology(2, 2, 1, 1)) == []
+    assert differences(guest(result), Topology(2, 2, 1, 1), 512) == []
     cost = result.end.kvm
     assert cost is not None
     assert (cost.cloned, cost.warnings, len(cost.vcpu_stats)) == (False, (), 2)
@@ -79,6 +80,37 @@ def test_a_guest_runs_to_its_end_and_leaves_nothing(tmp_path: Path) -> None:
         "channel.bin", "console.log", *(path.name for path in sorted((tmp_path / "second").glob("ktstr-*"))),
     ]  # fmt: skip
     assert held() == before
+
+
+# A node with LLCs of one and of two cores, one without memory, and one of memory alone, nearest to the second.
+UNLIKE = replace(
+    of_nodes([Node((1, 2)), Node((1,), 0), Node((), 64)]), distances=((10, 30, 50), (30, 10, 40), (50, 40, 10))
+)
+
+
+def test_the_guest_shows_llcs_and_nodes_that_differ(tmp_path: Path) -> None:
+    result = boot(tmp_path, topology=UNLIKE)
+    assert (result.end.reason, result.end.detail) == ("clean", "")
+    shown = guest(result)
+    assert differences(shown, UNLIKE, 512) == []
+    assert [(c.cpu, c.node, c.llc_cpus) for c in shown.cpus] == [
+        (0, 0, (0,)),
+        (1, 0, (1, 2)),
+        (2, 0, (1, 2)),
+        (3, 1, (3,)),
+    ]
+    assert shown.nodes is not None
+    near = [(node.node, node.memory_kib >> 10, node.initiators) for node in shown.nodes]
+    assert near == [(0, 447, (0,)), (1, 0, ()), (2, 64, (1,))]  # the first MiB is not all RAM
+    assert shown.possible_cpus == shown.present_cpus == (0, 1, 2, 3)
+
+
+@pytest.mark.slow
+def test_the_guest_shows_40_llcs(tmp_path: Path) -> None:
+    topology = Topology(1, 40, 1, 1)
+    result = boot(tmp_path, topology=topology, timeout_s=600)
+    assert (result.end.reason, result.end.detail) == ("clean", "")
+    assert differences(guest(result), topology, 512) == []
 
 
 def test_a_panic_is_the_guests_end(tmp_path: Path) -> None:

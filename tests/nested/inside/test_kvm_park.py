@@ -227,4 +227,4 @@ def test_a_machine_without_a_scheduler_is_parked_booted(tmp_path: Path) -> None:
     record = guest(result.channel.read_bytes())
     assert result.end.reason == "clean"
     assert record.ended and record.errors == ()
-    assert differences(record, PAIR) == []
+    assert differences(record, PAIR, 512) == []

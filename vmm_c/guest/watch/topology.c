@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cpulist.h"
 #include "base/sysfile.h"
@@ -14,6 +15,7 @@
 #define CPU_DIR "/sys/devices/system/cpu"
 #define NODE_DIR "/sys/devices/system/node"
 #define MAX_CACHES 8
+#define PAGE_KIB 4
 
 static bool read_list(const char *path, struct ktstr_cpumask *ret)
 {
@@ -65,6 +67,66 @@ static void send_cpu(uint32_t cpu, int32_t node)
 	channel_send(KTSTR_MSG_CPU, &msg, sizeof(msg), NULL, 0);
 }
 
+static void send_lists(void)
+{
+	struct ktstr_msg_cpu_lists msg = { 0 };
+
+	read_list(CPU_DIR "/possible", &msg.possible);
+	read_list(CPU_DIR "/present", &msg.present);
+	channel_send(KTSTR_MSG_CPU_LISTS, &msg, sizeof(msg), NULL, 0);
+}
+
+/* What is present is what firmware gave, whoever has taken it since. */
+void topology_add_memory(const char *zoneinfo, uint64_t kib[KTSTR_MAX_NODES])
+{
+	static const char head[] = "Node ", present[] = "        present  ";
+	unsigned long node = KTSTR_MAX_NODES;
+
+	for (const char *line = zoneinfo; *line;) {
+		const char *end = line + strcspn(line, "\n");
+
+		if (strncmp(line, head, strlen(head)) == 0)
+			node = strtoul(line + strlen(head), NULL, 10);
+		else if (node < KTSTR_MAX_NODES && strncmp(line, present, strlen(present)) == 0)
+			kib[node] += strtoull(line + strlen(present), NULL, 10) * PAGE_KIB;
+		line = *end ? end + 1 : end;
+	}
+}
+
+/* Documentation/admin-guide/mm/numaperf.rst: access class 0 is that of the best initiators of all kinds. */
+static uint64_t initiators_of(uint32_t node, const struct ktstr_cpumask *nodes)
+{
+	uint64_t found = 0;
+
+	for (uint32_t other = 0; other < KTSTR_MAX_NODES; other++) {
+		char path[128];
+
+		snprintf(path, sizeof(path), NODE_DIR "/node%u/access0/initiators/node%u", node, other);
+		if (cpumask_test(nodes, other) && access(path, F_OK) == 0)
+			found |= UINT64_C(1) << other;
+	}
+	return found;
+}
+
+static void send_nodes(const struct ktstr_cpumask *nodes)
+{
+	uint64_t kib[KTSTR_MAX_NODES] = { 0 };
+	char *zoneinfo = sysfile_read_whole("/proc/zoneinfo");
+
+	if (!zoneinfo)
+		return;
+	topology_add_memory(zoneinfo, kib);
+	free(zoneinfo);
+	for (uint32_t node = 0; node < KTSTR_MAX_NODES; node++) {
+		struct ktstr_msg_node msg = { .node = node, .memory_kib = kib[node] };
+
+		if (!cpumask_test(nodes, node))
+			continue;
+		msg.initiators = initiators_of(node, nodes);
+		channel_send(KTSTR_MSG_NODE, &msg, sizeof(msg), NULL, 0);
+	}
+}
+
 static void send_distances(uint32_t node)
 {
 	struct ktstr_msg_distances msg = { .node = node };
@@ -106,9 +168,11 @@ void topology_send(void)
 				if (cpumask_test(&cpus, cpu))
 					node_of[cpu] = (int32_t)node;
 	}
+	send_lists();
 	for (uint32_t cpu = 0; cpu < KTSTR_MAX_CPUS; cpu++)
 		if (cpumask_test(&online, cpu))
 			send_cpu(cpu, node_of[cpu]);
+	send_nodes(&nodes);
 	for (uint32_t node = 0; node < KTSTR_MAX_NODES; node++)
 		if (cpumask_test(&nodes, node))
 			send_distances(node);
