@@ -8,6 +8,7 @@ from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.plans import plan_cells
 from ktstr.commands.test import finish_cells
 from ktstr.options import GraphOptions, TestOptions
+from ktstr.results.ledger import ExitRules
 
 
 def _plan(invocation: Invocation, options: GraphOptions) -> Planned:
@@ -52,6 +53,7 @@ COMMANDS = (
         GraphOptions,
         plan=_plan,
         finish=_finish_cells,
+        rules=lambda options: ExitRules(no_skip=options.running.no_skip),
         parts="cells",
         judges=True,
     ),

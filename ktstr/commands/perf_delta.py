@@ -49,7 +49,7 @@ COMMAND = Command(
     plan=_plan,
     run=_run,
     finish=_finish,
-    rules=lambda options: ExitRules(verdicts=False),
+    rules=lambda options: ExitRules(verdicts=False, no_skip=options.graph.running.no_skip),
     needs=cell_tasks,
     judges=True,
     alone=True,

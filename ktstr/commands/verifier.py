@@ -119,6 +119,10 @@ def _cells(invocation: Invocation, options: Options, side: Swept) -> Iterator[Ve
         outcome = known.get(cell.name) or CellOutcome(cell.name, Outcome.NOT_RUN, (why,))
         record = side.cells.record(cell) if outcome.verdict not in (Outcome.NOT_RUN, Outcome.ERROR) else None
         yield verified_cell(cell, outcome, record, side.label, raw=options.raw)
+    for skip in side.plan.skips:
+        invocation.ledger.record(CellOutcome(skip.name, Outcome.SKIP, (skip.reason,)))
+        if skip.host:
+            yield missing_cell(skip.name, skip.key.scheduler, side.label, skip.reason)
     for broken in side.plan.broken:
         yield missing_cell(broken.name, broken.scheduler, side.label, broken.error.message)
         invocation.ledger.fail(f"scheduler:{broken.scheduler}", broken.error)
@@ -131,7 +135,7 @@ COMMAND = Command(
     Options,
     plan=_plan,
     finish=_finish,
-    rules=lambda options: ExitRules(verdicts=False),
+    rules=lambda options: ExitRules(verdicts=False, no_skip=options.graph.running.no_skip),
     needs=cell_tasks,
     judges=True,
     alone=True,
