@@ -48,6 +48,11 @@ def scheduler_source(name: str) -> Path:
     return folder / name
 
 
+def include_dir() -> Path:
+    """The folder of the declarations that ``include: ktstr:NAME`` means. Raises HostError when it is not there."""
+    return _folder("ktstr/include", "include")
+
+
 def default_lock() -> Path | None:
     """The pins that ktstr comes with, or None when this one was made without."""
     for path in (_PACKAGE / "_lock" / "ktstr.lock", _PACKAGE.parent / "ktstr.lock"):

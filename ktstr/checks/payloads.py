@@ -11,15 +11,18 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ktstr.checks import quote
-from ktstr.checks.printed import NONE, Numbers, numbers
+from ktstr.checks.printed import NONE, Numbers, matched, numbers
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.config.model import PayloadCheck, PayloadDecl
 from ktstr.config.model import PayloadMetric as Hint
 from ktstr.record.guest import GuestRecord, PayloadEvent, Stream
 from ktstr.record.sidecar import TRUNCATED, PayloadMetric, PayloadMetrics, TargetValue
+
+Source: TypeAlias = Literal["Json", "Text"]
+Output: TypeAlias = Literal["Stdout", "Stderr"]
 
 SIGNALED = -1  # the exit code of a program that a signal ended
 MAX_METRICS = 10_000  # of one payload in a sidecar; all are judged
@@ -55,12 +58,17 @@ class Payload:
         return any(event.kind == "killed" for event in self.events[-1:])
 
     @cached_property
-    def _printed(self) -> tuple[Literal["Stdout", "Stderr"], Numbers]:
+    def _printed(self) -> tuple[Output, Numbers]:
         """Where its numbers are from: standard error only if there are none in the output."""
-        found = numbers(self.output) if self.declared.output == "json" else NONE
-        if found.values or self.declared.output != "json":
+        found = self._read(self.output)
+        if found.values or self.declared.output == "exit_code":
             return "Stdout", found
-        return "Stderr", numbers(self.errors)
+        return "Stderr", self._read(self.errors)
+
+    def _read(self, text: str) -> Numbers:
+        if self.declared.output == "text":
+            return matched(text, self.declared.metrics)
+        return numbers(text) if self.declared.output == "json" else NONE
 
     @property
     def numbers(self) -> Numbers:
@@ -74,18 +82,19 @@ class Payload:
         first = dict.fromkeys((*(name for name in found.values if name in wanted), *found.values))
         kept = set(list(first)[:MAX_METRICS])
         names = [name for name in found.values if name in kept]
-        metrics = [_metric(name, found.values[name], hints.get(name), stream) for name in names]
+        source: Source = "Text" if self.declared.output == "text" else "Json"
+        metrics = [_metric(name, found.values[name], hints.get(name), source, stream) for name in names]
         if found.too_deep:
             metrics.append(PayloadMetric(TRUNCATED, 1.0, "Unknown", "", "Json", stream))
         code = _exit_code(self.ends[-1]) if self.ends else None
         return PayloadMetrics(self.index, code, tuple(metrics), self.declared.name)
 
 
-def _metric(name: str, value: float, hint: Hint | None, stream: Literal["Stdout", "Stderr"]) -> PayloadMetric:
+def _metric(name: str, value: float, hint: Hint | None, source: Source, stream: Output) -> PayloadMetric:
     if hint is None:
-        return PayloadMetric(name, value, "Unknown", "", "Json", stream)
+        return PayloadMetric(name, value, "Unknown", "", source, stream)
     best = TargetValue(hint.target) if hint.target is not None else _POLARITY[hint.polarity]
-    return PayloadMetric(name, value, best, hint.unit, "Json", stream)
+    return PayloadMetric(name, value, best, hint.unit, source, stream)
 
 
 def gather_payloads(declared: Mapping[int, PayloadDecl], guest: GuestRecord) -> tuple[Payload, ...]:

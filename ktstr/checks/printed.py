@@ -1,4 +1,6 @@
-"""The numbers in the JSON that a program printed, by dotted path. The text is a guest's: nothing about it is trusted.
+"""The numbers that a program printed, by dotted path. The text is a guest's: nothing about it is trusted.
+
+Of a text that is no JSON, those that regular expressions of the declaration find. Of JSON:
 
 The whole text is JSON, or the first region between balanced brackets that is and has numbers. Its leaves are named by
 the keys that lead to them, places in arrays in decimal: ``jobs.0.read.iops``. Finite numbers count, true and false are
@@ -10,9 +12,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from ktstr.config.model import PayloadMetric, Pick
 
 MAX_DEPTH = 64  # objects and arrays inside each other; what lies deeper is left out
 MAX_NAME = 256  # characters of a path; longer ones are left out, and those that cannot be printed
@@ -40,6 +44,36 @@ def numbers(text: str) -> Numbers:
     regions = (_leaves(tree) for tree in map(_parsed, _regions(text)) if tree is not None)
     return next((found for found in regions if found.values or found.too_deep), NONE)
 
+
+def matched(text: str, metrics: Iterable[PayloadMetric]) -> Numbers:
+    """The numbers of a plain text: for each metric what its regular expression finds. Finite ones count."""
+    found: dict[str, float] = {}
+    for metric in metrics:
+        values = [
+            value for one in re.finditer(metric.match, text, re.MULTILINE) if (value := _finite(one[1])) is not None
+        ]
+        if values:
+            found[metric.name] = _PICKS[metric.pick](values)
+    return Numbers(found)
+
+
+def _finite(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+_PICKS: dict[Pick, Callable[[list[float]], float]] = {
+    "first": lambda values: values[0],
+    "last": lambda values: values[-1],
+    "min": min,
+    "max": max,
+    "mean": lambda values: math.fsum(values) / len(values),
+    "sum": math.fsum,
+    "count": lambda values: float(len(values)),
+}
 
 _Tree: TypeAlias = dict[str, object] | list[object]
 

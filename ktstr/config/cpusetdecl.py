@@ -33,9 +33,10 @@ def read_cpuset(r: Reader, node: Node | None, path: str) -> Cpuset | None:
     """A cpuset form; None without one, or, with the problem recorded, for a wrong one."""
     if node is None:
         return None
-    entries = r.mapping(node, path, "a mapping with one of " + ", ".join(tables.CPUSET))
+    entries = dict(r.mapping(node, path, "a mapping with one of " + ", ".join(tables.CPUSET)))
     if not isinstance(node.value, dict):
         return None
+    within = entries.pop(tables.WITHIN, None)
     if len(entries) != 1:
         r.wrong(node, path, "exactly one of " + ", ".join(tables.CPUSET), what=f"{len(entries)} keys")
         return None
@@ -44,12 +45,26 @@ def read_cpuset(r: Reader, node: Node | None, path: str) -> Cpuset | None:
         expected = "one of " + ", ".join(tables.CPUSET)
         r.wrong_key(node, kind, f"{path}.{kind}", expected, nearest_of(kind, tables.CPUSET))
         return None
+    if within is not None and kind not in tables.PARTS:
+        r.wrong_key(node, tables.WITHIN, f"{path}.{tables.WITHIN}", f"within only beside {', '.join(tables.PARTS)}")
+        return None
+    where = r.place(node, path)
+    if kind == "except":
+        inner = read_cpuset(r, value, f"{path}.{kind}")
+        return None if inner is None else Cpuset("except", (), where, inner)
     args = _CPUSETS[kind](r, value, f"{path}.{kind}")
-    return None if args is None else Cpuset(_KINDS[kind], args, r.place(node, path))
+    inner = _within(r, within, f"{path}.{tables.WITHIN}")
+    return None if args is None else Cpuset(_KINDS[kind], args, where, inner)
+
+
+def _within(r: Reader, node: Node | None, path: str) -> Cpuset | None:
+    if node is not None and node.value == "all":
+        return Cpuset("all", (), r.place(node, path))
+    return read_cpuset(r, node, path)
 
 
 def read_affinity(r: Reader, node: Node | None, path: str) -> Affinity | None:
-    """A CPU list, a cpuset form, one of the words, or ``{each: [...]}``; None as ``read_cpuset``."""
+    """A CPU list, a cpuset form, one of the words, ``{lowest: N}`` or ``{each: [...]}``; None as ``read_cpuset``."""
     if node is None:
         return None
     where = r.place(node, path)
@@ -57,13 +72,25 @@ def read_affinity(r: Reader, node: Node | None, path: str) -> Affinity | None:
         return Affinity(cast(AffinityKind, node.value), where=where)
     if isinstance(node.value, dict) and "each" in node.value:
         return _each(r, node, path)
+    if isinstance(node.value, dict) and "lowest" in node.value:
+        return _lowest(r, node, path)
     if isinstance(node.value, str) and node.value[:1].isalpha():
-        words = (*tables.AFFINITIES, "each")
-        expected = f"a CPU list such as 0-3, a cpuset form, {{each: [...]}}, or one of {', '.join(tables.AFFINITIES)}"
+        words = (*tables.AFFINITIES, "each", "lowest")
+        forms = "a CPU list such as 0-3, a cpuset form, {each: [...]}, {lowest: 2}"
+        expected = f"{forms}, or one of {', '.join(tables.AFFINITIES)}"
         r.wrong(node, path, expected, nearest_of(node.value, words))
         return None
     cpuset = _cpus(r, node, path)
     return None if cpuset is None else Affinity("cpuset", (cpuset,), where)
+
+
+def _lowest(r: Reader, node: Node, path: str) -> Affinity | None:
+    entries = r.mapping(node, path)
+    for key in entries:
+        if key != "lowest":
+            r.wrong_key(node, key, f"{path}.{key}", "nothing beside lowest")
+    number = read(r, entries["lowest"], f"{path}.lowest", tables.LOWEST)
+    return None if number is BAD else Affinity("lowest", where=r.place(node, path), number=number)
 
 
 def _each(r: Reader, node: Node, path: str) -> Affinity | None:

@@ -1,6 +1,8 @@
 """``include``: the files that a ktstr.yaml is made of, read and put together before anything is typed.
 
-Files are called by their paths from the folder of the main one. Each is read once, wherever it is included.
+Files are called by their paths from the folder of the main one, those that come with ktstr by ``ktstr:`` and theirs.
+Each is read once, wherever it is included. Of a test, payload or definition that comes with ktstr and that the user
+declares too, under the same name, the user's holds.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from pathlib import Path
 
 from ktstr.config import fields, yaml_lines
 from ktstr.config.problems import error, nearest_of, quoted
-from ktstr.config.reader import Reader, is_text
+from ktstr.config.reader import OURS, Reader, is_text
 from ktstr.config.transform import is_too_large, with_entries, without
 from ktstr.config.yaml_lines import MAX_NODES, Node, Place
 from ktstr.errors import HostError, InputError
+from ktstr.resources import include_dir
 
 INCLUDE = "include"
 MERGED = ("kernels", "schedulers", "presets", "payloads", "define", "tests", "matrices")
 MAX_FILES = 256
+_SUFFIX = ".yaml"
 _RULE = "the path of a file, relative to this one, or a list of paths"
 
 
@@ -103,8 +107,11 @@ def _entries(r: Reader, node: Node) -> Iterator[tuple[Node, str]]:
 
 def _include(reading: _Reading, node: Node, path: str) -> None:
     r = reading.r
-    target = Path(os.path.normpath(r.folder(node) / node.raw))
-    name = os.path.relpath(target, r.base)
+    if node.raw.startswith(OURS) and node.raw not in ours():
+        r.unknown(node, path, "what comes with ktstr", ours())
+        return
+    target = _target(r, node)
+    name = _name_of(r, node, target)
     if name in reading.open:
         circle = " -> ".join((*reading.open[reading.open.index(name) :], name))
         r.wrong(node, path, "a file that does not include itself", what=f"{quoted(node.raw)} ({circle})")
@@ -121,6 +128,32 @@ def _include(reading: _Reading, node: Node, path: str) -> None:
         _take(reading, data, name)
 
 
+def ours() -> tuple[str, ...]:
+    """What ``include`` may name of the files that come with ktstr, such as ``ktstr:catalogue``."""
+    folder = include_dir()
+    return tuple(
+        OURS + path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob(f"*{_SUFFIX}"))
+    )
+
+
+def is_ours(file: str) -> bool:
+    """Whether a file, by what messages call it, comes with ktstr."""
+    return file.startswith(OURS)
+
+
+def _target(r: Reader, node: Node) -> Path:
+    if is_ours(node.raw):
+        return include_dir() / f"{node.raw.removeprefix(OURS)}{_SUFFIX}"
+    return Path(os.path.normpath(r.folder(node) / node.raw))
+
+
+def _name_of(r: Reader, node: Node, target: Path) -> str:
+    """What messages call a file: of one that comes with ktstr, the same wherever that is installed."""
+    if is_ours(node.raw) or is_ours(node.file):
+        return OURS + os.path.relpath(target, include_dir())
+    return os.path.relpath(target, r.base)
+
+
 def _nearest_file(target: Path) -> str | None:
     try:
         names = sorted(entry.name for entry in target.parent.iterdir() if entry.is_file())
@@ -135,7 +168,8 @@ def _merged(r: Reader, documents: dict[str, Node], main: str) -> Node:
     if len(documents) == 1 or not isinstance(root.value, dict):
         return without(root, INCLUDE)
     entries, keys = dict(root.value), dict(root.keys)
-    for name, document in documents.items():
+    for name in sorted(documents, key=is_ours):
+        document = documents[name]
         if name == main:
             continue
         for key, child in r.mapping(document, "").items():
@@ -158,6 +192,8 @@ def _joined(r: Reader, node: Node, more: Node, path: str) -> Node:
     entries: dict[str, Node] = dict(node.value)
     keys: dict[str, Place] = dict(node.keys)
     for name, child in more.value.items():
+        if name in entries and is_ours(child.file) and not is_ours(entries[name].file):
+            continue
         if name in entries:
             line, column = keys[name]
             first = f"{entries[name].file or r.file}:{line}:{column}"

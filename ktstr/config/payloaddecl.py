@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, cast
 
 from ktstr.config import scenario_fields as tables
@@ -22,10 +23,10 @@ _ANY = "any"
 def read_payload(r: Reader, node: Node, name: str, path: str) -> PayloadDecl | None:
     """One payload; None, with the problems recorded, when it has no program."""
     values = read_table(r, node, path, tables.PAYLOAD)
-    metrics = _metrics(r, values.pop("metrics", None), f"{path}.metrics")
+    metrics = _metrics(r, values.pop("metrics", None), f"{path}.metrics", is_text=values.get("output") == "text")
     checks = values.pop("checks", None)
     limits = {} if checks is None else read_table(r, checks, f"{path}.checks", tables.PAYLOAD_CHECKS)
-    if values.get("output") != "json":
+    if values.get("output", "exit_code") == "exit_code":
         _refuse_metrics(r, node, checks, path)
     judged = _checks(r, limits, f"{path}.checks")
     exit_code = _exit_code(r, limits.get("exit_code"), f"{path}.checks.exit_code")
@@ -33,23 +34,38 @@ def read_payload(r: Reader, node: Node, name: str, path: str) -> PayloadDecl | N
     if len(values.get("env", ())) > tables.MAX_ENV:
         found = f"{len(values['env'])} variables"
         r.wrong(at(node, "env"), f"{path}.env", f"at most {tables.MAX_ENV}", what=found)
-    if "path" not in values:
+    program = _program(r, node, values, path)
+    if program is None:
         return None
-    program = user_path(values.pop("path"), r.folder(at(node, "path")))
     base = r.folder(at(node, "files"))
     return PayloadDecl(
         name, program, base=base, metrics=metrics, checks=judged, exit_code=exit_code, where=r.where(node), **values
     )
 
 
+def _program(r: Reader, node: Node, values: dict[str, Any], path: str) -> Path | None:
+    """Its program: an absolute path, or a bare name that PATH decides; takes both keys out of ``values``."""
+    entries = node.value if isinstance(node.value, dict) else {}
+    place, name = values.pop("path", None), values.pop("program", None)
+    if "path" in entries and "program" in entries:
+        r.wrong_key(node, "program", f"{path}.program", "path or program, not both")
+    elif not {"path", "program"} & entries.keys():
+        r.wrong(node, f"{path}.path", "the program, relative to this file; or program", what="nothing")
+    if "install" in entries and "program" not in entries:
+        r.wrong_key(node, "install", f"{path}.install", "install only beside program")
+    if name is not None:
+        return Path(name)
+    return None if place is None else user_path(place, r.folder(at(node, "path")))
+
+
 def _refuse_metrics(r: Reader, node: Node, checks: Node | None, path: str) -> None:
     """Nothing is measured of a payload without metrics: what is said of them would never be judged."""
     if isinstance(node.value, dict) and "metrics" in node.value:
-        r.wrong_key(node, "metrics", f"{path}.metrics", "metrics only beside output: json")
+        r.wrong_key(node, "metrics", f"{path}.metrics", "metrics only beside output: json or text")
     if checks is not None and isinstance(checks.value, dict):
         for key in checks.value:
             if key in tables.PAYLOAD_CHECKS and key != "exit_code":
-                r.wrong_key(checks, key, f"{path}.checks.{key}", f"{key} only beside output: json")
+                r.wrong_key(checks, key, f"{path}.checks.{key}", f"{key} only beside output: json or text")
 
 
 def _by_metric(r: Reader, node: Node | None, path: str) -> dict[str, Node]:
@@ -63,13 +79,27 @@ def _by_metric(r: Reader, node: Node | None, path: str) -> dict[str, Node]:
     return {key: child for key, child in entries.items() if _METRIC.fullmatch(key)}
 
 
-def _metrics(r: Reader, node: Node | None, path: str) -> tuple[PayloadMetric, ...]:
+def _metrics(r: Reader, node: Node | None, path: str, is_text: bool) -> tuple[PayloadMetric, ...]:
     made = []
     for name, child in _by_metric(r, node, path).items():
         values = read_table(r, child, f"{path}.{name}", tables.PAYLOAD_METRIC)
         polarity, target = _polarity(r, values.get("polarity"), f"{path}.{name}.polarity")
-        made.append(PayloadMetric(name, polarity, values.get("unit", ""), target))
+        match = values.get("match", "")
+        _check_match(r, child, match, f"{path}.{name}", is_text)
+        made.append(PayloadMetric(name, polarity, values.get("unit", ""), target, match, values.get("pick", "first")))
     return tuple(made)
+
+
+def _check_match(r: Reader, node: Node, match: str, path: str, is_text: bool) -> None:
+    """A number of a text has to be found in it, one of JSON has its path."""
+    entries = node.value if isinstance(node.value, dict) else {}
+    if is_text and "match" not in entries:
+        r.wrong(node, f"{path}.match", "the regular expression that finds it in the text", what="nothing")
+    elif match and re.compile(match).groups != 1:
+        r.wrong(at(node, "match"), f"{path}.match", "one group, which is the number")
+    for key in () if is_text else ("match", "pick"):
+        if key in entries:
+            r.wrong_key(node, key, f"{path}.{key}", f"{key} only of output: text")
 
 
 def _polarity(r: Reader, node: Node | None, path: str) -> tuple[Polarity, float | None]:

@@ -11,9 +11,11 @@ from typing import Any
 from ktstr.config.fields import NAME_PATTERN
 from ktstr.config.problems import Problem, nearest_of, quoted
 from ktstr.config.yaml_lines import DOCUMENT, Node
+from ktstr.resources import include_dir
 
 BAD: Any = object()  # what a reader gives for a value it has already complained about
 NAME = re.compile(NAME_PATTERN)
+OURS = "ktstr:"  # before what messages call a file that comes with ktstr
 NAME_RULE = "a name of up to 64 letters, digits, '_', '.' and '-'"
 
 
@@ -56,6 +58,8 @@ class Reader:
         """The folder of the file that a node was written in: its relative paths begin there."""
         if node.file in ("", self.file):
             return self.base
+        if node.file.startswith(OURS):
+            return (include_dir() / node.file.removeprefix(OURS)).parent
         return Path(os.path.normpath(self.base / node.file)).parent
 
     def problem(self, problem: Problem) -> None:

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from ktstr.config.model import Binary, CellKey, Config, Source
+from ktstr.config.patterns import tests_of
 from ktstr.config.project import Project
-from ktstr.config.select import Selection, expand, tests_of
+from ktstr.config.select import Selection, expand
 from ktstr.config.validated import load_config
 from ktstr.errors import InputError
 from ktstr.options import GraphOptions

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ktstr.config.model import Builtin, Config, Matrix, TestDecl
+from ktstr.config.patterns import match
 from ktstr.config.scenario import Cgroup, Work
-from ktstr.config.select import DEFAULT_PRESET, match
+from ktstr.config.select import DEFAULT_PRESET
 from ktstr.errors import InputError
 from ktstr.kernels.spec import ImageSpec
 from ktstr.planning.plan import Plan
@@ -23,7 +24,7 @@ def swept(config: Config, *, everywhere: bool = False) -> Config:
     kernel that is declared, on the topologies of its matrices, else on its own preset, else on tiny-1llc.
     ``everywhere``: on every topology, for who has named those that are meant."""
     work = Cgroup("first", (Work(workers=_WORKERS),))
-    test = TestDecl(TEST, (work,), "each scheduler attaches and runs its first tasks", _DURATION_NS)
+    test = TestDecl(TEST, (work,), "each scheduler attaches and runs its first tasks", duration_ns=_DURATION_NS)
     loaded = {name: decl for name, decl in config.schedulers.items() if not isinstance(decl.kind, Builtin)}
     matrices = tuple(
         Matrix(

@@ -68,6 +68,10 @@ def pins(affinity: Affinity, workers: int, around: Around, draws: SplitMix64) ->
             return Pins(_llc_aligned(pool, around.places))
         case "single":
             return Pins(pool[:1])
+        case "lowest":
+            return Pins(pool[: affinity.number])
+        case "spread":
+            return Pins(each=tuple((pool[(affinity.number + i) % len(pool)],) for i in range(workers)))
     return Pins(pool)
 
 

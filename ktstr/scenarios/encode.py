@@ -48,8 +48,8 @@ OP_FIELDS = {
 }
 
 
-def encode(program: Program, *, cpu_controller: bool = True) -> bytes:
-    """The program's bytes. ``cpu_controller`` also enables the cgroup cpu controller, where there is one.
+def encode(program: Program) -> bytes:
+    """The program's bytes.
 
     Raises InputError, naming the op or the entry of a table, its field and the limit, when the agent would refuse it.
     """
@@ -71,7 +71,7 @@ def encode(program: Program, *, cpu_controller: bool = True) -> bytes:
         tables.add("payload", _payload(payload, tables))
     _add_ops(program.ops, tables)
     flags = sum(_CONTROLLERS[name] for name in program.controllers)
-    return _whole(program, tables, flags | (lib.KTSTR_PROGRAM_CPU_CONTROLLER if cpu_controller else 0))
+    return _whole(program, tables, flags | (lib.KTSTR_PROGRAM_CPU_CONTROLLER if program.cpu_controller else 0))
 
 
 class _Tables:

@@ -15,7 +15,7 @@ from ktstr.scenarios.payloads import is_custom
 from ktstr.scenarios.places import Cpus, Group, Places, Running
 from ktstr.scenarios.program import Op, Selector
 
-_SAME_FOR_ALL = ("cpuset", "llc_aligned", "single", "all")
+_SAME_FOR_ALL = ("cpuset", "llc_aligned", "single", "lowest", "all")
 
 
 def compile_op(draft: Draft, op: declared.Op, again: object) -> list[Op]:

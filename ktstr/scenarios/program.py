@@ -351,7 +351,7 @@ class Program:
     ``deadline_ns`` is the virtual deadline the agent keeps, from its own start. ``seed``: what a Delay's jitter is
     drawn from; what the host perturbed is already in the ops. Workers are numbered in the order in which ops first
     spawn their works; those of works that are never spawned come last. ``controllers``: those of cgroups that it
-    cannot do without, beside cpuset.
+    cannot do without, beside cpuset. ``cpu_controller``: also enable that, where there is one.
     """
 
     seed: int
@@ -361,6 +361,7 @@ class Program:
     payloads: tuple[Payload, ...] = ()
     ops: tuple[Op, ...] = ()
     controllers: tuple[Controller, ...] = ()
+    cpu_controller: bool = True
 
 
 def flat(ops: tuple[Op, ...]) -> Iterator[Op]:

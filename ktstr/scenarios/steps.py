@@ -13,8 +13,10 @@ from ktstr.checks.model import PhaseSpan
 from ktstr.config import ops as declared
 from ktstr.config.model import Backdrop, Step, TestDecl
 from ktstr.config.scenario import Cgroup, Hold
+from ktstr.config.topology import Topology
 from ktstr.errors import InputError
 from ktstr.scenarios import program
+from ktstr.scenarios.copies import fitted, is_there
 from ktstr.scenarios.deadlines import STOP_WORKERS_NS
 from ktstr.scenarios.draft import Draft, Surrounding
 from ktstr.scenarios.loops import Loop, compile_loop
@@ -52,6 +54,15 @@ class Scenario:
         moments, loaders = ((), ()) if life is None else (life.moments, life.payloads)
         return replace(made, moments=moments, loaders=loaders, where=f"{test.where} tests.{test.name}")
 
+    def on(self, topology: Topology) -> Scenario:
+        """That of one machine, which may have fewer copies of a cgroup than there can be."""
+        parts: tuple[Backdrop | Step, ...] = (self.backdrop, *self.steps)
+        absent = {c.name for part in parts for c in part.cgroups if not is_there(c, topology)}
+        if not absent:
+            return self
+        steps = tuple(fitted(step, absent, topology) for step in self.steps)
+        return replace(self, backdrop=fitted(self.backdrop, absent, topology), steps=steps)
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -78,6 +89,7 @@ class Drafted:
 
 def draft_of(scenario: Scenario, around: Surrounding) -> Drafted:
     """The scenario on one topology. Raises InputError, with its place, for what does not fit."""
+    scenario = scenario.on(around.topology)
     places = Places(around.topology, around.offline, around.isolated)
     made = Drafted(Draft(around, places, _bare(scenario, around), _named(scenario)))
     made.draft.payloads += scenario.loaders

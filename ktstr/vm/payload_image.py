@@ -8,12 +8,13 @@ declares it. A test's include files are below /include-files, likewise.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.config.model import PayloadDecl, TestDecl
-from ktstr.errors import Changed, InputError
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.files import file_sha256
 from ktstr.host.libraries import needed_files
 from ktstr.schedulers.binary import check_binary
@@ -22,6 +23,7 @@ from ktstr.vm.cpio import MAX_DATA, Entry, archive, directory, regular
 
 HOME, INCLUDED = "/payload", "/include-files"
 _WHAT = "payload program"
+_LIBC, _UNWINDER = "libc.so.6", "libgcc_s.so.1"
 
 
 def home(payload: PayloadDecl) -> str:
@@ -60,21 +62,48 @@ class Part:
     where: str
 
 
-def payload_part(payload: PayloadDecl, libraries: tuple[Path, ...] = ()) -> Part:
-    """What a payload needs in the guest. ``libraries``: folders in which they are sought after its RUNPATH.
+def installed(payload: PayloadDecl, search: str | None) -> Path:
+    """Its program here. ``search``: PATH, for one that is declared by its bare name.
+
+    Raises HostError, with the command that installs it, when it is not there.
+    """
+    if payload.path.is_absolute():
+        return payload.path
+    found = shutil.which(str(payload.path), path=search)
+    if found is None:
+        raise HostError(
+            f"{payload.where} payloads.{payload.name}.program: found no {payload.path} in PATH, expected it installed",
+            fix=payload.install or None,
+        )
+    return Path(found).absolute()
+
+
+def payload_part(payload: PayloadDecl, libraries: tuple[Path, ...] = (), search: str | None = None) -> Part:
+    """What a payload needs in the guest. ``libraries``: folders in which they are sought after its RUNPATH; ``search``:
+    PATH.
 
     Raises InputError, with the place of the declaration, when the program is not there, cannot be run by an x86-64
-    guest or lacks a library, and for its files as ``declared_files`` and ``contents``.
+    guest or lacks a library, and for its files as ``declared_files`` and ``contents``; HostError as ``installed``.
     """
     where = f"{payload.where} payloads.{payload.name}"
-    check_binary(payload.path, f"{where}.path", _WHAT)
-    needed = needed_files(payload.path, libraries, f"{where}.path: {_WHAT}")
+    program = installed(payload, search)
+    check_binary(program, f"{where}.path", _WHAT)
+    needed = needed_files(program, libraries, f"{where}.path: {_WHAT}")
     top, folder = home(payload), start_folder(payload)
     files = declared_files(payload.base, payload.files, f"{where}.files")
     places = {f"{folder}/{name}": path for name, path in files.items()}
-    places |= {f"{top}/lib/{name}": path for name, path in needed.libraries.items()} | dict(needed.loaders)
-    places[program_place(payload)] = payload.path
+    libraries_here = _with_unwinder(needed.libraries)
+    places |= {f"{top}/lib/{name}": path for name, path in libraries_here.items()} | dict(needed.loaders)
+    places[program_place(payload)] = program
     return _part(places, (f"{top}/lib", folder), where)
+
+
+def _with_unwinder(libraries: Mapping[str, Path]) -> dict[str, Path]:
+    """With what glibc opens, linked by nobody, when a thread ends or is cancelled (pthread_exit(3)): the program is
+    aborted without it."""
+    libc = libraries.get(_LIBC)
+    beside = None if libc is None else libc.parent / _UNWINDER
+    return {**({_UNWINDER: beside} if beside is not None and beside.is_file() else {}), **libraries}
 
 
 def _part(places: Mapping[str, Path], folders: tuple[str, ...], where: str) -> Part:

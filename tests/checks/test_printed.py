@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktstr.checks.printed import MAX_DEPTH, MAX_NAME, numbers
+from ktstr.checks.printed import MAX_DEPTH, MAX_NAME, matched, numbers
+from ktstr.config.model import PayloadMetric, Pick
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.text(
@@ -108,3 +109,19 @@ def test_hostile_output_takes_no_time(text: str) -> None:
     begin = time.process_time()
     numbers(text)
     assert time.process_time() - begin < 5
+
+
+LINES = "a: 3 ms\na: 1 ms\nb: nan\na: 8 ms\nc: 1e999\nc: 5\n"
+
+
+@pytest.mark.parametrize(
+    ("pick", "value"),
+    [("first", 3), ("last", 8), ("min", 1), ("max", 8), ("mean", 4), ("sum", 12), ("count", 3)],
+)
+def test_of_several_matches_in_a_text_one_is_picked(pick: Pick, value: float) -> None:
+    assert matched(LINES, [PayloadMetric("a", match=r"^a: (\d+)", pick=pick)]).values == {"a": value}
+
+
+def test_what_is_no_finite_number_is_no_match() -> None:
+    hints = [PayloadMetric(name, match=rf"^{name}: (\S+)") for name in ("b", "c", "d")]
+    assert matched(LINES, hints).values == {"c": 5.0}

@@ -173,3 +173,27 @@ def test_what_it_is_made_of_is_known_by_the_bytes_of_every_file(tmp_path: Path) 
     assert read_sources(path).digest == first.digest
     write(tmp_path, {"a.yaml": files["a.yaml"] + "# more\n"})
     assert read_sources(path).digest != first.digest
+
+
+def test_what_comes_with_ktstr_is_included_by_its_name(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path, {"ktstr.yaml": f"include: ktstr:catalogue/stall\n{KERNELS}tests: {{t: {{cgroups: [a]}}}}\n"}
+    )
+    assert list(config.tests) == ["t", "stall_detect", "stall_recovery"]
+    assert config.tests["stall_detect"].where == "ktstr:catalogue/stall.yaml:4:5"
+
+
+@pytest.mark.parametrize("order", ["[ktstr:catalogue/stall, own.yaml]", "[own.yaml, ktstr:catalogue/stall]"])
+def test_a_test_of_the_users_own_takes_the_place_of_one_that_comes_with_ktstr(order: str, tmp_path: Path) -> None:
+    files = {
+        "ktstr.yaml": f"include: {order}\n{KERNELS}tests: {{stall_detect: {{cgroups: [mine]}}}}\n",
+        "own.yaml": "tests: {stall_recovery: {cgroups: [mine]}}\n",
+    }
+    tests = loaded(tmp_path, files).tests
+    assert [tests[name].cgroups[0].name for name in ("stall_detect", "stall_recovery")] == ["mine", "mine"]
+
+
+def test_what_does_not_come_with_ktstr_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (found,) = errors(tmp_path, {"ktstr.yaml": f"include: ktstr:catalog\n{KERNELS}tests: {{t: {{cgroups: [a]}}}}\n"})
+    assert found.startswith("ktstr.yaml:1:10 include: found 'ktstr:catalog', expected what comes with ktstr (ktstr:cat")
+    assert found.endswith("nearest match 'ktstr:catalogue'")

@@ -45,6 +45,15 @@ def test_every_key_of_a_payload() -> None:
     )
 
 
+def test_an_installed_program_and_the_numbers_of_a_text() -> None:
+    made = payload(
+        "program: fio, install: apt-get install fio, output: text,"
+        " metrics: {a: {match: 'a (\\d+)', pick: max}, b: {match: '(b)'}}"
+    )
+    assert (made.path, made.install) == (Path("fio"), "apt-get install fio")
+    assert made.metrics == (PayloadMetric("a", match="a (\\d+)", pick="max"), PayloadMetric("b", match="(b)"))
+
+
 def test_any_exit_code_may_be_right() -> None:
     assert payload("path: ./bench, checks: {exit_code: any}").exit_code is None
 
@@ -55,17 +64,34 @@ METRIC = "the dotted path of a metric, such as run.iops"
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("^{args: [x]}", ".path: found nothing, expected the program, relative to this file"),
+        ("^{args: [x]}", ".path: found nothing, expected the program, relative to this file; or program"),
+        ("{path: x, ^program: y}", ".program: found 'program', expected path or program, not both"),
+        ("{path: x, ^install: y}", ".install: found 'install', expected install only beside program"),
+        ("{program: ^a/b}", ".program: found 'a/b', expected a name of up to 64 letters, digits, '_', '.' and '-'"),
+        ("{path: x, output: text, metrics: {a: ^{}}}",
+         ".metrics.a.match: found nothing, expected the regular expression that finds it in the text"),
+        ("{path: x, output: text, metrics: {a: {match: ^'b'}}}",
+         ".metrics.a.match: found 'b', expected one group, which is the number"),
+        ("{path: x, output: text, metrics: {a: {match: ^'(b'}}}",
+         ".metrics.a.match: found '(b', expected a regular expression of Python's re module: missing ), unterminated"
+         " subpattern at position 0"),
+        ("{path: x, output: json, metrics: {a: {^match: '(b)'}}}",
+         ".metrics.a.match: found 'match', expected match only of output: text"),
+        ("{path: x, output: json, metrics: {a: {^pick: max}}}",
+         ".metrics.a.pick: found 'pick', expected pick only of output: text"),
         ("{path: x, ^arg: [x]}",
-         ".arg: found 'arg', expected one of path, args, env, files, output, metrics, checks, nearest match 'args'"),
+         ".arg: found 'arg', expected one of path, program, install, args, env, files, output, metrics,"
+         " checks, nearest match 'args'"),
         ("{path: x, args: ^[" + ", ".join(["a"] * 64) + "]}", ".args: found 64 arguments, expected at most 63"),
         ("{path: x, args: ^[" + "a" * 7680 + "]}", ".args: found 7681 bytes, expected at most 7680"),
         ("{path: x, env: ^{" + ", ".join(f"A{i}: b" for i in range(65)) + "}}",
          ".env: found 65 variables, expected at most 64"),
         ("{path: x, files: ^/etc}", ".files: found '/etc', expected a path inside this file's folder"),
-        ("{path: x, output: ^yaml}", ".output: found 'yaml', expected one of exit_code, json"),
-        ("{path: x, ^metrics: {a: {}}}", ".metrics: found 'metrics', expected metrics only beside output: json"),
-        ("{path: x, checks: {^min: {a: 1}}}", ".checks.min: found 'min', expected min only beside output: json"),
+        ("{path: x, output: ^yaml}", ".output: found 'yaml', expected one of exit_code, json, text"),
+        ("{path: x, ^metrics: {a: {}}}",
+         ".metrics: found 'metrics', expected metrics only beside output: json or text"),
+        ("{path: x, checks: {^min: {a: 1}}}",
+         ".checks.min: found 'min', expected min only beside output: json or text"),
         ("{path: x, checks: {exit_code: ^256}}",
          ".checks.exit_code: found 256, expected a whole number from 0 to 255"),
         ("{path: x, checks: {exit_code: ^none}}",

@@ -58,7 +58,7 @@ def op(
 
 def test_empty_program_is_its_header() -> None:
     assert encode(Program(7, 10**9)) == whole(seed=7, deadline=10**9)
-    assert encode(Program(7, 10**9), cpu_controller=False) == whole(seed=7, deadline=10**9, flags=0)
+    assert encode(Program(7, 10**9, cpu_controller=False)) == whole(seed=7, deadline=10**9, flags=0)
 
 
 def test_the_tables_have_the_bytes_of_the_description() -> None:

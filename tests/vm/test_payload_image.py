@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ktstr.config.model import PayloadDecl, TestDecl
-from ktstr.errors import Changed, InputError
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.vm.payload_image import (
     check_places,
     include_part,
@@ -59,8 +59,29 @@ def test_a_program_its_libraries_and_files_have_a_folder_of_their_own(folder: Pa
     assert (program_place(declared), start_folder(declared)) == ("/payload/bench/bin/bench", "/payload/bench/files")
 
 
+def test_an_installed_program_is_found_in_path(folder: Path) -> None:
+    installed = payload(folder, path=Path("bench"))
+    places = payload_part(installed, search=f"/nowhere:{folder}").places
+    assert places["/payload/bench/bin/bench"] == folder / "bench"
+
+
+def test_one_that_is_not_installed_is_told_with_what_installs_it(folder: Path) -> None:
+    missing = payload(folder, path=Path("no-such-bench"), install="apt-get install bench")
+    with pytest.raises(HostError) as err:
+        payload_part(missing, search=str(folder))
+    assert str(err.value) == (
+        "ktstr.yaml:4:3 payloads.bench.program: found no no-such-bench in PATH, expected it installed\n"
+        "  fix: apt-get install bench"
+    )
+
+
 def test_it_starts_in_a_folder_though_it_has_no_files(folder: Path) -> None:
     assert "payload/bench/files" in unpack(packed(payload_part(payload(folder))))
+
+
+def test_what_glibc_opens_when_a_thread_ends_goes_with_a_program(folder: Path) -> None:
+    places = payload_part(payload(folder)).places
+    assert places["/payload/bench/lib/libgcc_s.so.1"].parent == places["/payload/bench/lib/libc.so.6"].parent
 
 
 def test_a_static_program_needs_no_libraries(folder: Path) -> None:
@@ -103,16 +124,15 @@ def test_what_was_edited_meanwhile_is_not_packed_under_the_old_name(folder: Path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": Path("gone")}, r"ktstr.yaml:4:3 payloads.bench.path: payload program gone: found no such file"),
-        ({"path": Path("data")}, r"payloads.bench.path: payload program data: found something that is no file"),
+        ({"path": Path("gone")}, r"ktstr.yaml:4:3 payloads.bench.path: payload program .*gone: found no such file"),
+        ({"path": Path("data")}, r"payloads.bench.path: payload program .*data: found something that is no file"),
         ({"files": ("gone",)}, r"ktstr.yaml:4:3 payloads.bench.files: .*gone: found no such file"),
         ({"files": ("../x",)}, r"payloads.bench.files: .*"),
     ],
 )
-def test_what_is_missing_is_named_with_its_place(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
-) -> None:
-    monkeypatch.chdir(folder)
+def test_what_is_missing_is_named_with_its_place(folder: Path, changes: dict[str, Any], message: str) -> None:
+    if "path" in changes:
+        changes = {"path": folder / changes["path"]}
     with pytest.raises(InputError, match=message):
         payload_part(payload(folder, **changes))
 

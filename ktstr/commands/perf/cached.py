@@ -10,7 +10,7 @@ from ktstr.commands.perf.judged import policy_of
 from ktstr.commands.perf.options import EMPTY, Options
 from ktstr.commands.perf.sides import Chosen, choose, sides_of
 from ktstr.commands.perf.written import report
-from ktstr.config.select import match
+from ktstr.config.patterns import match
 from ktstr.config.validated import load_config
 from ktstr.errors import EXIT_OK, EXIT_VERDICT
 from ktstr.results.baseline import Sides
