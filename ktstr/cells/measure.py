@@ -73,6 +73,13 @@ class Bench:
         except (KtstrError, OSError) as err:
             return None if self._plan.request.cancel.is_set() else self._failed(cell, err)
 
+    def again(self, cell: CellPlan) -> CellOutcome | None:
+        """What came of one more run, whatever is stored; kept only if it did not pass. None as of ``run``."""
+        try:
+            return self._measure(cell, keeps_pass=False)
+        except (KtstrError, OSError) as err:
+            return None if self._plan.request.cancel.is_set() else self._failed(cell, err)
+
     def rejudged(self, cell: CellPlan) -> CellOutcome | None:
         """The outcome by a stored record, while the kernel that its sidecar describes is in the cache too."""
         stored = self._stored(cell)
@@ -119,7 +126,7 @@ class Bench:
             err = refused(err, self._plan.request.project.runs_root, SETTING)
         return failure(cell.name, err)
 
-    def _measure(self, cell: CellPlan) -> CellOutcome | None:
+    def _measure(self, cell: CellPlan, *, keeps_pass: bool = True) -> CellOutcome | None:
         """Run the guest. None when the run was cancelled before or while it ran."""
         request, job = self._plan.request, job_of(self._plan, cell)
         with request.tokens.hold(job.limits.host_cpus, job.limits.memory_mib, request.cancel) as held:
@@ -127,7 +134,8 @@ class Bench:
                 return None
             request.progress.cell_started(cell.name)
             with self._working(cell.input_digest) as workdir:
-                return self._keep(cell, workdir, self._runner.run(job, workdir, request.cancel))
+                result = self._runner.run(job, workdir, request.cancel)
+                return self._keep(cell, workdir, result, keeps_pass=keeps_pass)
 
     def park(self, cell: CellPlan) -> None:
         """Make the machine that a cell and others are clones of, unless there is one. How it ended before it could be
@@ -173,7 +181,9 @@ class Bench:
         self._unwatched.add(label)
         self._plan.request.progress.step(f"kernel {label}: its guests are not watched: {monitor.unwatched}")
 
-    def _keep(self, cell: CellPlan, workdir: Path, result: CellResult) -> CellOutcome | None:
+    def _keep(
+        self, cell: CellPlan, workdir: Path, result: CellResult, *, keeps_pass: bool = True
+    ) -> CellOutcome | None:
         """Store what is a fact about kernel or scheduler; set the rest aside for the user to look at."""
         if result.record is None:
             assert result.error is not None
@@ -195,6 +205,8 @@ class Bench:
             return CellOutcome(
                 cell.name, Outcome.ERROR, judgement.reasons, True, record.end.host_seconds, files=_files_in(folder)
             )
+        if judgement.outcome == Outcome.PASS and not keeps_pass:
+            return CellOutcome(cell.name, Outcome.PASS, judgement.reasons, True, record.end.host_seconds)
         if judgement.outcome == Outcome.PASS:
             (workdir / VMCORE).unlink(missing_ok=True)
         elif self._plan.request.options.running.vmcore and not (workdir / VMCORE).exists():

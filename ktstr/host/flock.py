@@ -1,7 +1,7 @@
 """Advisory whole-file locks (``flock``) with a timeout, and who holds them.
 
-A lock file is never deleted by its users and its content means nothing: the kernel drops
-the lock when the last descriptor closes, also when the holder is killed. Remote and FUSE
+A lock file is never deleted by its users (``host.leftovers`` does, while it holds the lock) and its content means
+nothing: the kernel drops the lock when the last descriptor closes, also when the holder is killed. Remote and FUSE
 filesystems are refused, because there a lock may be granted to two hosts at once.
 """
 
@@ -52,7 +52,8 @@ def parse_flock_pids(text: str, device: tuple[int, int], inode: int) -> tuple[in
     return tuple(pids)
 
 
-def _cmdline(pid: int) -> str:
+def command_line(pid: int) -> str:
+    """What a process was started as, on one line of at most ``CMDLINE_MAX`` characters."""
     try:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -73,7 +74,7 @@ def holders(path: Path) -> tuple[Holder, ...]:
         return ()
     if mount is None:
         return ()
-    return tuple(Holder(pid, _cmdline(pid)) for pid in parse_flock_pids(text, mount.device, inode))
+    return tuple(Holder(pid, command_line(pid)) for pid in parse_flock_pids(text, mount.device, inode))
 
 
 def refuse_remote(path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ktstr.config.suggest import nearest
 from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.host.abandon import abandonable
 from ktstr.host.download import Net
+from ktstr.host.scratch import scratch
 
 CONNECT_MS, ANSWER_MS = 30_000, 120_000
 MAX_FETCHED = 8 << 30  # bytes: the kernel's whole history is about 6 GB
@@ -54,8 +54,8 @@ def remote_commit(url: str, ref: str, net: Net) -> str:
         return ref.lower()
     where = f"kernel git+{_shown(url)}#{ref}"
     _may_ask(url, net, where)
-    with _translated(url, where), _temporary("ktstr-git-") as scratch:
-        repository = _scratch(Path(scratch))
+    with _translated(url, where), scratch("ktstr-git-") as work:
+        repository = _repository(work)
         refs = abandonable(lambda: _refs(repository, _place(url)), net.cancel)
     return _choose(refs, ref, where)
 
@@ -74,15 +74,10 @@ def fetch_commit(url: str, ref: str, commit: str, folder: Path, net: Net, *, on_
         if is_local(url):
             _check_out(pygit2.Repository(_place(url)), commit, folder, where)
             return
-        with _temporary(f".{folder.name}-git-", folder.parent) as scratch:
+        with scratch(f".{folder.name}-git-", folder.parent) as work:
             progress = _Progress(on_bytes, net.cancel)
-            repository = abandonable(lambda: _fetch(Path(scratch), url, ref, commit, progress), net.cancel)
+            repository = abandonable(lambda: _fetch(work, url, ref, commit, progress), net.cancel)
             _check_out(repository, commit, folder, where)
-
-
-def _temporary(prefix: str, folder: Path | None = None) -> tempfile.TemporaryDirectory[str]:
-    """A folder for a repository that is not kept; a fetch that was left behind may still write into it."""
-    return tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
 
 
 def _may_ask(url: str, net: Net, where: str) -> None:
@@ -136,10 +131,10 @@ def _refs(repository: pygit2.Repository, url: str) -> dict[str, str]:
 
 def _fetch(scratch: Path, url: str, ref: str, commit: str, progress: _Progress) -> pygit2.Repository:
     """A repository with ``commit``, when the server has it."""
-    wishes = _wishes(_refs(_scratch(scratch / "0"), url), ref, commit)
+    wishes = _wishes(_refs(_repository(scratch / "0"), url), ref, commit)
     for number, wish in enumerate(wishes, 1):
         progress.cancel.check()
-        repository = _scratch(scratch / str(number))  # a shallow one is not deepened: its tip would count as had
+        repository = _repository(scratch / str(number))  # a shallow one is not deepened: its tip would count as had
         try:
             remote = repository.remotes.create_anonymous(url)
             remote.fetch([wish.refspec], callbacks=progress, proxy=True, depth=wish.depth)
@@ -204,7 +199,7 @@ def _check_out(repository: pygit2.Repository, commit: str, folder: Path, where: 
     repository.checkout_tree(found.tree, directory=str(folder), strategy=_CHECKOUT)
 
 
-def _scratch(folder: Path) -> pygit2.Repository:
+def _repository(folder: Path) -> pygit2.Repository:
     """An empty bare repository; servers that hang are left after a while."""
     pygit2.settings.server_connect_timeout = CONNECT_MS
     pygit2.settings.server_timeout = ANSWER_MS

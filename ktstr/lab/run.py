@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError, KtstrError
-from ktstr.files import full_or_denied
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache
+from ktstr.host.scratch import scratch
 from ktstr.lab import kernel as lab_kernel
 from ktstr.lab.environ import in_lab
 from ktstr.lab.initramfs import Request, build_init, initramfs
@@ -92,7 +90,7 @@ def run_in_lab(
     if in_lab(os.environ):
         raise InputError("lab: this is the lab already", fix="run the command itself")
     request = Request(tuple(command), _folder(checkout), environ, None if writable is None else _folder(writable))
-    with _scratch() as work:
+    with scratch("ktstr-lab-") as work:
         lab = replace(prepare(cache, apt, lock, work), kernel_args=kernel_args)
         return run(lab, request, work, timeout_s, sink, cancel or Cancel(), memory_mib)
 
@@ -192,13 +190,3 @@ def _folder(path: Path) -> Path:
     if not path.is_dir():
         raise InputError(f"lab: {path} is no folder")
     return path.resolve()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="ktstr-lab-")
-    except OSError as err:
-        raise full_or_denied(err, Path(tempfile.gettempdir()), "TMPDIR") from err
-    with folder as name:
-        yield Path(name)

@@ -27,7 +27,7 @@ class CellIdentity:
     ``resolve_source``: how the scheduler's binary was found.
     ``kernel_label``: what the run calls the kernel; ``kernel_hz``: its ticks a second; ``kernel_preempt``: its
     preemption model, as ``config_facts`` says it. ``perf_delta``: what the test declares for a comparison of commits.
-    ``release``: judged by the limits of a release.
+    ``release``: judged by the limits of a release. ``inputs``: what its result depends on (``record.inputs``).
     """
 
     test: str
@@ -53,6 +53,7 @@ class CellIdentity:
     perturbations: Mapping[str, object] = field(default_factory=dict)
     perf_delta: tuple[PerfDeltaAssertion, ...] = ()
     release: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def leaf_name(kernel: str | None, commit: str | None) -> str:

@@ -60,8 +60,8 @@ KVM_STATS = (
 NOT_THE_GUEST = frozenset(
     {
         "timestamp", "run_id", "host", "host_dilation", "cleanup_duration_ms", "run_source", "resolve_source",
-        "project_commit", "measured_commit", "kernel_commit", "scheduler_commit", "input_digest", "kvm_stats",
-        "kvm_run",
+        "project_commit", "measured_commit", "kernel_commit", "scheduler_commit", "input_digest", "inputs",
+        "kvm_stats", "kvm_run",
     }
 )  # fmt: skip
 
@@ -178,6 +178,7 @@ def _unmeasured(identity: CellIdentity, run: Run) -> Sidecar:
         load_ns=None,
         kvm_run=None,
         release=identity.release or UNSET,
+        inputs=dict(identity.inputs) or UNSET,
     )
 
 

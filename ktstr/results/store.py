@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from ktstr.errors import InputError
 from ktstr.files import RECORD_CAP, full_or_denied, read_json, write_atomic
 from ktstr.host.lease import is_old, lapsed, leased
+from ktstr.host.scratch import LEASE
 from ktstr.record.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ RECORD = "record.json"
 ERRORS = ".errors"
 SETTING = "KTSTR_RUNS_ROOT"  # where the store is
 NAME_DIGITS = 16
-LEASE = ".lease"
+RUN, LEFT = ".run-", ".old-"  # what folders that are worked in, and those that were replaced, are called
 _DIGEST = re.compile(r"[0-9a-f]{16,128}")
 REAL_TIME = frozenset({"tcg", "kvm"})
 
@@ -107,7 +108,7 @@ class CellStore:
 
         Raises HostError when it cannot be made.
         """
-        path = self._root / f".run-{folder_name(digest)}.{secrets.token_hex(8)}"
+        path = self._root / f"{RUN}{folder_name(digest)}.{secrets.token_hex(8)}"
         self._make_root()
         with leased(path.with_name(path.name + LEASE)):
             try:
@@ -134,15 +135,15 @@ class CellStore:
 
     def sweep(self) -> None:
         """Remove what killed runs left behind. What somebody works in stays, wherever he runs."""
-        for path in self._root.glob(f".run-*{LEASE}"):
+        for path in self._root.glob(f"{RUN}*{LEASE}"):
             with lapsed(path) as gone:
                 if gone:
                     shutil.rmtree(path.with_name(path.name.removesuffix(LEASE)), ignore_errors=True)
                     path.unlink(missing_ok=True)
-        for path in (path for path in self._root.glob(".run-*") if path.suffix != LEASE):
+        for path in (path for path in self._root.glob(f"{RUN}*") if path.suffix != LEASE):
             if _abandoned(path):  # by a ktstr that had no leases
                 shutil.rmtree(path, ignore_errors=True)
-        for path in self._root.glob(".old-*"):  # nobody's, from the moment it has that name
+        for path in self._root.glob(f"{LEFT}*"):  # nobody's, from the moment it has that name
             shutil.rmtree(path, ignore_errors=True)
 
     def _make_root(self) -> None:
@@ -160,7 +161,7 @@ class CellStore:
             except OSError as err:
                 if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise full_or_denied(err, target, SETTING) from err
-            old = self._root / f".old-{target.name}.{secrets.token_hex(8)}"
+            old = self._root / f"{LEFT}{target.name}.{secrets.token_hex(8)}"
             try:
                 target.rename(old)
             except FileNotFoundError:

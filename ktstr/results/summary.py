@@ -65,8 +65,9 @@ def _reasons(cell: CellSummary, verbose: bool) -> list[str]:
     return [line for reason in shown for line in prose(reason, "    ")]
 
 
-def _footer(cells: Sequence[CellSummary]) -> list[str]:
-    """Each failed cell's files, and the one command that repeats it; nothing when no cell failed."""
+def _footer(cells: Sequence[CellSummary], replay: str) -> list[str]:
+    """Each failed cell's files, and the one command that repeats it; nothing when no cell failed. ``replay``: the
+    command that repeats them all."""
     failed = [cell for cell in cells if cell.verdict in UNSUCCESSFUL]
     lines = ["", "failed cells:"] if failed else []
     for cell in failed:
@@ -76,15 +77,15 @@ def _footer(cells: Sequence[CellSummary]) -> list[str]:
         lines += [f"    file       {path}" for path in cell.files]
         if cell.command:
             lines.append(f"    reproduce  {cell.command}")
-    return lines
+    return [*lines, "", f"all of them again, and whether they are fixed: {replay}"] if failed and replay else lines
 
 
-def table(cells: Sequence[CellSummary], *, verbose: bool = False, interrupted: bool = False) -> str:
-    """The whole report as text, ending in a newline."""
+def table(cells: Sequence[CellSummary], *, verbose: bool = False, interrupted: bool = False, replay: str = "") -> str:
+    """The whole report as text, ending in a newline. ``replay``: the command that runs all that failed again."""
     lines = [f"{'VERDICT':<13}{'TIME':>10}  CELL"]
     for cell in cells:
         lines += [_row(cell), *_reasons(cell, verbose)]
-    lines += [*_footer(cells), "", counts_line(cells)]
+    lines += [*_footer(cells, replay), "", counts_line(cells)]
     if interrupted:
         lines.append("INTERRUPTED: the table is partial; finished cells are kept and will not run again")
     return "\n".join(lines) + "\n"

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from ktstr.cancel import Cancel, Cancelled
 from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import file_sha256, full_or_denied, read_json, replace_file
 from ktstr.host.command import Ended, run
+from ktstr.host.scratch import scratch
 from ktstr.schedulers.includes import prerequisites
 from ktstr.schedulers.inputs import BPF_FLAGS, CC_FLAGS, LINK_FLAGS, SCHEMA, Inputs
 from ktstr.schedulers.toolchain import Toolchain
@@ -68,8 +68,8 @@ def build(inputs: Inputs, kernel_btf: Path | None, outdir: Path, cancel: Cancel 
     outdir = outdir.resolve()
     try:
         outdir.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{outdir.name}.", dir=outdir.parent) as temp:
-            steps = _Steps(inputs.name, inputs.source, Path(temp), inputs.toolchain, cancel or Cancel())
+        with scratch(f".{outdir.name}.", outdir.parent) as temp:
+            steps = _Steps(inputs.name, inputs.source, temp, inputs.toolchain, cancel or Cancel())
             warnings = _compile(steps, btf, inputs)
             inputs.keep_unseen(steps.files_read())
             return _publish(steps, outdir, inputs, hashlib.sha256(btf).hexdigest(), warnings)

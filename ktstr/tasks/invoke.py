@@ -160,7 +160,8 @@ def _run_doit(namespace: Namespace, asked: Asked, graph: Graph) -> None:
     invocation.progress.expect(len(graph.planned.turns) if graph.planned else 0)
     reporter = Reporter(invocation.ledger, invocation.progress)
     _make_folder(invocation.project.state)
-    CellStore(invocation.project.cells).sweep()
+    if graph.planned is not None:  # doit cleanup says what it removes
+        CellStore(invocation.project.cells).sweep()
     config = {
         "BACKEND": {"ktstr": "ktstr.tasks.statedb:StateDB"},
         "GLOBAL": {

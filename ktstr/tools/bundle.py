@@ -10,7 +10,6 @@ import contextlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from ktstr.host.apt import Apt, Gone, gone
 from ktstr.host.cache import Cache
 from ktstr.host.deb import DebPackage, unpack
 from ktstr.host.elf import BadElf, needed_libraries
+from ktstr.host.scratch import scratch
 from ktstr.pins.lock import Pin
 
 FORMAT = 1  # raised when a bundle's layout changes: older ones are made again
@@ -110,7 +110,7 @@ def pin(recipe: Recipe, apt: Apt) -> Pin:
     packages = {package.name: package for package in apt.closure(recipe.suite, recipe.closure)}
     for name in recipe.kept:
         packages.setdefault(name, apt.resolve(recipe.suite, name))
-    with _scratch(apt) as folder:
+    with _work_folder(apt) as folder:
         root = folder / "root"
         owners = _unpack_all(apt, list(packages.values()), folder / "debs", root)
         found = _libraries(root, recipe)
@@ -276,11 +276,10 @@ def _merge(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _scratch(apt: Apt) -> Iterator[Path]:
+def _work_folder(apt: Apt) -> Iterator[Path]:
     try:
         apt.root.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".pin-", dir=apt.root)
     except OSError as err:
         raise full_or_denied(err, apt.root) from err
-    with folder as name:
-        yield Path(name)
+    with scratch(".pin-", apt.root) as folder:
+        yield folder

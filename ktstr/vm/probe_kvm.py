@@ -17,7 +17,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +31,7 @@ from ktstr.errors import HostError, InputError, KtstrError
 from ktstr.files import write_atomic
 from ktstr.host.cache import cache_root
 from ktstr.host.identity import host_identity
+from ktstr.host.scratch import scratch
 from ktstr.vm.agent import compiler, run_compiler
 from ktstr.vm.vmm_build import find_vmm, load_vmm
 
@@ -130,8 +130,8 @@ def run_probe(extension: Path, environ: Mapping[str, str], *, anew: bool = False
     known = None if anew else recall(place, key)
     if known is not None:
         return known
-    with tempfile.TemporaryDirectory(prefix="ktstr-probe-") as folder:
-        guest = Path(folder) / "guest"
+    with scratch("ktstr-probe-") as folder:
+        guest = folder / "guest"
         build_guest(guest, environ, cancel)
         run = run_guest(extension, guest, cancel)
     found = verdict(run)

@@ -11,7 +11,6 @@ import importlib.machinery
 import importlib.util
 import os
 import sysconfig
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ktstr.cancel import Cancel
 from ktstr.errors import Changed, HostError, InputError
 from ktstr.files import file_sha256, full_or_denied, replace_file
 from ktstr.host.cache import Cache, cache_root
+from ktstr.host.scratch import scratch
 from ktstr.vm import agent
 
 MODULE = "_ktstr_vmm"
@@ -78,9 +78,9 @@ def build(c_dir: Path, cc: str, out: Path, planned: str | None = None, cancel: C
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".vmm-", dir=out.parent) as work:
+        with scratch(".vmm-", out.parent) as work:
             try:
-                made = _compile(c_dir, cc, Path(work), cancel)
+                made = _compile(c_dir, cc, work, cancel)
             except InputError:
                 _verify(c_dir, cc, planned)  # of an edit the user is told before what it did to the compiler
                 raise

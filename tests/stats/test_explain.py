@@ -262,7 +262,7 @@ def test_sidecars_are_sorted_by_test_then_run_and_an_unknown_arch_is_a_dash(tmp_
 
 
 def test_all_or_nothing_populated_is_said_so(tmp_path: Path) -> None:
-    absent = ("host_dilation", "release")
+    absent = ("host_dilation", "release", "inputs")
     nothing = replace(sidecar(), **{name: UNSET if name in absent else None for name in NULL_FIELDS})
     write(tmp_path, "a.ktstr.json", nothing)
     assert "  populated optional fields (0): <none>\n" in to_text(walk_run(tmp_path))
