@@ -1,7 +1,7 @@
-"""JSON Schemas (2020-12) of documents that are made from types: failure dumps, and the output of ``doit verifier``.
+"""JSON Schemas (2020-12) of documents that are made from types: failure dumps, and the output of ``doit verifier`` and
+``doit explore``.
 
-``python -m ktstr.record.dump_schema FOLDER`` rewrites ``failure_dump.schema.json`` and ``verifier.schema.json`` there
-for other programs; a test compares.
+``python -m ktstr.record.dump_schema FOLDER`` rewrites them there for other programs; a test compares.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from ktstr.record.dump import FailureDump
+from ktstr.record.exploration import Exploration
 from ktstr.record.sidecar_schema import Schema, definitions_of
 from ktstr.record.verification import VerifierReport
 
 DOCUMENTS: dict[str, tuple[str, type[Struct]]] = {
+    "explore.schema.json": ("ktstr explore", Exploration),
     "failure_dump.schema.json": ("ktstr failure dump", FailureDump),
     "verifier.schema.json": ("ktstr verifier", VerifierReport),
 }

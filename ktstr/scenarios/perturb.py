@@ -36,7 +36,8 @@ class Perturbations:
 
     ``spawn_order`` lists works in the order they are spawned. ``release_order`` lists workers by
     their number in spawn order, and ``start_offsets_ns`` has one entry for each. ``delays_ns`` has
-    one entry per step: each cgroup made, each work spawned, the release, the stop.
+    one entry per step: each cgroup made, each work spawned, the release, the stop. ``kept``: the numbers of the seed's
+    changes when they are not all that it makes (``scenarios.keeping``).
     """
 
     seed: int
@@ -45,10 +46,12 @@ class Perturbations:
     start_offsets_ns: tuple[int, ...]
     delays_ns: tuple[int, ...]
     generator: str = GENERATOR
+    kept: tuple[int, ...] | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Plain values, as the sidecar stores them."""
-        return {
+        """Plain values, as the sidecar stores them; ``kept`` only where it is not all."""
+        some = {} if self.kept is None else {"kept": list(self.kept)}
+        return some | {
             "generator": self.generator,
             "seed": self.seed,
             "spawn_order": list(self.spawn_order),

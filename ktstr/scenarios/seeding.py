@@ -6,6 +6,7 @@ cgroup, spawns, releases or stops workers. Nothing else depends on a seed but ra
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
@@ -29,7 +30,16 @@ _DELAYED = (AddCgroup, Spawn, Release, StopWorkers)
 
 def delayed(ops: Sequence[Op]) -> int:
     """How many ops a delay may come before."""
-    return sum(isinstance(op, _DELAYED) for op in flat(tuple(ops)))
+    return sum(1 for _ in _delayable(ops))
+
+
+def is_delayable(op: Op) -> bool:
+    """Whether a delay may come before it."""
+    return isinstance(op, _DELAYED)
+
+
+def _delayable(ops: Sequence[Op]) -> Iterator[Op]:
+    return filter(is_delayable, flat(tuple(ops)))
 
 
 @dataclass
@@ -50,6 +60,15 @@ def seeded(ops: Sequence[Op], shifts: Perturbations) -> Seeded:
     order = {work: place for place, work in enumerate(shifts.spawn_order)}
     made.ops = tuple(_Shift(order, iter(shifts.delays_ns), made.places).block(ops))
     return made
+
+
+def visits(ops: Sequence[Op], shifts: Perturbations) -> tuple[int, ...]:
+    """The ops that a delay may come before, in the seed's order: each by its place among them as declared."""
+    undelayed = replace(shifts, delays_ns=(0,) * delayed(ops))
+    declared: defaultdict[int, deque[int]] = defaultdict(deque)
+    for place, op in enumerate(_delayable(ops)):
+        declared[id(op)].append(place)
+    return tuple(declared[id(op)].popleft() for op in _delayable(seeded(ops, undelayed).ops))
 
 
 class _Shift:

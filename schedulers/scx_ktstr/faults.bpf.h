@@ -24,6 +24,7 @@ const volatile bool fails_verification;
 const volatile bool calls_missing_kfunc;
 const volatile bool prints;
 const volatile unsigned int loses_every;		/* the n-th wakeup; 0: none */
+const volatile unsigned long long race_ns;		/* between two wakeups; 0: none is lost */
 const volatile unsigned int dispatch_delay_us;
 const volatile unsigned int verified_loops;
 const volatile unsigned int cpus;			/* of this machine */
@@ -47,6 +48,8 @@ enum {
 static u64 attached_at_ns;
 static u64 starved_at_ns;
 static u32 wakeups;
+static u64 timer_woke_at_ns;
+static u64 raced_at_ns;			/* the last time that one lost */
 static u64 leaked;
 static bool came_online[KTSTR_MAX_CPUS];	/* since the attach */
 static s32 offline_cpu = -1;			/* the last one that went */
@@ -100,6 +103,8 @@ static __always_inline bool move_kept(void)
 		return true;
 	if (uses_offline && offline_cpu < 0 && dsq_move_to_local(OFFLINE_DSQ))
 		return true;
+	if (race_ns && bpf_ktime_get_ns() - raced_at_ns >= LOST_NS && dsq_move_to_local(LOST_DSQ))
+		return true;
 	return loses_every && bpf_ktime_get_ns() % LOST_NS < FOUND_NS && dsq_move_to_local(LOST_DSQ);
 }
 
@@ -118,6 +123,25 @@ static __always_inline bool waits_for_offline(const struct task_struct *p)
 static __always_inline bool loses_wakeup(u64 enq_flags)
 {
 	return loses_every && enq_flags & SCX_ENQ_WAKEUP && __sync_fetch_and_add(&wakeups, 1) % loses_every == 0;
+}
+
+/*
+ * One slot for what timers wake, which a task that comes too soon after another does not get. Called by the waker: what
+ * is not the task's parent, which releases it, has been interrupted by a timer.
+ */
+static __always_inline bool loses_race(struct task_struct *p)
+{
+	struct task_struct *waker = (void *)bpf_get_current_task();
+	u64 now, before;
+
+	if (!race_ns || p->flags & KTHREAD || BPF_CORE_READ(waker, tgid) == BPF_CORE_READ(p, real_parent, tgid))
+		return false;
+	now = bpf_ktime_get_ns();
+	before = __sync_lock_test_and_set(&timer_woke_at_ns, now);
+	if (now - before >= race_ns)
+		return false;
+	raced_at_ns = now;
+	return true;
 }
 
 /* A CPU that the task may not run on; negative where it may run on all. */
@@ -183,7 +207,7 @@ static __always_inline s32 make_fault_queues(void)
 
 	if (starved_cgroup[0])
 		err = scx_bpf_create_dsq___k(STARVED_DSQ, -1);
-	if (!err && loses_every)
+	if (!err && (loses_every || race_ns))
 		err = scx_bpf_create_dsq___k(LOST_DSQ, -1);
 	if (!err && uses_offline)
 		err = scx_bpf_create_dsq___k(OFFLINE_DSQ, -1);

@@ -28,6 +28,7 @@ struct options {
 	long error_after_s;
 	long degrade_after_s;
 	long lose_wakeups;
+	long lose_races_us;
 	long slow_dispatch_us;
 	long verify_loop;
 	long ignore_affinity, flood_local, leak_dsq;
@@ -57,6 +58,8 @@ static const char USAGE[] =
 	"  --ignore-online        leave CPUs alone that come online after the attach\n"
 	"  --use-offline          go on queueing tasks for a CPU that went offline\n"
 	"  --lose-wakeups N       tell no CPU of every N-th wakeup: it is found up to 500 ms later\n"
+	"  --lose-races US        tell no CPU of a task that a timer wakes so soon after another:\n"
+	"                         it is found 500 ms later (1 to 10000)\n"
 	"  --slow-dispatch US     take so long for each dispatch (1 to 100000)\n"
 	"  --flood-local          put everything in the local queue of CPU 0\n"
 	"  --leak-dsq             create a queue for each task, and destroy none\n"
@@ -115,6 +118,7 @@ static inline int parse_options(int argc, char **argv, struct options *ret)
 		{ "--ignore-online", 0, 0, &ret->ignore_online, NULL },
 		{ "--use-offline", 0, 0, &ret->use_offline, NULL },
 		{ "--lose-wakeups", 1, LATEST_S, &ret->lose_wakeups, NULL },
+		{ "--lose-races", 1, 10000, &ret->lose_races_us, NULL },
 		{ "--slow-dispatch", 1, 100000, &ret->slow_dispatch_us, NULL },
 		{ "--flood-local", 0, 0, &ret->flood_local, NULL },
 		{ "--leak-dsq", 0, 0, &ret->leak_dsq, NULL },

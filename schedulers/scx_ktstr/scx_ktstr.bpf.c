@@ -61,6 +61,10 @@ s32 BPF_PROG(ktstr_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_fla
 		return prev_cpu;
 	if (is_over_limit(p) || waits_for_offline(p))
 		return prev_cpu;
+	if (loses_race(p)) {
+		dsq_insert(p, LOST_DSQ, slice_of(p), 0);
+		return prev_cpu;
+	}
 
 	cpu = scx_bpf_select_cpu_dfl___k(p, prev_cpu, wake_flags, &is_idle);
 	if (is_idle)

@@ -48,6 +48,7 @@ static void set_faults(struct scx_ktstr *skel, const struct options *options)
 	skel->rodata->fails_verification = options->fail_verify;
 	skel->rodata->calls_missing_kfunc = options->fail_kfunc;
 	skel->rodata->loses_every = options->lose_wakeups;
+	skel->rodata->race_ns = options->lose_races_us * NSEC_PER_USEC;
 	skel->rodata->dispatch_delay_us = options->slow_dispatch_us;
 	skel->rodata->verified_loops = options->verify_loop;
 	skel->rodata->cpus = libbpf_num_possible_cpus();
