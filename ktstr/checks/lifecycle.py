@@ -12,6 +12,7 @@ import signal
 
 from ktstr.checks import quote
 from ktstr.checks.failure.exit_kind import exit_kind
+from ktstr.checks.kernel_log import WARNING
 from ktstr.checks.verdict import Detail, Verdict
 from ktstr.record.guest import GuestRecord, Refusal, SchedEvent
 from ktstr.record.outcome import ReasonKind
@@ -21,8 +22,6 @@ WATCHDOG = "runnable task stall"
 # check_rq_for_timeouts there, which runs every half of the timeout: what it tells is up to 1.5 times the timeout.
 _STALL = re.compile(r"failed to run for (\d{1,6})\.(\d{3})s")
 DIED = "scheduler process died"
-# include/asm-generic/bug.h and kernel/panic.c: a warning, or an oops that did not end the machine.
-_WARNING = re.compile(r"\b(?:WARNING|BUG): ")
 _BY_THE_WAY = re.compile(r'" enabled|" does not implement | is deprecated, ')
 _STAMP = re.compile(r"^\[ *\d+\.\d{6}\] ")  # of the kernel's log, as the agent keeps it
 SIGNALED = 128  # the agent's code for a process that died of a signal while it was being stopped
@@ -66,7 +65,7 @@ def _why_not_loaded(guest: GuestRecord) -> str:
     """What kernel, libbpf, verifier and the scheduler itself said until it was to have attached."""
     words = quote.telling_words(guest.sched_log)
     said = map(_unstamped, quote.lines(guest.sched_kmsg))
-    warnings = list(dict.fromkeys(line for line in said if _WARNING.search(line) or _is_of_sched_ext(line)))[:2]
+    warnings = list(dict.fromkeys(line for line in said if WARNING.search(line) or _is_of_sched_ext(line)))[:2]
     kernel = f"; the kernel: {' | '.join(warnings)}" if warnings else ""
     kernel = f"{_refused(guest.refusal)}{kernel}"
     return f"{kernel}; its words: {words}" if words else f"{kernel}; it said nothing"

@@ -19,6 +19,7 @@ from ktstr.kernels.fetch import KIND as SOURCES
 from ktstr.kernels.fetch import fetched, source_key
 from ktstr.kernels.image import load_image
 from ktstr.kernels.origin import Origin
+from ktstr.kernels.patched import BUILDS, bench, is_made, patched_tree, unpatched
 from ktstr.kernels.recipe import Recipe
 from ktstr.kernels.spec import GitSpec
 from ktstr.kernels.strip import strip_vmlinux
@@ -26,7 +27,6 @@ from ktstr.kernels.tree import inspect_tree
 from ktstr.pins.lock import GitPin, Pin, TarballPin
 from ktstr.progress import Steps
 
-BUILDS = "builds"
 BUILD_WAIT_S = 7200.0  # for another process that builds the same kernel
 
 
@@ -52,14 +52,14 @@ def build_kernel(recipe: Recipe, cache: Cache, shared: Cache, options: BuildOpti
     option, the tree changes meanwhile or the disk is full; the cache is then as before, and what was compiled stays for
     the next attempt.
     """
-    place = object_folder(recipe, shared)
+    workshop = _workshop(recipe, shared)
     with ExitStack() as held:
-        held.enter_context(shared.writing(BUILDS, place.name, timeout_s=BUILD_WAIT_S))
+        held.enter_context(shared.writing(BUILDS, workshop.folder.name, timeout_s=BUILD_WAIT_S))
         if options.force:
             _hold_unused(recipe, cache, held)
         elif (found := lookup_built(recipe, cache)) is not None:
             return found
-        _build(recipe, cache, shared, place, options, already_held=options.force)
+        _build(recipe, cache, shared, workshop, options, already_held=options.force)
     found = lookup_built(recipe, cache)
     if found is None:
         raise HostError(f"{cache.entry(KIND, recipe.key)}: damaged right after it was made", fix="check the disk")
@@ -74,6 +74,29 @@ def _hold_unused(recipe: Recipe, cache: Cache, held: ExitStack) -> None:
         raise HostError(
             f"{recipe.key}: locked by active test runs: {err.message}", fix="wait for them to end"
         ) from None
+
+
+@dataclass(frozen=True)
+class _Workshop:
+    """Where a kernel is compiled. ``folder`` is the one that is locked; ``objects`` in or at it.
+
+    ``patched``: the folder has a tree of its own, that takes patches, and its objects are kept for the next ones.
+    """
+
+    folder: Path
+    objects: Path
+    patched: bool = False
+
+
+def _workshop(recipe: Recipe, shared: Cache) -> _Workshop:
+    """The workshop of sources that are, or were, built with patches serves them without any too: little is to do."""
+    if recipe.origin.tree is None:
+        folder = bench(recipe.origin, shared)
+        if recipe.origin.patches or is_made(folder):
+            name = f"kc{recipe.kconfig.digest[:8]}-tc{recipe.toolchain.digest[:8]}"
+            return _Workshop(folder, folder / name, patched=True)
+    folder = object_folder(recipe, shared)
+    return _Workshop(folder, folder)
 
 
 def object_folder(recipe: Recipe, cache: Cache) -> Path:
@@ -91,26 +114,28 @@ def log_path(recipe: Recipe, cache: Cache) -> Path:
 
 
 def _build(
-    recipe: Recipe, cache: Cache, shared: Cache, place: Path, options: BuildOptions, *, already_held: bool
+    recipe: Recipe, cache: Cache, shared: Cache, workshop: _Workshop, options: BuildOptions, *, already_held: bool
 ) -> None:
     with ExitStack() as held:
         if recipe.origin.tree is None:  # kernel_clean leaves the sources alone meanwhile
-            held.enter_context(shared.reading(SOURCES, source_key(recipe.origin)))
-        built = _compile(recipe, shared, place, options)
+            held.enter_context(shared.reading(SOURCES, source_key(unpatched(recipe.origin))))
+        built = _compile(recipe, shared, workshop, options)
         shared.cancel.check()
         if not already_held:
             held.enter_context(cache.writing(KIND, recipe.key))
         folder = held.enter_context(cache.storing(KIND, recipe.key))
         _store(recipe, built, folder, shared.cancel)
-    if recipe.origin.tree is None:
-        shutil.rmtree(place, ignore_errors=True)
+    if recipe.origin.tree is None and not workshop.patched:
+        shutil.rmtree(workshop.folder, ignore_errors=True)
 
 
-def _compile(recipe: Recipe, shared: Cache, place: Path, options: BuildOptions) -> Built:
-    source = fetched(recipe.origin, shared)
+def _compile(recipe: Recipe, shared: Cache, workshop: _Workshop, options: BuildOptions) -> Built:
+    source = fetched(unpatched(recipe.origin), shared)
     if source is None:
         raise HostError(f"{recipe.origin.spec}: its sources are gone from the cache", fix="run the command again")
-    out = source if recipe.kconfig.base == "tree" else place
+    if workshop.patched:
+        source = patched_tree(recipe.origin, source, workshop.folder)
+    out = source if recipe.kconfig.base == "tree" else workshop.objects
     log = log_path(recipe, shared)
     log.unlink(missing_ok=True)
     built = compile_kernel(
@@ -182,6 +207,13 @@ def _store(recipe: Recipe, built: Built, folder: Path, cancel: Cancel) -> None:
 
 def _source_facts(origin: Origin) -> dict[str, object]:
     """The ``source`` of ``metadata.json``."""
+    facts = _fetched_facts(origin)
+    if origin.patches:
+        facts["patches"] = [{"name": patch.path.name, "sha256": patch.digest} for patch in origin.patches]
+    return facts
+
+
+def _fetched_facts(origin: Origin) -> dict[str, object]:
     pin, spec = origin.pin, origin.spec
     if isinstance(pin, TarballPin):
         return {"type": "tarball", "version": pin.version, "url": pin.url, "sha256": pin.sha256}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktstr.kernels.patch import Patch
 from ktstr.kernels.spec import Spec
 from ktstr.pins.lock import AnyPin
 
@@ -34,7 +35,8 @@ class Origin:
 
     ``stem`` begins the cache key: ``6.14.2-tarball``, ``REF-git-HASH7``, ``6.12.95-1-debsrc``,
     ``local-HASH7``. ``version`` is None for git and trees. ``identity`` is a SHA-256, the same
-    wherever the same sources come from. ``pin`` belongs in the lock, None for a tree.
+    wherever the same sources come from. ``pin`` belongs in the lock, None for a tree. ``base``: the sources as they are
+    fetched, where ``patches`` are applied to them.
     """
 
     spec: Spec
@@ -43,3 +45,5 @@ class Origin:
     identity: str
     pin: AnyPin | None = None
     tree: TreeState | None = None
+    patches: tuple[Patch, ...] = ()
+    base: Origin | None = None

@@ -82,6 +82,11 @@ class Kernels:
                 fix=f"doit test kernel={spec}, or declare each version",
             )
         label = labels.label_of(spec) if declared is None else name
+        if decl.patches and isinstance(spec, KeySpec | DebSpec | ImageSpec):
+            raise InputError(
+                f"{decl.where}: kernel {name}: found patch beside {spec}, which comes built, expected sources",
+                fix="debsrc:VERSION, a release, or git+URL#REF",
+            )
         if isinstance(spec, KeySpec):
             return self._cached(decl, label, spec)
         if isinstance(spec, DebSpec | ImageSpec):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.config.model import KernelDecl
-from ktstr.errors import Changed, HostError
+from ktstr.errors import Changed, HostError, InputError
 from ktstr.host.cache import Cache
 from ktstr.host.download import Net
-from ktstr.kernels.build import BuildOptions, build_kernel, lookup_built
+from ktstr.kernels.build import BUILD_WAIT_S, BuildOptions, build_kernel, lookup_built
 from ktstr.kernels.cache import key_part, metadata_path
 from ktstr.kernels.debsrc import pin_same_source, series_of
 from ktstr.kernels.fetch import KIND as SOURCES
@@ -21,6 +21,8 @@ from ktstr.kernels.kernel_org import KernelOrg
 from ktstr.kernels.origin import Origin
 from ktstr.kernels.origins import resolve_sources
 from ktstr.kernels.pahole import needs_newer
+from ktstr.kernels.patch import read_patch
+from ktstr.kernels.patched import BUILDS, bench, check_fits, patched_tree, unpatched, with_patches
 from ktstr.kernels.recipe import Recipe, choose_kconfig
 from ktstr.kernels.spec import DebSourceSpec, DebSpec, Spec, TreeSpec
 from ktstr.kernels.toolchain import KernelToolchain, find_toolchain
@@ -73,6 +75,8 @@ class SourceKernels:
     def plan(self, decl: KernelDecl, label: str, spec: Spec, folder: Path) -> Kernel:
         """The kernel, and its steps. ``folder`` is where its fragments of configuration are sought."""
         (origin,) = self.origins(spec, decl.name)
+        if decl.patches:
+            origin = self._patched(decl, origin)
         toolchain = self._toolchain(decl, origin)
         recipe = Recipe(origin, self._kconfig(decl, origin, folder), toolchain.tools)
         if not recipe.stored:
@@ -92,6 +96,19 @@ class SourceKernels:
         place = Entry(recipe.key, recipe.identity, cache)
         sources = self._tree(label, origin)
         return Kernel(label, spec, place, decl.kargs, task, commit_of(origin), lambda: sources)
+
+    def _patched(self, decl: KernelDecl, origin: Origin) -> Origin:
+        """The sources with the declared patches; these are tried at once where the sources are at hand."""
+        if origin.tree is not None:
+            raise InputError(
+                f"{decl.where}: kernel {decl.name}: found patch beside the tree {origin.spec}, expected sources that"
+                " are fetched: a tree of yours is never written to",
+                fix=f"apply it there, or declare git+{origin.tree.path}#REF",
+            )
+        patched = with_patches(origin, tuple(map(read_patch, decl.patches)))
+        if (source := fetched(origin, self._cache)) is not None:
+            check_fits(patched, source)
+        return patched
 
     def of_package(self, label: str, spec: DebSpec, kernel: Pin) -> KernelSources:
         """The sources that a distribution's kernel was built from: its source package of the same version.
@@ -113,16 +130,27 @@ class SourceKernels:
         @contextmanager
         def tree() -> Iterator[Path]:
             progress = self._request.progress.fetching(label)
-            folder = fetch(origin, self._cache, self._apt, self._site, on_progress=progress)
+            base = unpatched(origin)
+            folder = fetch(base, self._cache, self._apt, self._site, on_progress=progress)
             if origin.tree is None:
-                with self._cache.reading(SOURCES, source_key(origin)):
-                    yield folder
+                with self._cache.reading(SOURCES, source_key(base)), self._with_patches(origin, folder) as made:
+                    yield made
                 return
             yield folder
             if tree_origin(TreeSpec(origin.tree.path)).identity != origin.identity:
                 raise Changed(f"kernel tree {origin.tree.path}")
 
         return KernelSources(origin.identity, f"kernel {origin.spec}", tree)
+
+    @contextmanager
+    def _with_patches(self, origin: Origin, source: Path) -> Iterator[Path]:
+        """The fetched tree ``source``, or the one with the origin's patches while nobody else may change it."""
+        if not origin.patches:
+            yield source
+            return
+        folder = bench(origin, self._cache)
+        with self._cache.writing(BUILDS, folder.name, timeout_s=BUILD_WAIT_S):
+            yield patched_tree(origin, source, folder)
 
     def _unstored(self) -> Cache:
         """Where kernels of trees with uncommitted changes live: with the results, not in the cache."""
@@ -148,14 +176,14 @@ class SourceKernels:
 
     def _source(self, label: str, origin: Origin, recipe: Recipe) -> str:
         """The step that fetches the sources; it has nothing to do while the kernel is in the cache."""
-        progress = self._request.progress
+        progress, base = self._request.progress, unpatched(origin)
         return self._steps.add(
             Step(
                 "source",
                 label,
-                source_marker(origin, self._cache),
-                lambda: fetch(origin, self._cache, self._apt, self._site, on_progress=progress.fetching(label)),
-                fresh=lambda: self._lookup(recipe, self._cache) or fetched(origin, self._cache),
+                source_marker(base, self._cache),
+                lambda: fetch(base, self._cache, self._apt, self._site, on_progress=progress.fetching(label)),
+                fresh=lambda: self._lookup(recipe, self._cache) or fetched(base, self._cache),
             )
         )
 

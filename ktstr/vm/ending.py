@@ -18,6 +18,13 @@ _QUOTE = 300  # characters of somebody else's text in a reason
 _PANIC = re.compile(r"^(?:\[ *\d+\.\d+\](?:\[[^\]\n]{0,16}\])? )?Kernel panic - not syncing: *(.*)$", re.MULTILINE)
 # Before a kernel has its exception handlers (arch/x86/kernel/head_64.S, early_fixup_exception).
 _EARLY_PANIC = re.compile(r"^PANIC: (early exception .*)$", re.MULTILINE)
+# What was wrong, before that: arch/x86/kernel/dumpstack.c (die), mm/fault.c, kernel/traps.c, lib/bug.c; and where.
+_STAMP = r"^(?:\[ *\d+\.\d+\](?:\[[^\]\n]{0,16}\])? )?"
+_OOPS = re.compile(
+    _STAMP + r"((?:BUG: |Oops: |kernel BUG at |general protection fault|divide error|stack segment|invalid opcode).*)$",
+    re.MULTILINE,
+)
+_RIP = re.compile(_STAMP + r"RIP: [0-9a-f]{4}:(\S+)", re.MULTILINE)
 _NO_CHANNEL = re.compile(r"^ktstr: no channel\b.*$", re.MULTILINE)
 _TRIPLE_FAULT = re.compile(r"^Triple fault$", re.MULTILINE)  # QEMU's -d cpu_reset
 _NO_REASON = "no reason given"
@@ -49,7 +56,7 @@ def reason(ended: Ended, left: Left) -> tuple[ExitReason, str]:
         return "channel_flood", f"the guest wrote more than is allowed to {_name(ended)}"
     panic = panic_in(left.console)
     if panic is not None:
-        return "panic", f"kernel panic: {_quote(panic) or _NO_REASON}"
+        return "panic", f"kernel panic: {_quote(panic) or _NO_REASON}{_oops_in(left.console)}"
     if ended.stopped is not None:
         return "host_timeout", _timeout(ended, left)
     if left.failure is not None:
@@ -66,6 +73,15 @@ def panic_in(console: str) -> str | None:
     """What the kernel said when it panicked; None when the console shows no panic."""
     found = _PANIC.search(console) or _EARLY_PANIC.search(console)
     return None if found is None else found.group(1)
+
+
+def _oops_in(console: str) -> str:
+    """The first oops of the console and where it was, as the end of a sentence; empty without one."""
+    oops = _OOPS.search(console)
+    if oops is None:
+        return ""
+    place = _RIP.search(console, oops.end())
+    return f": {_quote(oops[1])}{f' in {_quote(place[1])}' if place else ''}"
 
 
 def _name(ended: Ended) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ktstr.config.bugdecl import bug_files, chosen, read_bug
+from ktstr.config.bugdecl import Version, bug_files, chosen, read_bug
+from ktstr.config.model import CellKey
 from ktstr.errors import InputError
+from ktstr.planning.bugs import is_of
 from ktstr.results.bugs import Run, Told, finding_of, render, to_json
 from tests.commands.projects import ROOT, CommandProject, command_project
 
@@ -53,7 +55,8 @@ def problem(project: CommandProject, text: str) -> str:
 def test_names_of_a_bug_are_its_own(project: CommandProject) -> None:
     bug = read_bug(project.path / "bugs/idles.yaml")
     assert (bug.name, bug.about, bug.mended_in, bug.reason) == ("idles", "It idles.", "mine 2", "CPU [0-9]+ was idle")
-    assert (bug.faulty, bug.mended) == ("idles.faulty", "idles.mended")
+    assert (bug.faulty, bug.mended) == (Version("idles.faulty"), Version("idles.mended"))
+    assert not bug.by_kernel
     assert set(bug.config.schedulers) == {"idles.faulty", "idles.mended", "other", "eevdf"}
     (test,) = bug.config.tests.values()
     assert (test.name, test.demo, test.topology) == ("idles", False, "1n1l3c1t")
@@ -68,6 +71,51 @@ def test_a_kernel_of_its_own_is_called_as_it_is(project: CommandProject) -> None
     assert {name: kernel.spec for name, kernel in bug.config.kernels.items()} == {"idles": "deb:trixie/cloud-amd64"}
 
 
+KERNELS = """
+about: It warns.
+mended_in: 6.13 (some commit)
+reason: 'WARNING'
+takes: 10 minutes, for two kernels
+kernels:
+  faulty: {spec: 'debsrc:6.12', patch: take-back.patch}
+  mended: debsrc:6.12
+tests:
+  warns: {topology: 1n1l2c1t, cgroups: [a]}
+"""
+
+
+def test_versions_may_be_kernels_that_run_eevdf_or_one_scheduler(project: CommandProject) -> None:
+    path = project.path / "bugs/warns.yaml"
+    path.write_text(KERNELS)
+    bug = read_bug(path)
+    assert (bug.faulty, bug.mended) == (Version("eevdf", "warns.faulty"), Version("eevdf", "warns.mended"))
+    assert bug.by_kernel and bug.takes == "10 minutes, for two kernels"
+    assert bug.config.kernels["warns.faulty"].patches == (project.path / "bugs/take-back.patch",)
+    assert bug.config.kernels["warns.mended"].patches == ()
+    path.write_text(KERNELS + "scheduler: mine\nschedulers: {mine: {tree: scx_simple}}\n")
+    assert read_bug(path).mended == Version("mine", "warns.mended")
+    path.write_text(KERNELS + "scheduler: mien\nschedulers: {mine: {tree: scx_simple}}\n")
+    with pytest.raises(InputError, match="nearest match 'mine'"):
+        read_bug(path)
+
+
+def test_versions_may_be_a_scheduler_and_a_kernel_each(project: CommandProject) -> None:
+    path = project.path / "bugs/both.yaml"
+    path.write_text(KERNELS + "schedulers: {faulty: {tree: scx_simple}, mended: {tree: scx_qmap}}\n")
+    bug = read_bug(path)
+    assert (bug.faulty, bug.mended) == (Version("both.faulty", "both.faulty"), Version("both.mended", "both.mended"))
+
+
+def test_a_cell_is_of_the_version_whose_scheduler_and_kernel_it_has() -> None:
+    def key(kernel: str, scheduler: str) -> CellKey:
+        return CellKey("both", "1n1l2c1t", kernel, scheduler, 0)
+
+    faulty = Version("both.faulty", "both.faulty")
+    assert is_of(faulty, key("both.faulty", "both.faulty"))
+    assert not is_of(faulty, key("both.mended", "both.faulty")) and not is_of(faulty, key("both.faulty", "eevdf"))
+    assert is_of(Version("eevdf"), key("any", "eevdf"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -76,6 +124,12 @@ def test_a_kernel_of_its_own_is_called_as_it_is(project: CommandProject) -> None
         ("'CPU [0-9]+ was idle'", "'CPU ['", "idles.yaml:4:9 reason: found 'CPU ['"),
         ("  faulty:", "  fualty:", "idles.yaml:6:3 schedulers.faulty: found nothing, expected a scheduler faulty, "
                                    "nearest match 'fualty'"),
+        ("schedulers:", "kernels: {faulty: default}\nschedulers:", "idles.yaml:5:10 kernels.mended: found nothing, "
+                        "expected a kernel mended"),
+        ("schedulers:", "kernels: {faulty: default, mended: stable, more: default}\nschedulers:",
+         "idles.yaml:5:44 kernels: found 'more', expected no kernel beside faulty and mended"),
+        ("schedulers:", "scheduler: other\nschedulers:", "idles.yaml:5:1 scheduler: found 'scheduler', expected none "
+                                                         "beside schedulers.faulty"),
         ("  idle:", "  more: {cgroups: [b]}\n  idle:", "idles.yaml:10:3 tests: found 2 of them, expected one test"),
         ("tests:", "abuot: x\ntests:", "idles.yaml:9:1 abuot: found 'abuot', expected one of "),
         ("tests:", "matrices: {m: {tests: idle, presets: tiny-1llc}}\ntests:", "idles.yaml:9:1 matrices: found "),
@@ -118,6 +172,20 @@ def test_what_is_asked_for_wrongly_exits_2(project: CommandProject, words: tuple
     done = project.doit("bugs", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_another_kernel_is_no_word_on_versions_that_are_kernels(project: CommandProject) -> None:
+    (project.path / "bugs/warns.yaml").write_text(KERNELS)
+    done = project.doit("bugs", "kernel=7.2", "dry_run=1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "kernel=7.2: the two versions of warns are kernels of its own" in done.stderr
+
+
+def test_a_kernel_that_nobody_can_be_asked_for_exits_3(project: CommandProject) -> None:
+    (project.path / "bugs/warns.yaml").write_text(KERNELS.replace(", patch: take-back.patch", ""))
+    done = project.doit("bugs", "name=warns", "dry_run=1", "offline=1", KTSTR_CACHE_DIR=str(project.path / "none"))
+    assert (done.returncode, done.stdout) == (3, ""), done
+    assert "debsrc:6.12" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_project_without_bugs_is_told_how_to_write_one(tmp_path: Path) -> None:

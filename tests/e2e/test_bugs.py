@@ -64,6 +64,18 @@ def test_dry_run_shows_the_cells_and_runs_none(project: UserProject) -> None:
     ]
 
 
+def test_a_bug_that_cannot_be_planned_here_leaves_the_others(project: UserProject) -> None:
+    path = project.path / "bugs/afar.yaml"
+    path.write_text("kernels: {old: 6.1.1}" + BUG.format(source=SOURCE, args="--print"), encoding="utf-8")
+    try:
+        done = project.doit("bugs", "dry_run=1", "offline=1", "json=1", "name=floods,afar")
+    finally:
+        path.unlink()
+    cells = {bug["name"]: list(bug["cells"].values()) for bug in json.loads(done.stdout)["bugs"]}
+    assert done.returncode == 3 and len(cells["floods"]) == 2
+    assert "6.1.1" in cells["afar"][0] and "error: " in cells["afar"][0]
+
+
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(7200)

@@ -68,6 +68,34 @@ def test_each_end_has_its_reason(ended: Ended, left: Left, expected: str, detail
     assert detail in found[1]
 
 
+OOPS = """\
+[   12.1] BUG: kernel NULL pointer dereference, address: 0000000000000051
+[   12.1] #PF: supervisor read access in kernel mode
+[   12.1] Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI
+[   12.1] RIP: 0010:pick_task_fair+0x4b/0xb0
+[   12.2] RIP: 0033:0x4017c5
+"""
+
+
+@pytest.mark.parametrize(
+    ("console", "said"),
+    [
+        (OOPS + PANIC, "kernel panic: Fatal exception: BUG: kernel NULL pointer dereference, address: 0000000000000051"
+                       " in pick_task_fair+0x4b/0xb0"),
+        ("[    1.0] kernel BUG at kernel/sched/deadline.c:1!\n" + PANIC,
+         "kernel panic: Fatal exception: kernel BUG at kernel/sched/deadline.c:1!"),
+        ("[    1.0][  C1] Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP\n"
+         "[    1.0][  C1] RIP: 0010:rb_erase+0x1/0x2\n" + PANIC,
+         "kernel panic: Fatal exception: Oops: general protection fault, probably for non-canonical address 0xdead:"
+         " 0000 [#1] SMP in rb_erase+0x1/0x2"),
+        ("worker says: BUG: no\n" + PANIC, "kernel panic: Fatal exception"),
+        (PANIC, "kernel panic: Fatal exception"),
+    ],
+)  # fmt: skip
+def test_a_panic_is_told_with_the_oops_before_it(console: str, said: str) -> None:
+    assert reason(EXITED, replace(NOTHING, console=console)) == ("panic", said)
+
+
 @pytest.mark.parametrize(
     ("status", "output", "expected"),
     [

@@ -11,6 +11,7 @@
 #include "proc/cgroup.h"
 #include "proc/payload.h"
 #include "proc/scheduler.h"
+#include "watch/kmsg.h"
 #include "wire/channel.h"
 #include "wire/errors.h"
 #include "worker/registry.h"
@@ -163,6 +164,7 @@ static void run_all(const struct program *of, bool untold)
 	const struct where outside = { .untold = untold };
 
 	program = of;
+	kmsg_begin();
 	run_range(0, program_count(program, KTSTR_TABLE_OPS), &outside);
 	events_poll();
 	scheduler_check();
@@ -172,6 +174,7 @@ static void finish(uint64_t stop_ns)
 {
 	take_down(0, stop_ns); /* a program may end without saying so */
 	scheduler_finish();
+	kmsg_send(true);
 	report_vcpus_send();
 	times_send();
 }

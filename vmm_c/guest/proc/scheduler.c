@@ -302,7 +302,6 @@ void scheduler_finish(void)
 	}
 	process_drain(process);
 	keeplog_take_all(&process->output.log, sink, NULL);
-	kmsg_send(true);
 	printk_send(true);
 	scx_dump_send();
 }

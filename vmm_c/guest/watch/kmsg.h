@@ -12,7 +12,7 @@
  */
 bool kmsg_parse(const char *record, size_t bytes, const char **text, size_t *text_bytes, uint64_t *usec);
 
-/* Keep, from now on, every kernel message about sched_ext, every warning, and what is killed for memory. */
+/* Once, early: keep, from now on, every kernel message about sched_ext, every warning, and what is killed for memory. */
 void kmsg_begin(void);
 /* Read what is there now. */
 void kmsg_drain(void);
