@@ -167,8 +167,14 @@ class Select:
     test: tuple[str, ...] = variable(LIST, "tests, by glob or bare substring", ())
     preset: tuple[str, ...] = variable(LIST, "topologies, by glob or bare substring", ())
     scheduler: tuple[str, ...] = variable(LIST, "schedulers, by glob or bare substring", ())
+    gauntlet: bool = variable(
+        FLAG, "every topology that a test's constraints allow, or of those that preset= names", False
+    )
     seed: int | None = variable(SEED, "one seed", None, rivals=("seeds",))
     seeds: tuple[str, ...] = variable(LIST, "seeds, such as 1..20 or 3,7; 0 perturbs nothing", (), rivals=("seed",))
+    keep: tuple[str, ...] = variable(
+        LIST, "of one seed's changes only these, by number, or none; doit explore finds them", (), environment=False
+    )
     work_type: str | None = variable(WORD, "what workers do that are declared with swappable: true", None)
     accel: str = variable(ACCEL, "auto, kvm, icount (reproducible) or tcg (emulated, a thread per vCPU)", "auto")
 
@@ -206,6 +212,7 @@ class Running:
     rerun: bool = variable(FLAG, "run again even when a result is stored", False)
     vmcore: bool = variable(FLAG, "keep the memory of a guest that lost its scheduler, or of one that died", False)
     release: bool = variable(FLAG, "judge by the stricter limits of a release", False)
+    no_skip: bool = variable(FLAG, "try what this host is too small for; exit 3 when every cell was skipped", False)
 
 
 @dataclass(frozen=True)
@@ -226,10 +233,10 @@ class Testing:
     failed: bool = variable(FLAG, "only the cells that did not pass last time", False)
     maxfail: int | None = variable(COUNT, "start no more cells after this many failed", None)
     shard: Shard | None = variable(SHARD, "only the i-th of n slices of the cells", None)
+    budget_secs: float | None = variable(DURATION, "of the cells, those that cover most in so many seconds", None)
     junit: str | None = variable(PATH, "also write a JUnit XML file", None)
     json: bool = variable(FLAG, "print one JSON object instead of text", False)
     verbose: bool = variable(FLAG, "show each cell's reasons and commands, passed ones too", False)
-    no_skip: bool = variable(FLAG, "exit 3 when every cell was skipped", False)
     bisect: bool = variable(FLAG, "exit as git bisect run wants: 0 good, 1 bad, 125 untestable, 128 stop", False)
     allow_inconclusive: bool = variable(FLAG, "let Inconclusive cells exit 0", False)
 

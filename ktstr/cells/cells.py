@@ -22,14 +22,21 @@ class Cells:
     """Runs the cells of ``plan``; what came of them goes to ``ledger``. Safe from any thread.
 
     A cell never fails as a task: what the environment cannot do is an outcome too. ``is_over``: whether no more of
-    them are to be started.
+    them are to be started. ``times``: how often each one that runs does.
     """
 
     def __init__(
-        self, plan: Plan, ledger: Ledger, remembered: Remembered, is_over: Callable[[], bool] = lambda: False
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        remembered: Remembered,
+        is_over: Callable[[], bool] = lambda: False,
+        times: int = 1,
     ) -> None:
         self._plan, self._ledger, self._remembered, self._is_over = plan, ledger, remembered, is_over
+        self._times = times
         self._stands: dict[str, bool] = {}
+        self._repeats: dict[str, list[CellOutcome]] = {}
 
     def stands(self, cell: CellPlan) -> bool:
         """Whether an earlier run left nothing to do for this cell; its outcome goes to the ledger if so.
@@ -58,9 +65,27 @@ class Cells:
         return self._bench.why(cell)
 
     def run(self, cell: CellPlan) -> None:
-        """Measure, judge, write the sidecar, and tell the ledger; errors come to it the same way."""
-        if not self._is_over() and (outcome := self._bench.run(cell)) is not None:
-            self._tell(outcome)
+        """Measure, judge, write the sidecar, and tell the ledger; errors come to it the same way.
+
+        Of several runs the ledger is told the one that is kept: the last that did not pass, else the first.
+        """
+        runs = self._repeats.setdefault(cell.name, [])
+        while len(runs) < self._times and not self._is_over():
+            outcome = self._bench.again(cell) if runs else self._bench.run(cell)
+            if outcome is None:
+                break
+            runs.append(outcome)
+        if runs:
+            self._tell(next((outcome for outcome in reversed(runs) if outcome.failed), runs[0]))
+
+    def runs(self, cell: CellPlan) -> tuple[CellOutcome, ...]:
+        """What came of each run of a cell, where it ran now."""
+        return tuple(self._repeats.get(cell.name, ()))
+
+    def outcome(self, cell: CellPlan) -> CellOutcome | None:
+        """What comes of a cell that is none of the plan's, though its point is: run unless it stands. Nobody is told.
+        None when the run was cancelled."""
+        return self._bench.run(cell)
 
     def park(self, cell: CellPlan) -> None:
         """Make the machine that this cell and others are clones of. Raises HostError where the host cannot."""

@@ -12,6 +12,7 @@ from ktstr.checks.model import WorkGroup, work_type_label
 from ktstr.checks.thresholds import merge
 from ktstr.config.model import Better, Builtin, PayloadDecl, PerfGate, TestDecl
 from ktstr.config.payload_use import used_payloads
+from ktstr.planning.inputs import inputs_of
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan, SkipPlan
 from ktstr.record.cell import CellRecord
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
     """Which cell it is, as its sidecar says."""
+    assert plan.machine is not None, "a plan with cells has a machine"
     point = cell.point
     kernel = point.kernel.entry()
     return names.CellIdentity(
@@ -55,6 +57,7 @@ def identity(plan: Plan, cell: CellPlan) -> names.CellIdentity:
         perturbations=cell.compiled.perturbations.as_json(),
         perf_delta=gates(point.test),
         release=point.release,
+        inputs=inputs_of(cell, plan.machine),
     )
 
 
@@ -97,6 +100,7 @@ def judged(cell: CellPlan, record: CellRecord) -> Judgement:
         cleanup_budget_ns=point.test.cleanup_budget_ns,
         offline=offline_cpus(point.test, point.topology),
         isolated=isolated_cpus(point.test, point.topology),
+        cpu_controller=point.test.cpu_controller,
     )
     limits = merge(point.scheduler.checks, point.test.checks, release=point.release)
     return judge(record, limits, expected)

@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ktstr.checks import callbacks, invariants, lifecycle, machine, monitor, quote, samples, shortage, temporal
+from ktstr.checks import (
+    callbacks,
+    invariants,
+    kernel_log,
+    lifecycle,
+    machine,
+    monitor,
+    quote,
+    samples,
+    shortage,
+    temporal,
+)
 from ktstr.checks.bandwidth import judge_cgroups
 from ktstr.checks.breach import STOP_TIMEOUT_NS, Run
 from ktstr.checks.cleanup import judge_cleanup
@@ -47,7 +58,8 @@ class Expected:
     ``temporal``: what is to hold over time; ``captures``: how many samples, evenly apart, are to be had. ``phases`` and
     ``spans``: of a scenario with steps, and of cgroups whose cpu.stat is read. ``cleanup_budget_ns``: for taking
     everything down, None for any time. ``offline``: CPUs that are so before the scheduler attaches; ``isolated``: those
-    that no load is balanced to (isolcpus). ``payloads``: by place in the program's table.
+    that no load is balanced to (isolcpus). ``payloads``: by place in the program's table. ``cpu_controller``: whether
+    cgroups share CPUs at all.
     """
 
     works: Sequence[WorkGroup]
@@ -66,6 +78,7 @@ class Expected:
     cleanup_budget_ns: int | None = None
     offline: Sequence[int] = ()
     isolated: Sequence[int] = ()
+    cpu_controller: bool = True
 
 
 @dataclass(frozen=True)
@@ -179,7 +192,8 @@ def _monitored(record: CellRecord, found: _Seen, limits: Thresholds, expected: E
         asked = [f"{name} was set but not evaluated" for name in limits.unmonitored()]
         asked += [f"{assertion.text}: not evaluated" for assertion in expected.temporal]
         return [Detail(Verdict.INCONCLUSIVE, "Monitor", f"{what}: {_why_unseen(record)}") for what in asked]
-    even = all(work.nice == 0 and work.policy == "normal" for work in expected.works) and not found.restraints.uneven
+    plain = all(work.nice == 0 and work.policy == "normal" for work in expected.works)
+    even = plain and expected.cpu_controller and not found.restraints.uneven
     watched = invariants.Watched(seen, limits, expected.accel == "icount", even, found.groups)
     return [
         *monitor.judge(seen, limits, sched_ext=expected.scheduler is not None),
@@ -257,6 +271,7 @@ def _details(record: CellRecord, seen: _Seen, limits: Thresholds, expected: Expe
     worker += _monitored(record, seen, limits, expected)
     if expected.scheduler is not None:
         worker += callbacks.judge(record, limits)
+    warned = kernel_log.judge(guest, limits)
     if not causes:
         worker += judge_cleanup(guest, seen.windows, expected.cleanup_budget_ns, run)
     if set_up:
@@ -264,7 +279,7 @@ def _details(record: CellRecord, seen: _Seen, limits: Thresholds, expected: Expe
     elif causes:
         # Workers whose reports never came were lost to the cause above; those that came are judged.
         worker = [d for d in worker if not (d.kind == "Starved" and d.worker is None)]
-    return [*causes, *set_up, *worker]
+    return [*causes, *warned, *set_up, *worker]
 
 
 def judge(record: CellRecord, limits: Thresholds, expected: Expected) -> Judgement:

@@ -19,16 +19,16 @@ from ktstr.config.suggest import nearest
 from ktstr.errors import InputError
 
 Source: TypeAlias = Literal["default", "release", "scheduler", "test"]
-Judge: TypeAlias = Literal["workers", "monitor", "programs", "memory", "cgroups"]
+Judge: TypeAlias = Literal["workers", "monitor", "programs", "memory", "cgroups", "log"]
 NAME_WIDTH = 38
 
 
 @dataclass(frozen=True)
 class Check:
     """One threshold. ``judged_by``: worker reports, the runqueue monitor, the kernel's counts of BPF programs, the
-    workers' memory placement, or what the kernel counts of cgroups (cpu.stat). ``release``: in place of the default
-    with ``release=1``. ``formula`` and ``unknown`` (what makes it Inconclusive, beside what the machine did) are for
-    ``docs/checks.md``.
+    workers' memory placement, what the kernel counts of cgroups (cpu.stat), or its log. ``release``: in place of the
+    default with ``release=1``. ``formula`` and ``unknown`` (what makes it Inconclusive, beside what the machine did)
+    are for ``docs/checks.md``.
     """
 
     default: CheckValue | None
@@ -76,6 +76,10 @@ TABLE: dict[str, Check] = {
     "max_wake_latency_cv": Check(
         None, "", "workers", "stddev / mean of a group's wake latencies",
         "fewer than two samples; cpu.max or the freezer kept them off",
+    ),
+    "max_p99_request_latency_ns": Check(
+        None, "ns", "workers", "nearest rank: sample ceil(0.99 * n) of a group's request latencies",
+        "no request was served; cpu.max or the freezer kept them off",
     ),
     "min_iteration_rate": Check(
         None, "iterations/s", "workers", "iterations / s of wall time of each worker, in each phase too",
@@ -148,6 +152,10 @@ TABLE: dict[str, Check] = {
     "max_callback_us": Check(
         1000, "us", "programs", "run time of a callback / its calls, 100 calls or more",
         "asked for, and no callback was called so often",
+    ),
+    "no_kernel_warning": Check(
+        True, "", "log",
+        "lines of the kernel's log: WARNING of kernel/sched, kernel/cgroup or lockdep, and BUG, but lockups: none",
     ),
     "min_page_locality": Check(
         None, "", "memory", "pages on the nodes that the works declare / all pages, of a group",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report, Turn
 from ktstr.commands.declare.plans import cell_tasks, request_of
-from ktstr.errors import EXIT_VERDICT, InputError
+from ktstr.errors import EXIT_VERDICT, HostError, InputError
 from ktstr.options import FLAG, LIST, GraphOptions, variable
 from ktstr.record.outcome import Outcome
 from ktstr.results.ledger import CellOutcome, ExitRules, failure
 
 if TYPE_CHECKING:
     from ktstr.config.bugdecl import Bug
-    from ktstr.planning.bugs import BugPlan
+    from ktstr.config.model import CellKey
+    from ktstr.planning.bugs import BugPlan, Unplanned
     from ktstr.results.bugs import Finding
 
 
@@ -31,32 +32,49 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried(Planned):
-    """The plan of the last bug, which has the steps of all. ``each``: every bug with its plan and cells."""
+    """The plan of the last bug, which has the steps of all. ``each``: every bug with its plan and cells, or why it has
+    none on this machine."""
 
-    each: tuple[tuple[Bug, Planned], ...] = ()
+    each: tuple[tuple[Bug, Planned | HostError], ...] = ()
 
 
 def _plan(invocation: Invocation, options: Options) -> Planned:
     from ktstr.config.bugdecl import bug_files, chosen, read_bug
     from ktstr.planning.bugs import plan_bugs
 
-    select, environ = options.graph.select, invocation.environ
+    select = options.graph.select
     for name, value in (("test", select.test), ("scheduler", select.scheduler)):
-        if value and not environ.get(f"KTSTR_{name.upper()}"):  # what it says of other commands is no word on this
+        if _is_said(invocation, name, value):
             raise InputError(f"{name}={','.join(value)}: a bug has its own {name}", fix="name= selects bugs")
     files = chosen(bug_files(invocation.project.root), options.name)
     bugs = [read_bug(path) for path in files.values()]
+    own = [bug.name for bug in bugs if bug.by_kernel]
+    if own and _is_said(invocation, "kernel", select.kernel):
+        raise InputError(
+            f"kernel={','.join(select.kernel)}: the two versions of {', '.join(own)} are kernels of its own",
+            fix="name= selects the other bugs",
+        )
     plans = plan_bugs(request_of(invocation, options.graph), bugs)
     each = tuple((made.bug, _planned(invocation, made)) for made in plans)
-    last = each[-1][1]
-    order = tuple(Turn(planned, cell) for _, planned in each for cell in planned.plan.by_machine)
+    planned = [own for _, own in each if not isinstance(own, HostError)]
+    last = planned[-1]
+    order = tuple(Turn(own, cell) for own in planned for cell in own.plan.by_machine)
     return Tried(plan=last.plan, cells=last.cells, remembered=last.remembered, order=order, each=each)
 
 
-def _planned(invocation: Invocation, made: BugPlan) -> Planned:
+def _is_said(invocation: Invocation, name: str, value: Sequence[str]) -> bool:
+    """Whether a variable is given here: what the environment says of other commands is no word on this one."""
+    return bool(value) and not invocation.environ.get(f"KTSTR_{name.upper()}")
+
+
+def _planned(invocation: Invocation, made: BugPlan | Unplanned) -> Planned | HostError:
     from ktstr.cells.cells import Cells
     from ktstr.cells.remembered import Remembered
+    from ktstr.planning.bugs import Unplanned
 
+    if isinstance(made, Unplanned):
+        invocation.ledger.fail(f"bug:{made.bug.name}", made.error)
+        return made.error
     remembered = Remembered(made.plan)
     return Planned(made.plan, Cells(made.plan, invocation.ledger, remembered), remembered)
 
@@ -68,26 +86,29 @@ def _preview(invocation: Invocation, options: Options, planned: Planned) -> str 
     if not options.dry_run:
         return None
     assert isinstance(planned, Tried)
-    previews = [_Preview(bug.name, " ".join(bug.about.split()), _cells(own)) for bug, own in planned.each]
+    previews = [_Preview(bug.name, " ".join(bug.about.split()), bug.takes, _cells(own)) for bug, own in planned.each]
     if options.json:
         return json.dumps({"bugs": [asdict(row) for row in previews]}, indent=2, ensure_ascii=False) + "\n"
     lines: list[str] = []
     for row in previews:
-        lines.append(f"{row.name}: {row.about}")
+        lines.append(f"{row.name}: {row.about}" + (f" Takes {row.takes}." if row.takes else ""))
         lines += [f"  {name}  {why}" for name, why in row.cells.items()]
     return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
 class _Preview:
-    """A bug, and why each of its cells would run, by the cells' names."""
+    """A bug, how long it takes, and why each of its cells would run, by the cells' names."""
 
     name: str
     about: str
+    takes: str | None
     cells: dict[str, str]
 
 
-def _cells(planned: Planned) -> dict[str, str]:
+def _cells(planned: Planned | HostError) -> dict[str, str]:
+    if isinstance(planned, HostError):
+        return {"none": f"error: {planned}"}
     plan = planned.plan
     return {
         **{cell.name: planned.cells.why(cell) for cell in plan.cells},
@@ -105,29 +126,36 @@ def _finish(invocation: Invocation, options: Options, planned: Planned) -> Repor
     return Report(text, 0 if all(finding.found for finding in findings) else EXIT_VERDICT)
 
 
-def _finding(invocation: Invocation, bug: Bug, planned: Planned) -> Finding:
-    from ktstr.results.bugs import Told, finding_of, run_of
+def _finding(invocation: Invocation, bug: Bug, planned: Planned | HostError) -> Finding:
+    from ktstr.planning.bugs import is_of
+    from ktstr.results.bugs import Run, Told, finding_of, run_of
 
+    told = Told(bug.name, bug.about, bug.mended_in, bug.reason)
+    if isinstance(planned, HostError):
+        neither = [Run(Outcome.NOT_RUN, (planned.message,))]
+        return finding_of(told, neither, neither)
     outcomes = list(_outcomes(invocation, planned))
-    faulty = [run_of(outcome) for scheduler, outcome in outcomes if scheduler == bug.faulty]
-    mended = [run_of(outcome) for scheduler, outcome in outcomes if scheduler == bug.mended]
-    return finding_of(Told(bug.name, bug.about, bug.mended_in, bug.reason), faulty, mended)
+    faulty = [run_of(outcome) for key, outcome in outcomes if is_of(bug.faulty, key)]
+    mended = [run_of(outcome) for key, outcome in outcomes if is_of(bug.mended, key)]
+    return finding_of(told, faulty, mended)
 
 
-def _outcomes(invocation: Invocation, planned: Planned) -> Iterator[tuple[str, CellOutcome]]:
-    """What came of the cells of a bug, by scheduler: of those that did not get to run too."""
+def _outcomes(invocation: Invocation, planned: Planned) -> Iterator[tuple[CellKey, CellOutcome]]:
+    """What came of the cells of a bug: of those that did not get to run too."""
     plan, ledger = planned.plan, invocation.ledger
     for cell in plan.cells:
         parked = plan.parked(cell)
         machine = () if parked is None else (parked.task,)
         cause = ledger.cause((*plan.closure(cell.point.needs), *machine, f"cell:{cell.name}"))
         why = "was never reached" if cause is None else cause.message
-        yield cell.key.scheduler, ledger.outcomes.get(cell.name) or CellOutcome(cell.name, Outcome.NOT_RUN, (why,))
+        yield cell.key, ledger.outcomes.get(cell.name) or CellOutcome(cell.name, Outcome.NOT_RUN, (why,))
     for broken in plan.broken:
         ledger.fail(f"scheduler:{broken.scheduler}", broken.error)
-        yield broken.scheduler, failure(broken.name, broken.error)
+        yield broken.key, failure(broken.name, broken.error)
     for skip in plan.skips:
-        yield skip.key.scheduler, CellOutcome(skip.name, Outcome.SKIP, (skip.reason,))
+        skipped = CellOutcome(skip.name, Outcome.SKIP, (skip.reason,))
+        ledger.record(skipped)
+        yield skip.key, skipped
 
 
 COMMAND = Command(
@@ -138,7 +166,7 @@ COMMAND = Command(
     plan=_plan,
     preview=_preview,
     finish=_finish,
-    rules=lambda options: ExitRules(verdicts=False),
+    rules=lambda options: ExitRules(verdicts=False, no_skip=options.graph.running.no_skip),
     needs=cell_tasks,
     judges=True,
     alone=True,

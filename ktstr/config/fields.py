@@ -12,7 +12,7 @@ Kind: TypeAlias = Literal[
     "text", "word", "spec", "bool", "int", "number", "duration", "choice", "name", "label",
     "texts", "kargs", "sysctls", "env", "path", "paths", "globs", "writes", "cgroup", "regex", "crate", "features",
     "patterns", "seeds", "cpu_list", "metric", "temporal", "choices", "cgroup_path", "nodes", "comm", "cpu_max", "us",
-    "switch", "clamp", "size", "limit", "pair", "node",
+    "switch", "clamp", "size", "limit", "pair", "count", "node",
 ]  # fmt: skip
 
 
@@ -94,6 +94,7 @@ CHECKS: Table = {
     "min_work_rate": Field("number", "work units per CPU second of each worker"),
     "max_p99_wake_latency_ns": Field("int", "99th percentile of wake latencies"),
     "max_wake_latency_cv": Field("number", "coefficient of variation of wake latencies"),
+    "max_p99_request_latency_ns": Field("int", "99th percentile of request latencies, of Schbench and Taobench"),
     "min_iteration_rate": Field("number", "iterations per second of wall time of each worker"),
     "max_migration_ratio": Field("number", "migrations per iteration"),
     "min_throughput": Field("number", "work units per second of wall time of all workers of a cgroup"),
@@ -119,6 +120,7 @@ CHECKS: Table = {
     "max_callback_us": Field(
         "number", "how long a callback of the scheduler takes, on the average of its calls (1000)"
     ),
+    "no_kernel_warning": Field("bool", "the kernel's scheduler and cgroups warn of nothing while the test runs (true)"),
     "min_page_locality": Field("number", "share of pages on the expected nodes", 0, 1),
     "max_cross_node_migration_ratio": Field("number", "pages migrated between nodes over pages allocated", 0, 1),
     "max_slow_tier_ratio": Field("number", "share of pages on memory-only nodes", 0, 1),
@@ -152,6 +154,7 @@ TEST: Table = {
     "steps": Field("node", "what happens one after the other, in place of cgroups", shape="steps"),
     "backdrop": Field("node", "beside steps: what lives through all of them", shape="backdrop"),
     "workers_per_cgroup": Field("int", "how many workers a work without `workers` has (2)", 1, 1024),
+    "cpu_controller": Field("bool", "cgroups share CPUs, by the cpu controller of cgroup v2 (true)"),
     "settle": Field("duration", "how long the backdrop runs before the first step (0s)", 0, 3600 * S),
     "cleanup_budget": Field("duration", "how long taking everything down may take", MS, 3600 * S),
     "topology": Field("word", "a preset or a label: what the test runs on when it is run by its name alone"),
@@ -170,6 +173,7 @@ TEST: Table = {
     "constraints": Field("node", "which topologies the test can run on", shape="constraints"),
     "scheduler_args": Field("texts", "more arguments for the scheduler"),
     "scheduler_ops": Field("node", "what becomes of the scheduler within the run", shape="scheduler_ops"),
+    "category": Field("name", "a name for tests of one kind, which test=category:NAME selects"),
     "demo": Field("bool", "runs only when it is named (false)"),
     "perf_delta": Field("node", "limits against a baseline: metrics, or {metric, direction, ...}", shape="perf_delta"),
     "expect": Field("node", "how the run must end, where that is no pass: refused, stalls, ...", shape="expect"),
@@ -255,14 +259,22 @@ SCHEDULER: Table = {
 KERNEL: Table = {
     "spec": Field("spec", "what kernel= takes; a path is relative to this file", required=True),
     "kargs": Field("kargs", "more kernel arguments"),
+    "patch": Field("paths", "patches of its sources, in order, relative to this file: unified diffs, as for patch -p1"),
     "kconfig": Field("texts", "how it is built: minimal, full or tree, then fragments: debug, rt, hz1000, ./FILE"),
     "cc": Field("word", "the C compiler that builds it, as in make CC=gcc-12"),
     "llvm": Field("word", "build it with LLVM, as in make LLVM=1 or LLVM=-19"),
 }
 
 PRESET: Table = {
-    "topology": Field("label", "NODESnLLCSlCOREScTHREADSt, such as 2n4l4c1t", required=True),
+    "topology": Field("label", "NODESnLLCSlCOREScTHREADSt, such as 2n4l4c1t"),
+    "nodes": Field("node", "instead: each NUMA node, where they or their LLCs differ", shape="numa_nodes"),
+    "threads": Field("int", "SMT threads of each core of these nodes (1)", 1, MAX_CPUS),
     "distances": Field("node", "node distances: 10 on the diagonal, 11 to 254 elsewhere", shape="distances"),
+    "offline": Field("cpu_list", "CPUs that are offline before anything runs, beside those of the test"),
+}
+NUMA_NODE: Table = {
+    "llcs": Field("node", "the cores of each of its LLCs, such as [6, 2]; none: memory alone", shape="llcs"),
+    "memory": Field("size", "its memory, such as 512M, or 0; else a share of what the guest gets"),
 }
 
 MATRIX: Table = {
@@ -287,7 +299,7 @@ TOP: Table = {
     "include": Field("paths", "more files of declarations, relative to this one"),
     "define": Field("node", "mappings by name, for `use` in others", shape="define"),
     "kernels": Field(
-        "node", "kernels by name: a spec, or {spec, kargs, kconfig}; without it, looked for", shape="kernels"
+        "node", "kernels by name: a spec, or {spec, patch, kargs, kconfig}; without it, looked for", shape="kernels"
     ),
     "schedulers": Field("node", "schedulers by name; eevdf always exists", shape="schedulers"),
     "presets": Field("node", "topologies by name, beside the built-in ones", shape="presets"),

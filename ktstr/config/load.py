@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from ktstr.config import fields, yaml_lines
 from ktstr.config.include import Sources, read_sources, sources_of
 from ktstr.config.model import Config, KernelDecl, Matrix, SchedulerDecl, TestDecl
+from ktstr.config.patterns import CATEGORY, categories, match
 from ktstr.config.payloaddecl import read_payload
+from ktstr.config.presetdecl import read_preset
 from ktstr.config.problems import Problem, error
 from ktstr.config.reader import BAD, Reader, is_text
 from ktstr.config.schedulerdecl import EEVDF, read_scheduler
-from ktstr.config.select import DEFAULT_SCHEDULER, match
+from ktstr.config.select import DEFAULT_SCHEDULER
 from ktstr.config.testdecl import Known, read_test
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.config.typed import read, read_table
@@ -91,7 +93,7 @@ def _typed(root: Node, path: Path) -> Config:
     top = read_table(r, root, "", fields.TOP)
     kernels = _each(r, top, "kernels", lambda n, name, at: _kernel(r, n, name, at))
     presets = {name: Topology.parse(label) for name, label in PRESETS.items()}
-    presets.update(_each(r, top, "presets", lambda n, name, at: _preset(r, n, name, at)))
+    presets.update(_each(r, top, "presets", lambda n, name, at: read_preset(r, n, name, at)))
     known = (*presets, *_declared(top, "presets"))
     schedulers = _each(r, top, "schedulers", lambda n, name, at: read_scheduler(r, n, name, at, known))
     schedulers.setdefault(DEFAULT_SCHEDULER, SchedulerDecl(DEFAULT_SCHEDULER, EEVDF))
@@ -104,6 +106,7 @@ def _typed(root: Node, path: Path) -> Config:
     payloads = _each(r, top, "payloads", lambda n, name, at: read_payload(r, n, name, at))
     declared = Known(dict.fromkeys(names["schedulers"]) | schedulers, known, _declared(top, "payloads"))
     tests: dict[str, TestDecl] = _each(r, top, "tests", lambda n, name, at: read_test(r, n, name, at, declared))
+    names["categories"] = categories(tests)
     matrices = _each(r, top, "matrices", lambda n, name, at: _matrix(r, n, name, at, names))
     for key in ("kernels", "tests"):
         if key in top and top[key].value == {}:
@@ -139,6 +142,9 @@ def _kernel(r: Reader, node: Node, name: str, path: str) -> KernelDecl | None:
     if "spec" not in values:
         return None
     more: dict[str, Any] = {key: values[key] for key in ("kargs", "kconfig", "cc", "llvm") if key in values}
+    if "patch" in values:
+        folder = r.folder(node.value["patch"])
+        more["patches"] = tuple(folder / path for path in values["patch"])
     base = r.folder(node.value["spec"])
     return KernelDecl(name, _spec(values["spec"], base), where=r.where(node), **more)
 
@@ -150,42 +156,13 @@ def _spec(spec: str, base: Path) -> str:
     return str(Path(spec).expanduser()) if spec.startswith("~/") else spec
 
 
-def _preset(r: Reader, node: Node, name: str, path: str) -> Topology | None:
-    if name in PRESETS:
-        r.wrong(node, path, "a name that no built-in preset has", what=f"the name of {PRESETS[name]}")
-        return None
-    if not isinstance(node.value, dict):
-        topology = read(r, node, path, fields.PRESET["topology"])
-        return None if topology is BAD else topology
-    values = read_table(r, node, path, fields.PRESET)
-    topology = values.get("topology")
-    if topology is None or "distances" not in values:
-        return topology
-    return _with_distances(r, topology, values["distances"], f"{path}.distances")
-
-
-def _with_distances(r: Reader, topology: Topology, node: Node, path: str) -> Topology | None:
-    rows = r.items(node, path, "a matrix: a list of rows")
-    matrix = tuple(tuple(n.value for n in row.value) if isinstance(row.value, list) else None for row in rows)
-    if any(row is None or any(type(d) is not int for d in row) for row in matrix):
-        r.wrong(node, path, "a matrix of whole numbers", what="something else")
-        return None
-    try:
-        t = topology
-        return Topology(t.numa_nodes, t.llcs, t.cores, t.threads, matrix)  # type: ignore[arg-type]
-    except ValueError as err:
-        shape = f"a matrix of {len(matrix)} rows"
-        r.wrong(node, path, f"possible distances: {str(err).partition(': ')[2]}", what=shape)
-        return None
-
-
 def _matrix(r: Reader, node: Node, name: str, path: str, names: dict[str, Collection[str]]) -> Matrix:
     values = read_table(r, node, path, fields.MATRIX)
     patterns = {}
     for key in ("tests", "presets", "kernels", "schedulers"):
         for i, pattern in enumerate(values.get(key, ())):
             is_list = isinstance(node.value, dict) and isinstance(node.value[key].value, list)
-            _known(r, pattern, f"{path}.{key}[{i}]" if is_list else f"{path}.{key}", key, names[key])
+            _known(r, pattern, f"{path}.{key}[{i}]" if is_list else f"{path}.{key}", key, names)
         patterns[key] = tuple(n.raw for n in values.get(key, ()))
     include = _points(r, values.get("include"), f"{path}.include", names)
     exclude = _points(r, values.get("exclude"), f"{path}.exclude", names)
@@ -193,9 +170,10 @@ def _matrix(r: Reader, node: Node, name: str, path: str, names: dict[str, Collec
                   where=r.where(node))  # fmt: skip
 
 
-def _known(r: Reader, node: Node, path: str, key: str, names: Collection[str]) -> None:
-    if not match(node.raw, names):
-        r.unknown(node, path, f"one of the {key}", dict.fromkeys(names))
+def _known(r: Reader, node: Node, path: str, key: str, names: dict[str, Collection[str]]) -> None:
+    kind = "categories" if key == "tests" and node.raw.startswith(CATEGORY) else key
+    if not match(node.raw, names[kind]):
+        r.unknown(node, path, f"one of the {kind}", dict.fromkeys(names[kind]))
 
 
 def _points(
@@ -213,6 +191,6 @@ def _points(
             r.wrong(child, f"{path}[{i}]", "at least one of " + ", ".join(fields.POINT), what="an empty mapping")
         for field, key in _POINT_NAMES.items():
             if field in values and isinstance(child.value, dict):
-                _known(r, child.value[field], f"{path}[{i}].{field}", key, names[key])
+                _known(r, child.value[field], f"{path}[{i}].{field}", key, names)
         points.append(values)
     return tuple(points)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ktstr.config.ops import Op, RunPayload
-from ktstr.config.scenario import FULL, Cgroup, Cpuset, Hold
+from ktstr.config.ops import Op, RunPayload, Spawn
+from ktstr.config.scenario import FULL, Cgroup, Cpuset, Hold, Work
 from ktstr.config.temporal import Temporal
 from ktstr.config.topology import Topology
 
@@ -18,7 +18,8 @@ ExpectedEnd: TypeAlias = Literal["refused", "dies", "evicted", "stalls", "fails"
 
 @dataclass(frozen=True)
 class KernelDecl:
-    """A named kernel: ``spec`` is what ``kernel=`` takes; ``kconfig``, ``cc`` and ``llvm`` say how it is built."""
+    """A named kernel: ``spec`` is what ``kernel=`` takes; ``kconfig``, ``cc`` and ``llvm`` say how it is built, and
+    ``patches``, absolute paths, what is changed in its sources before, in order."""
 
     name: str
     spec: str
@@ -26,6 +27,7 @@ class KernelDecl:
     kconfig: tuple[str, ...] = ()
     cc: str | None = None
     llvm: str | None = None
+    patches: tuple[Path, ...] = ()
     where: str = field(default="", compare=False)
 
 
@@ -173,19 +175,23 @@ class SchedulerOp:
 
 
 Polarity: TypeAlias = Literal["higher", "lower", "target", "unknown"]
+Pick: TypeAlias = Literal["first", "last", "min", "max", "mean", "sum", "count"]
 
 
 @dataclass(frozen=True)
 class PayloadMetric:
     """What is known of a metric that a payload prints, by its dotted path: which value is better, and its unit.
 
-    ``target``: the value that ``polarity`` target means.
+    ``target``: the value that ``polarity`` target means. ``match``: of a text, the regular expression whose group is
+    the number, empty for a number of JSON; ``pick``: which of several it is, or what of them.
     """
 
     name: str
     polarity: Polarity = "unknown"
     unit: str = ""
     target: float | None = None
+    match: str = ""
+    pick: Pick = "first"
 
 
 @dataclass(frozen=True)
@@ -199,11 +205,11 @@ class PayloadCheck:
 
 @dataclass(frozen=True)
 class PayloadDecl:
-    """A program that tests run beside workers. ``path`` and ``files`` as of a scheduler; ``path`` is absolute, files
-    are relative to ``base``, the folder of the file that declares it.
+    """A program that tests run beside workers. ``path``: absolute, or the bare name of a program to be found in PATH,
+    which ``install`` installs. ``files``: relative to ``base``, the folder of the file that declares it.
 
-    ``output``: ``exit_code`` gives no metrics, ``json`` all numbers of what it prints. ``exit_code``: what it has to
-    end with, None for any.
+    ``output``: ``exit_code`` gives no metrics, ``json`` all numbers of what it prints, ``text`` those that match.
+    ``exit_code``: what it has to end with, None for any.
     """
 
     name: str
@@ -212,10 +218,11 @@ class PayloadDecl:
     env: tuple[tuple[str, str], ...] = ()
     files: tuple[str, ...] = ()
     base: Path = Path()
-    output: Literal["exit_code", "json"] = "exit_code"
+    output: Literal["exit_code", "json", "text"] = "exit_code"
     metrics: tuple[PayloadMetric, ...] = ()
     checks: tuple[PayloadCheck, ...] = ()
     exit_code: int | None = 0
+    install: str = ""
     where: str = field(default="", compare=False)
 
 
@@ -247,6 +254,7 @@ class Backdrop:
 class TestDecl:
     """A declared test. ``demo`` tests run only when named. None limits do not constrain.
 
+    ``category``: what kind of test it is, a name. ``cpu_controller``: whether cgroups share CPUs.
     ``cgroups``: the short form, the only step of a test without ``steps``. ``topology``: the preset of a test that is
     run by its name alone. ``settle_ns``: how long what the backdrop made runs before the first step.
     ``cleanup_budget_ns``: how long taking everything down may take. ``offline``: CPUs that are offline before the
@@ -261,6 +269,7 @@ class TestDecl:
     name: str
     cgroups: tuple[Cgroup, ...]
     description: str = ""
+    category: str = ""
     duration_ns: int = 2_000_000_000
     memory_mib: int | None = None
     performance_mode: bool = False
@@ -294,12 +303,22 @@ class TestDecl:
     include_files: tuple[str, ...] = ()
     base: Path = field(default=Path(), repr=False, compare=False)  # a project that is moved has the same tests
     host_only: bool = False
+    cpu_controller: bool = True
     where: str = field(default="", compare=False)
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
         """Its steps; of the short form, the one that it is."""
         return self.steps or (Step(self.cgroups, payloads=self.payloads, where=self.where),)
+
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """All that its workers do: of cgroups, then of ops."""
+        steps = (Step(self.backdrop.cgroups, self.backdrop.ops), *self.all_steps)
+        return (
+            *(work for step in steps for cgroup in step.cgroups for work in cgroup.works),
+            *(op.work for step in steps for op in step.ops if isinstance(op, Spawn)),
+        )
 
     @property
     def replacements(self) -> tuple[str, ...]:
@@ -311,13 +330,14 @@ class TestDecl:
 
 @dataclass(frozen=True)
 class CellKey:
-    """One point of a matrix, by name."""
+    """One point of a matrix, by name. ``keep``: of the seed's changes only these, by number; None for all of them."""
 
     test: str
     preset: str
     kernel: str
     scheduler: str
     seed: int
+    keep: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from ktstr.config import scenario_fields as tables
 from ktstr.config.fields import Field, Table
 from ktstr.config.temporal import TEMPORAL_PATTERN
 from ktstr.cpulist import CPU_LIST_PATTERN
+from ktstr.record.facts import MAX_PHASES
 from ktstr.record.metrics import METRICS
-from ktstr.record.vocabulary import WorkParam
 
 Schema = dict[str, Any]
 _ANY = Field("node", "")
@@ -96,6 +96,7 @@ _KINDS: dict[str, Callable[[Field], Schema]] = {
     "temporal": lambda f: _words(_text(TEMPORAL_PATTERN)),
     "choices": lambda f: _words({"enum": list(f.choices)}),
     "cgroup_path": _paths_of_cgroups,
+    "count": lambda f: {"anyOf": [{"type": "integer", "minimum": int(f.low), "maximum": int(f.high)}, _ref("count")]},
     "pair": lambda f: _tuple(_paths_of_cgroups(f), _paths_of_cgroups(f)),
     "nodes": lambda f: _words(_CPU_LIST),
     "comm": lambda f: {**_text(tables.COMM_PATTERN), "type": _WORD_OR_COUNT},
@@ -164,8 +165,19 @@ def _cpuset() -> Schema:
         "disjoint": _tuple(index, parts),
         "overlap": _tuple(index, parts, fraction),
         "exact": _words(_CPU_LIST),
+        "except": _ref("cpuset"),
     }
-    return _one_of_keys(forms, tables.CPUSET)
+    shape = _one_of_keys(forms, tables.CPUSET)
+    within = {"description": tables.WITHIN_ABOUT, "anyOf": [{"const": "all"}, _ref("cpuset")]}
+    shape["properties"] = {**shape["properties"], tables.WITHIN: within}
+    beside: list[Schema] = [{"required": [key]} for key in (*tables.PARTS, "use")]
+    return {
+        **shape,
+        "maxProperties": 2,
+        "if": {"required": [tables.WITHIN]},
+        "then": {"anyOf": beside},
+        "else": {"maxProperties": 1},
+    }
 
 
 def _affinity() -> Schema:
@@ -177,7 +189,8 @@ def _affinity() -> Schema:
         "minProperties": 1,
     }
     words = [{"const": word, "description": about} for word, about in tables.AFFINITIES.items()]
-    return {"anyOf": [*words, *cpus["anyOf"], each]}
+    lowest = {"type": "object", "additionalProperties": False, "properties": {"lowest": _field(tables.LOWEST), **_USE}}
+    return {"anyOf": [*words, *cpus["anyOf"], each, {**lowest, "minProperties": 1}]}
 
 
 def _mem_policy() -> Schema:
@@ -238,18 +251,20 @@ def _matrix_of_test() -> Schema:
 
 def _params_of_their_types() -> list[Schema]:
     """A parameter is allowed only beside its own work type, or where ``use`` may bring that."""
-    return [
-        {
-            "if": {"required": [key]},
-            "then": {"anyOf": [{"required": ["use"]}, {"required": ["work"], "properties": {"work": _one_of(owners)}}]},
-        }
-        for key, owners in tables.PARAMS.items()
-    ]
+    owners = {key: [name for name, _ in of] for key, of in tables.PARAMS.items()}
+    return [_beside(key, names) for key, names in {**owners, "phases": [*tables.PHASED]}.items()]
 
 
-def _one_of(owners: list[tuple[str, WorkParam]]) -> Schema:
-    names = [name for name, _ in owners]
-    return {"const": names[0]} if len(names) == 1 else {"enum": names}
+def _beside(key: str, names: list[str]) -> Schema:
+    work = {"const": names[0]} if len(names) == 1 else {"enum": names}
+    types: Schema = {"anyOf": [{"required": ["use"]}, {"required": ["work"], "properties": {"work": work}}]}
+    return {"if": {"required": [key]}, "then": types}
+
+
+def _phases() -> Schema:
+    kinds = {kind: _field(field) for kind, field in tables.PHASES.items()}
+    phase = _one_of_keys(kinds, {kind: field.about for kind, field in tables.PHASES.items()})
+    return {"type": "array", "minItems": 1, "maxItems": MAX_PHASES, "items": phase}
 
 
 def _works_alone() -> Schema:
@@ -274,6 +289,10 @@ def _schedulers() -> Schema:
     return {**_named(_ref("scheduler")), "properties": {"eevdf": eevdf}}
 
 
+def _preset() -> Schema:
+    return {**_object(fields.PRESET), "oneOf": [{"required": ["topology"]}, {"required": ["nodes"]}]}
+
+
 def _definitions() -> Schema:
     rules = _params_of_their_types()
     return {
@@ -283,7 +302,9 @@ def _definitions() -> Schema:
         },
         "schedulers": _schedulers(),
         "scheduler": _scheduler(),
-        "presets": _named({"anyOf": [_text(fields.LABEL_PATTERN), _object(fields.PRESET)]}),
+        "presets": _named({"anyOf": [_text(fields.LABEL_PATTERN), _preset()]}),
+        "numa_nodes": {"type": "array", "minItems": 1, "items": {**_object(fields.NUMA_NODE), "minProperties": 1}},
+        "llcs": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}},
         "distances": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
         "define": _named({"type": "object"}),
         **_payload_parts(),
@@ -296,10 +317,12 @@ def _definitions() -> Schema:
         "ops": {"type": "array", "minItems": 1, "items": _op()},
         "hold": _hold(),
         "matrix": _matrix_of_test(),
+        "count": _open(tables.COUNT),
         "cpuset": _cpuset(),
         "isolcpus": {"anyOf": [_ref("cpuset"), _open(tables.ISOLCPUS)]},
         "affinity": _affinity(),
         "mem_policy": _mem_policy(),
+        "phases": _phases(),
         "checks": _open(fields.CHECKS),
         "build": _open(fields.BUILD),
         "expect": _expect(),

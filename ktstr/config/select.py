@@ -1,7 +1,7 @@
 """Which cells to run: the matrices of ktstr.yaml, narrowed and widened by what the user names.
 
-A pattern is a declared name, else a glob (``*``, ``?``, ``[``), else a part of names. What the
-user names narrows the matrices; where no matrix has it, it is run all the same:
+A pattern is a declared name, else a glob (``*``, ``?``, ``[``), else a part of names; of tests also
+``category:NAME``. What the user names narrows the matrices; where no matrix has it, it is run all the same:
 
 - ``kernel`` replaces the kernels of every point (``kernel=6.14``: everything declared, on that kernel).
   A word that can only be a kernel spec, not a name, is passed on as it stands.
@@ -10,6 +10,7 @@ user names narrows the matrices; where no matrix has it, it is run all the same:
   schedulers, else the test's ``topology:``, the scheduler's ``preset:``, ``tiny-1llc`` or the smallest preset that
   fits, the first kernel declared, and eevdf.
 - ``seeds`` replace those of every point.
+- ``gauntlet`` replaces the presets of every point by all there are, or by those that ``preset`` names.
 
 A test with ``compare:`` runs under its two schedulers, whatever schedulers its matrix has, and with seeds 1 to 10
 where the matrix has no seeds but 0: one run of each would decide nothing.
@@ -19,16 +20,18 @@ Demo tests are met only by their exact names, in matrices and from the user.
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from ktstr.config import catalogue
 from ktstr.config.model import Builtin, CellKey, Config, Matrix, TestDecl
+from ktstr.config.patterns import GLOB, canned_tests, match, tests_of
 from ktstr.config.suggest import nearest
 from ktstr.config.topology import Topology
 from ktstr.errors import InputError
+from ktstr.record.vocabulary import WORK_TYPES
 
 DEFAULT_PRESET = "tiny-1llc"
 DEFAULT_SCHEDULER = "eevdf"
@@ -36,26 +39,29 @@ MAX_SEEDS = 100_000
 COMPARED_SEEDS = tuple(range(1, 11))
 
 _SEEDS = re.compile(r"([0-9]{1,20})(?:\.\.([0-9]{1,20}))?")
-_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user named. Empty tuples and None leave the matrices as declared."""
+    """What the user named. Empty tuples and None leave the matrices as declared. ``keep``: of the changes of the one
+    seed only these, None for all."""
 
     test: tuple[str, ...] = ()
     preset: tuple[str, ...] = ()
     kernel: tuple[str, ...] = ()
     scheduler: tuple[str, ...] = ()
     seeds: tuple[int, ...] | None = None
+    keep: tuple[int, ...] | None = None
+    gauntlet: bool = False
 
 
 @dataclass(frozen=True)
 class Skip:
-    """A point that its test's constraints rule out, and why."""
+    """A point that its test's constraints rule out, and why. ``host``: this host is too small for it."""
 
     key: CellKey
     reason: str
+    host: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,15 +87,6 @@ class _Block:
         return any(all(getattr(key, f) in values for f, values in rule.items()) for rule in self.exclude)
 
 
-def match(pattern: str, names: Collection[str]) -> tuple[str, ...]:
-    """The names a pattern means: itself if it is one, else those of the glob, else those that contain it."""
-    if pattern in names:
-        return (pattern,)
-    if _GLOB.intersection(pattern):
-        return tuple(n for n in names if fnmatch.fnmatchcase(n, pattern))
-    return tuple(n for n in names if pattern and pattern in n)
-
-
 def parse_seeds(items: Iterable[str | int]) -> tuple[int, ...]:
     """Seeds from ``7`` and ``1..20``, in order, without repeats. Raises ValueError saying what was expected."""
     seeds: dict[int, None] = {}
@@ -111,7 +108,7 @@ def parse_seeds(items: Iterable[str | int]) -> tuple[int, ...]:
 def unfit(test: TestDecl, topology: Topology) -> str | None:
     """Why a test cannot run on a topology, by its constraints; None when it can."""
     limits = (
-        ("CPUs", topology.cpus, test.min_cpus, test.max_cpus),
+        ("CPUs", len(topology.online_cpus), test.min_cpus, test.max_cpus),
         ("LLCs", topology.llcs, test.min_llcs, test.max_llcs),
         ("NUMA nodes", topology.numa_nodes, test.min_numa_nodes, test.max_numa_nodes),
     )
@@ -120,9 +117,14 @@ def unfit(test: TestDecl, topology: Topology) -> str | None:
             return f"needs at least {low} {what}, {topology.label} has {count}"
         if count > high:
             return f"needs at most {high} {what}, {topology.label} has {count}"
-    if test.requires_smt and topology.threads < 2:
+    if topology.threads < 2 and (test.requires_smt or _pairs_siblings(test)):
         return f"needs SMT, {topology.label} has one thread per core"
     return None
+
+
+def _pairs_siblings(test: TestDecl) -> bool:
+    """Whether some of its workers run on two threads of one core."""
+    return any(WORK_TYPES[work.work_type].needs_siblings for work in test.works if work.work_type in WORK_TYPES)
 
 
 def unwanted(config: Config, key: CellKey) -> str | None:
@@ -152,7 +154,8 @@ def expand(config: Config, selection: Selection | None = None) -> Expansion:
     blocks = list(_selected(config, declared, chosen))
     cells: dict[CellKey, None] = {}
     skips: dict[CellKey, str] = {}
-    for key in _points(blocks):
+    for point in _points(blocks):
+        key = point if chosen.keep is None else replace(point, keep=chosen.keep)
         reason = unfit(config.tests[key.test], config.presets[key.preset]) or unwanted(config, key)
         if reason is None:
             cells[key] = None
@@ -163,10 +166,10 @@ def expand(config: Config, selection: Selection | None = None) -> Expansion:
     return Expansion(tuple(cells), tuple(Skip(key, reason) for key, reason in skips.items()))
 
 
-def tests_of(patterns: Iterable[str], tests: dict[str, TestDecl]) -> tuple[str, ...]:
-    """Tests that patterns mean; a demo test only by its exact name."""
-    hits = (n for p in patterns for n in match(p, tests) if n == p or not tests[n].demo)
-    return tuple(dict.fromkeys(hits))
+def named_presets(config: Config, patterns: Sequence[str]) -> tuple[str, ...]:
+    """The presets that patterns mean, all without any. Raises InputError for one that names none."""
+    hits = (n for p in patterns for n in _met("preset", p, match(p, config.presets), config.presets))
+    return tuple(dict.fromkeys(hits)) or tuple(config.named_presets)
 
 
 def _names(patterns: Iterable[str], names: Collection[str]) -> tuple[str, ...]:
@@ -225,7 +228,7 @@ def _default_kernels(config: Config) -> tuple[str, ...]:
 def _selected(config: Config, blocks: list[_Block], chosen: Selection) -> Iterator[_Block]:
     wanted = _wanted_tests(config, chosen.test)
     kernels = _kernels(config, chosen.kernel)
-    presets = _chosen("preset", chosen.preset, config.presets, [b.presets for b in blocks])
+    presets = _presets(config, chosen, blocks)
     schedulers = _chosen("scheduler", chosen.scheduler, config.schedulers, [b.schedulers for b in blocks])
     narrowed = [
         replace(
@@ -250,6 +253,13 @@ def _selected(config: Config, blocks: list[_Block], chosen: Selection) -> Iterat
             yield from (replace(b, tests=tuple(t for t in b.tests if t in names)) for b in narrowed)
 
 
+def _presets(config: Config, chosen: Selection, blocks: list[_Block]) -> _Chosen:
+    if not chosen.gauntlet:
+        return _chosen("preset", chosen.preset, config.presets, [b.presets for b in blocks])
+    names = named_presets(config, chosen.preset)
+    return _Chosen(names, names)  # as if no matrix had any: those are added to each
+
+
 def _own_blocks(
     config: Config,
     test: str,
@@ -272,13 +282,13 @@ def _own_blocks(
 
 def _preset_for(test: TestDecl, presets: dict[str, Topology], wanted: str | None) -> str:
     """The scheduler's own if the test can run on it, else ``tiny-1llc``, else the smallest that the test's constraints
-    allow, if there is one."""
+    allow, if there is one: one that a plain label describes before others."""
     fitting = [name for name, topology in presets.items() if unfit(test, topology) is None]
     if wanted in fitting:
         return wanted
     if DEFAULT_PRESET in fitting or not fitting:
         return DEFAULT_PRESET
-    return min(fitting, key=lambda name: presets[name].cpus)
+    return min(fitting, key=lambda name: (not presets[name].is_plain, presets[name].cpus))
 
 
 @dataclass(frozen=True)
@@ -328,6 +338,12 @@ def _tests_met(config: Config, pattern: str) -> tuple[str, ...]:
             f"test={pattern}: found only demo tests ({', '.join(demos)}), expected those by their exact names",
             fix=f"doit test test={demos[0]}",
         )
+    if not found and (canned := canned_tests(pattern)):
+        raise InputError(
+            f"test={pattern}: found no such test in {config.path.name}, which does not include the catalogue, where"
+            f" there {'is' if len(canned) == 1 else 'are'} {', '.join(canned[:5])}{', ...' if canned[5:] else ''}",
+            fix=f"include: {catalogue.NAME}, at the top of {config.path.name}",
+        )
     return _met("test", pattern, found, config.tests)
 
 
@@ -343,7 +359,7 @@ KERNEL_WORDS = ("default", "stable")  # specs that look like names
 
 def _kernel(config: Config, pattern: str) -> tuple[str, ...]:
     """Declared kernels, or the pattern itself when it can only be a spec (it has a digit, ``/``, ``:`` or ``~``)."""
-    is_glob = bool(_GLOB.intersection(pattern))
+    is_glob = bool(GLOB.intersection(pattern))
     is_spec = not is_glob and (pattern in KERNEL_WORDS or any(c.isdigit() or c in "/:~." for c in pattern))
     if pattern in config.kernels or not is_spec:
         return _met("kernel", pattern, match(pattern, config.kernels), config.kernels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ktstr.config.gates import read_gates, read_pair
 from ktstr.config.lifetimes import check_lifetimes
 from ktstr.config.model import Backdrop, CheckValue, SchedulerDecl, TestDecl
 from ktstr.config.opdecl import read_runs
+from ktstr.config.ops import AddCgroup, SetControls
 from ktstr.config.placed import Placed, at
 from ktstr.config.reader import Reader
 from ktstr.config.scenario import Cpuset
@@ -57,6 +59,8 @@ def read_test(r: Reader, node: Node, name: str, path: str, known: Known) -> Test
     lasts = values.get("duration_ns", TestDecl.duration_ns)
     ops = values.pop("scheduler_ops", None)
     values["scheduler_ops"] = read_scheduler_ops(r, ops, f"{path}.scheduler_ops", lasts, known.schedulers)
+    if not values.get("cpu_controller", True):
+        _check_controller(r, node, path, scenario)
     if "topology" in values:
         _check_topology(r, at(node, "topology"), f"{path}.topology", known.presets)
     values.update(_cpus_at_boot(r, node, values, path))
@@ -109,16 +113,30 @@ def _scenario(r: Reader, node: Node, parts: dict[str, Node | None], path: str, s
     return _Scenario(Placed(None, steps, f"{path}.steps"), None, stages, lasting)
 
 
+def _check_controller(r: Reader, node: Node, path: str, scenario: _Scenario) -> None:
+    """Nothing is written to files of a controller that is not there."""
+    stages = [scenario.short, scenario.backdrop, *scenario.steps]
+    for stage in (stage for stage in stages if stage is not None):
+        written = [control for placed in stage.cgroups for control in placed.value.controls]
+        for op in (placed.value for placed in stage.ops):
+            written += op.controls if isinstance(op, SetControls) else ()
+            written += op.cgroup.controls if isinstance(op, AddCgroup) else ()
+        for file, _ in written:
+            if file.startswith("cpu."):
+                r.wrong_key(node, "cpu_controller", f"{path}.cpu_controller", f"the cpu controller beside {file}")
+                return
+
+
 def _check_topology(r: Reader, node: Node, path: str, presets: tuple[str, ...]) -> None:
     if node.raw in presets:
+        return
+    if not re.fullmatch(fields.LABEL_PATTERN, node.raw):
+        r.unknown(node, path, "a label such as 2n4l4c1t, or one of the presets", presets)
         return
     try:
         Topology.parse(node.raw)
     except ValueError as err:
-        if node.raw[:1].isdigit() and "expected NODESn" not in str(err):
-            r.wrong(node, path, f"a possible machine: {str(err).partition(': ')[2]}")
-        else:
-            r.unknown(node, path, "a label such as 2n4l4c1t, or one of the presets", presets)
+        r.wrong(node, path, f"a possible machine: {str(err).partition(': ')[2]}")
 
 
 def _cpus_at_boot(r: Reader, node: Node, values: dict[str, Any], path: str) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from typing import Any
 
 from ktstr import cpulist
 from ktstr.config import fields, quantities, temporal
+from ktstr.config import scenario_fields as tables
 from ktstr.config.durations import DURATION_RULE, parse_duration, render_duration
 from ktstr.config.fields import Field, Table
 from ktstr.config.problems import nearest_of
 from ktstr.config.reader import BAD, NAME, NAME_RULE, Reader, is_text
+from ktstr.config.scenario import Count
 from ktstr.config.select import parse_seeds
 from ktstr.config.topology import Topology
 from ktstr.config.yaml_lines import Node
@@ -108,12 +110,12 @@ def _name(r: Reader, node: Node, path: str, field: Field) -> Any:
 def _label(r: Reader, node: Node, path: str, field: Field) -> Any:
     if not isinstance(node.value, str):
         return r.wrong(node, path, field.about)
+    if not re.fullmatch(fields.LABEL_PATTERN, node.value):
+        return r.wrong(node, path, field.about)
     try:
         return Topology.parse(node.value)
     except ValueError as err:
-        reason = str(err).partition(": ")[2]
-        is_label = re.fullmatch(fields.LABEL_PATTERN, node.value)
-        return r.wrong(node, path, f"a possible machine: {reason}" if is_label else field.about)
+        return r.wrong(node, path, f"a possible machine: {str(err).partition(': ')[2]}")
 
 
 def _texts(r: Reader, node: Node, path: str, field: Field) -> Any:
@@ -293,6 +295,20 @@ def _assertion(r: Reader, node: Node, path: str) -> Any:
         return r.wrong(node, path, str(err))
 
 
+def _count(r: Reader, node: Node, path: str, field: Field) -> Any:
+    """A whole number, or a Count."""
+    if not isinstance(node.value, dict):
+        return _int(r, node, path, field)
+    before = len(r.problems)
+    values = read_table(r, node, path, tables.COUNT)
+    if len(r.problems) > before:
+        return BAD
+    low, high = values.get("min", max(1, int(field.low))), values.get("max", int(field.high))
+    if not low <= high <= field.high:
+        return r.wrong(node.value.get("max", node), f"{path}.max", f"from {low} to {int(field.high)}", what=f"{high}")
+    return Count(values["per_cpu"], low, high)
+
+
 _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "text": _text,
     "word": _word,
@@ -321,6 +337,7 @@ _READERS: dict[str, Callable[[Reader, Node, str, Field], Any]] = {
     "cpu_list": _cpu_list,
     "metric": _metric,
     "temporal": _temporal,
+    "count": _count,
     **quantities.READERS,
     "node": lambda r, node, path, field: node,
 }

@@ -22,7 +22,7 @@ from ktstr.cancel import Cancel
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied
 from ktstr.host.cpu_topology import HostTopology, Llc, allowed_cpus, read_topology
-from ktstr.host.flock import Holder, holders, refuse_remote
+from ktstr.host.flock import Holder, holders, is_current, refuse_remote
 
 RETRY_S = 0.2
 
@@ -150,6 +150,21 @@ def _count(llcs: Iterable[Llc], allowed: Collection[int]) -> int:
     return sum(len(set(llc.cpus) & set(allowed)) for llc in llcs)
 
 
+def lacking(llcs_needed: int, cpus_each: int, topology: HostTopology, allowed: Collection[int]) -> str | None:
+    """Why this host can never give ``exclude`` what it is asked for; None when it can."""
+    fitting = _fitting(cpus_each, topology, allowed)
+    if len(fitting) >= llcs_needed and len(allowed) > llcs_needed * cpus_each:
+        return None
+    return (
+        f"performance mode needs {llcs_needed} LLCs of {cpus_each} CPUs and one CPU more; this host has"
+        f" {len(fitting)} such LLCs and {len(allowed)} CPUs"
+    )
+
+
+def _fitting(cpus_each: int, topology: HostTopology, allowed: Collection[int]) -> list[Llc]:
+    return [llc for llc in topology.llcs if len(set(llc.cpus) & set(allowed)) >= cpus_each]
+
+
 def exclude(
     llcs_needed: int, cpus_each: int, folder: Path, *, topology: HostTopology, allowed: Collection[int]
 ) -> Reservation:
@@ -157,13 +172,10 @@ def exclude(
 
     Raises Busy when they exist but are taken, HostError when this host does not have them.
     """
-    fitting = [llc for llc in topology.llcs if len(set(llc.cpus) & set(allowed)) >= cpus_each]
-    if len(fitting) < llcs_needed or len(allowed) < llcs_needed * cpus_each + 1:
-        raise HostError(
-            f"performance mode needs {llcs_needed} LLCs of {cpus_each} CPUs and one CPU more; this host has"
-            f" {len(fitting)} such LLCs and {len(allowed)} CPUs",
-            fix="a smaller preset, or no_perf_mode=1",
-        )
+    lack = lacking(llcs_needed, cpus_each, topology, allowed)
+    if lack is not None:
+        raise HostError(lack, fix="a smaller preset, or no_perf_mode=1")
+    fitting = _fitting(cpus_each, topology, allowed)
     blocked: list[Path] = []
     for first in range(0, len(fitting) - llcs_needed + 1, max(1, llcs_needed)):
         slot = fitting[first : first + llcs_needed]
@@ -188,10 +200,8 @@ def _take(paths: Sequence[Path], operation: int) -> _Locks:
     """Lock all or none, without waiting."""
     fds: list[int] = []
     for path in paths:
-        fd = _open(path)
-        fds.append(fd)
         try:
-            fcntl.flock(fd, operation | fcntl.LOCK_NB)
+            fds.append(_lock(path, operation | fcntl.LOCK_NB))
         except OSError as err:
             for one in fds:
                 os.close(one)
@@ -199,6 +209,20 @@ def _take(paths: Sequence[Path], operation: int) -> _Locks:
                 return _Locks([], path)
             raise HostError(f"lock {path}: flock failed: {err.strerror}") from err
     return _Locks(fds)
+
+
+def _lock(path: Path, operation: int) -> int:
+    """A descriptor with a lock on the file that is there now: a free one may be removed (``host.leftovers``)."""
+    while True:
+        fd = _open(path)
+        try:
+            fcntl.flock(fd, operation)
+            if is_current(fd, path):
+                return fd
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)
 
 
 def _open(path: Path) -> int:

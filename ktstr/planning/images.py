@@ -75,7 +75,8 @@ class Image:
     ``config``: the configuration of the kernel it boots with, which a scheduler that is a program may read.
     ``others``: schedulers that may take its place. ``unpacked``: bytes of the scheduler and what goes with it, and of
     the others, as far as they are known before they are built. ``files``: payloads and include files of its test.
-    ``resolve_source``: the sidecar's word for how the scheduler was found.
+    ``resolve_source``: the sidecar's word for how the scheduler was found. ``agent`` and ``scheduler``: digests of what
+    two of its parts are made from; the latter is None without a program.
     """
 
     task: str
@@ -87,6 +88,8 @@ class Image:
     resolve_source: ResolveSource = "not_found"
     others: tuple[OtherPart, ...] = ()
     files: tuple[FilesPart, ...] = ()
+    agent: str = ""
+    scheduler: str | None = None
 
     @property
     def _more(self) -> tuple[OtherPart | ConfigPart | FilesPart, ...]:
@@ -219,7 +222,10 @@ class Images:
         from ktstr.vm import payload_image  # most plans have no payloads
 
         ordered = sorted(payloads, key=lambda payload: payload.name)  # tests that use the same ones share a machine
-        looks = [partial(payload_image.payload_part, one, library_path(self._request.environ)) for one in ordered]
+        environ = self._request.environ
+        looks = [
+            partial(payload_image.payload_part, one, library_path(environ), environ.get("PATH")) for one in ordered
+        ]
         names = [f"payload-{one.name}" for one in ordered]
         if test.include_files:
             looks.append(partial(payload_image.include_part, test))
@@ -264,7 +270,7 @@ class Images:
             digest = _sha(f"format {guest_image.FORMAT}", agent.digest)
             path = self._cache.entry("images", digest) / "image.cpio"
             task = self._steps.add(Step("image", "agent-only", path, lambda: _pack_agent(agent, path), ("agent",)))
-            return Image(task, digest, path, None)
+            return Image(task, digest, path, None, agent=agent.digest)
         around = surroundings(scheduler)
         digest = _sha(f"format {guest_image.FORMAT}", agent.digest, artifact.inputs, artifact.libraries, around.digest)
         path = self._cache.entry("images", digest) / "image.cpio"
@@ -272,7 +278,10 @@ class Images:
         needs = ("agent", *self._scheduler_step(artifact))
         task = self._steps.add(Step("image", artifact.name, path, lambda: _pack(packed, path), needs))
         size = artifact.size + around.size
-        return Image(task, digest, path, artifact.binary.name, unpacked=size, resolve_source=artifact.resolve_source)
+        return Image(
+            task, digest, path, artifact.binary.name, unpacked=size, resolve_source=artifact.resolve_source,
+            agent=agent.digest, scheduler=_sha(artifact.inputs, artifact.libraries, around.digest),
+        )  # fmt: skip
 
     def _scheduler_step(self, artifact: Artifact) -> tuple[str, ...]:
         """The task that builds it; none for a program that is there."""

@@ -8,27 +8,30 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-from ktstr.config.model import Config
+from ktstr.config.keep import parse_keep
+from ktstr.config.model import CellKey, Config
 from ktstr.config.override import with_work_type
-from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds
+from ktstr.config.patterns import match
+from ktstr.config.select import Expansion, Selection, Skip, expand, parse_seeds
 from ktstr.config.undeclared import Named, with_undeclared
 from ktstr.config.validated import load_config
 from ktstr.errors import InputError
 from ktstr.host.apt import Apt
 from ktstr.host.cache import Cache, cache_root
+from ktstr.options import Select
 from ktstr.planning.images import Images
 from ktstr.planning.kernel import Archive
 from ktstr.planning.kernels import Kernels
-from ktstr.planning.machines import choose_machine
+from ktstr.planning.machines import ChosenMachine, choose_machine
+from ktstr.planning.narrow import within_budget, without_oversized, without_performance
 from ktstr.planning.pins import Pins, project_pins
 from ktstr.planning.points import Broken, CellMaker, CellPlan, Judged, ParkedPlan, SkipPlan, Supplies, cell_name
 from ktstr.planning.request import Request
 from ktstr.planning.steps import Steps, closure
 from ktstr.planning.tools import ToolSteps
-from ktstr.record.outcome import UNSUCCESSFUL
 from ktstr.results.commit import project_commit
 from ktstr.results.judged import FILE, read_rows, sources_digest
-from ktstr.results.last import last_verdicts
+from ktstr.results.last import failed_names
 from ktstr.results.names import leaf_name, run_source
 from ktstr.tools.pinned import RECIPES
 from ktstr.vm.machine import Machine
@@ -135,8 +138,7 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     ground = _ground(request, Steps() if beside is None else beside.steps)
     kernels, named = ground.kernels, _named(request, ground.config)
     config = named.config
-    selection = _selection(request, _kernel_words(request, ground), named.patterns)
-    expansion = _without_performance(request, config, expand(config, selection))
+    expansion = without_performance(request, config, _expansion(request, ground, named))
     kernels.resolve(_kernels_of(expansion))
     _check_updates(ground)
     tools = ToolSteps(ground.archive, ground.pins, ground.steps)
@@ -147,7 +149,9 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     running = request.options.running
     supplies = Supplies(kernels, images, clones=not running.no_clone, side=request.side, release=running.release)
     maker = CellMaker(config, supplies, chosen, judged)
-    made = [maker.make(key) for key in _slice(request, expansion.cells)]
+    expansion = without_oversized(request, config, expansion, chosen.machine.accel)
+    keys = within_budget(request, config, judged.rows, _names(request, kernels, chosen, expansion))
+    made = [maker.make(key) for key in keys]
     cells = _narrowed(request, [cell for cell in made if isinstance(cell, CellPlan)])
     points = () if request.narrowing.failed else _slice(request, expansion.skips)
     skips = tuple(_skip(skip, ground, chosen.machine.accel, request.side) for skip in points)
@@ -208,7 +212,29 @@ def _selection(request: Request, kernels: tuple[str, ...], schedulers: tuple[str
         kernel=kernels,
         scheduler=schedulers,
         seeds=(chosen.seed,) if chosen.seed is not None else seeds,
+        keep=_keep(chosen, seeds),
+        gauntlet=chosen.gauntlet,
     )
+
+
+def _expansion(request: Request, ground: _Ground, named: Named) -> Expansion:
+    """The selected cells, or those that are asked for one by one."""
+    if request.narrowing.keys is not None:
+        return Expansion(request.narrowing.keys, ())
+    return expand(named.config, _selection(request, _kernel_words(request, ground), named.patterns))
+
+
+def _keep(chosen: Select, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The changes that ``keep=`` names, which are those of one seed."""
+    if not chosen.keep:
+        return None
+    try:
+        keep = parse_keep(chosen.keep)
+    except ValueError as err:
+        raise InputError(f"keep={','.join(chosen.keep)}: expected {err}") from None
+    if chosen.seed is None and (seeds is None or len(seeds) != 1):
+        raise InputError(f"keep={','.join(chosen.keep)}: found no one seed, expected the one whose changes they are")
+    return keep
 
 
 def _slice(request: Request, items: Sequence[T]) -> Sequence[T]:
@@ -217,11 +243,18 @@ def _slice(request: Request, items: Sequence[T]) -> Sequence[T]:
     return items if shard is None else items[shard.index - 1 :: shard.of]
 
 
+def _names(request: Request, kernels: Kernels, chosen: ChosenMachine, expansion: Expansion) -> dict[str, CellKey]:
+    """The cells of this shard by their names, in their order."""
+    accel = chosen.machine.accel
+    keys = _slice(request, expansion.cells)
+    return {cell_name(key, kernels[key.kernel], accel, request.side): key for key in keys}
+
+
 def _narrowed(request: Request, cells: list[CellPlan]) -> list[CellPlan]:
     """Those that failed last time, with ``failed=1``; those that are named, where some are."""
     if request.narrowing.failed:
-        last = last_verdicts(request.project.state)
-        cells = [cell for cell in cells if last.get(cell.name) in UNSUCCESSFUL]
+        failed = failed_names(request.project.state)
+        cells = [cell for cell in cells if cell.name in failed]
     names = request.narrowing.cells
     known = {cell.name for cell in cells}
     for name in names:
@@ -245,17 +278,9 @@ def _kernels_of(expansion: Expansion) -> list[str]:
     return list(dict.fromkeys(key.kernel for key in keys))
 
 
-def _without_performance(request: Request, config: Config, expansion: Expansion) -> Expansion:
-    """With ``no_perf_mode=1`` the tests that ask for performance mode are skipped, whatever runs them."""
-    if not request.options.running.no_perf_mode:
-        return expansion
-    off = {key for key in expansion.cells if config.tests[key.test].performance_mode}
-    skips = (Skip(key, "asks for performance mode; no_perf_mode=1 is given") for key in expansion.cells if key in off)
-    cells = tuple(key for key in expansion.cells if key not in off)
-    return Expansion(cells, (*expansion.skips, *skips))
-
-
 def _skip(skip: Skip, ground: _Ground, accel: str, side: str | None) -> SkipPlan:
     kernel = ground.kernels[skip.key.kernel]
     test, topology = ground.config.tests[skip.key.test], ground.config.presets[skip.key.preset]
-    return SkipPlan(cell_name(skip.key, kernel, accel, side), skip.key, accel, test, topology, kernel, skip.reason)
+    return SkipPlan(
+        cell_name(skip.key, kernel, accel, side), skip.key, accel, test, topology, kernel, skip.reason, skip.host
+    )

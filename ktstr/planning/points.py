@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ktstr.config.keep import keep_words
 from ktstr.config.model import CellKey, Config, PayloadDecl, SchedulerDecl, TestDecl
 from ktstr.config.payload_use import used_payloads
 from ktstr.config.topology import Topology
@@ -118,7 +119,7 @@ class CellPlan:
     @cached_property
     def compiled(self) -> Compiled:
         """The scenario; not made for a cell that has nothing to do."""
-        return compile_point(self.point, self.key.seed)
+        return compile_point(self.point, self.key)
 
     @cached_property
     def program(self) -> bytes:
@@ -128,7 +129,7 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class SkipPlan:
-    """A point that its test's constraints rule out, and why."""
+    """A point that its test's constraints rule out, and why. ``host``: this host is too small for it."""
 
     name: str
     key: CellKey
@@ -137,6 +138,7 @@ class SkipPlan:
     topology: Topology
     kernel: Kernel
     reason: str
+    host: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,21 @@ class Broken:
     """A cell that cannot be planned on this host: its scheduler cannot be had."""
 
     name: str
-    scheduler: str
+    key: CellKey
+    accel: str
+    kernel: Kernel
     error: KtstrError
+
+    @property
+    def scheduler(self) -> str:
+        return self.key.scheduler
 
 
 def cell_name(key: CellKey, kernel: Kernel, accel: str, side: str | None = None) -> str:
-    """``test/preset/kernel/scheduler/accel-sSEED``; of two sides that are compared, that after the side's name."""
+    """``test/preset/kernel/scheduler/accel-sSEED``; of two sides that are compared, that after the side's name. Of a
+    part of a seed's changes: ``accel-sSEED-keep-0..2,5``."""
     name = f"{key.test}/{key.preset}/{kernel.label}/{key.scheduler}/{accel}-s{key.seed}"
+    name += "" if key.keep is None else f"-keep-{keep_words(key.keep)}"
     return name if side is None else f"{side}/{name}"
 
 
@@ -192,11 +202,18 @@ def _encoded(program: Program) -> bytes:
     return encode(program)
 
 
-def compile_point(point: Point, seed: int) -> Compiled:
-    """The scenario of a point under a seed."""
-    from ktstr.scenarios.compile import compile_test  # not for cells that were planned on the same basis before
+def compile_point(point: Point, key: CellKey) -> Compiled:
+    """The scenario of a point under the key's seed, or a part of it."""
+    from ktstr.scenarios.compile import Part, compile_test  # not for cells that were planned on the same basis before
 
-    return compile_test(point.test, point.topology, point.scheduler, seed, programs(point))
+    return compile_test(point.test, point.topology, point.scheduler, Part(key.seed, key.keep), programs(point))
+
+
+def planned_cell(name: str, key: CellKey, point: Point, compiled: Compiled, machine: Machine) -> CellPlan:
+    """A cell whose scenario is compiled."""
+    plan = CellPlan(name, key, input_digest(point, _encoded(compiled.program), machine), point)
+    vars(plan)["compiled"] = compiled  # what the cached property would make again
+    return plan
 
 
 def programs(point: Point) -> Programs:
@@ -259,16 +276,13 @@ class CellMaker:
         try:
             point = self._point(key)
         except _NoImage as err:
-            name = cell_name(key, self._kernels[key.kernel], machine.accel, self._side)
-            return Broken(name, key.scheduler, err.why)
+            kernel = self._kernels[key.kernel]
+            return Broken(cell_name(key, kernel, machine.accel, self._side), key, machine.accel, kernel, err.why)
         name = cell_name(key, point.kernel, point.accel, self._side)
         digest = self._judged.digest(name, point.basis)
         if digest is not None:
             return CellPlan(name, key, digest, point)
-        compiled = compile_point(point, key.seed)
-        plan = CellPlan(name, key, input_digest(point, _encoded(compiled.program), machine), point)
-        vars(plan)["compiled"] = compiled  # what the cached property would make again
-        return plan
+        return planned_cell(name, key, point, compile_point(point, key), machine)
 
     def _image(self, key: CellKey) -> Image:
         try:

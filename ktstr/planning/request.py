@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ktstr.cancel import Cancel
-from ktstr.config.model import Config
+from ktstr.config.model import CellKey, Config
 from ktstr.config.project import Project
 from ktstr.host.tokens import TokenPool
 from ktstr.options import GraphOptions, Shard
@@ -15,11 +15,17 @@ from ktstr.progress import Progress
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Which of the selected cells are wanted: the failed ones, one slice, those named; all without any of these."""
+    """Which of the selected cells are wanted: the failed ones, one slice, those named, what fits into ``budget_s``
+    seconds; all without any of these.
+
+    ``keys``: these, whatever is selected and whatever the matrices have.
+    """
 
     failed: bool = False
     shard: Shard | None = None
     cells: tuple[str, ...] = ()
+    keys: tuple[CellKey, ...] | None = None
+    budget_s: float | None = None
 
 
 @dataclass(frozen=True)

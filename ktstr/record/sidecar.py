@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from ktstr.record.guest import SchedEvent, VcpuReport, WorkerSummary
 from ktstr.record.host import Host
+from ktstr.record.inputs import InputDigests
 from ktstr.record.machine import Origin, PerformanceMode
 from ktstr.record.metric import Polarity
 from ktstr.record.numbers import Count, NotNegative, Number
@@ -22,7 +23,9 @@ from ktstr.record.statistics import PhaseIndex, ScenarioStats
 
 Commit: TypeAlias = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
-TopologyLabel: TypeAlias = Annotated[str, Meta(pattern="^[1-9][0-9]*n[1-9][0-9]*l[1-9][0-9]*c[1-9][0-9]*t$")]
+TopologyLabel: TypeAlias = Annotated[
+    str, Meta(pattern="^[1-9][0-9]*n[1-9][0-9]*l[1-9][0-9]*c[1-9][0-9]*t(:[0-9+@/]+)?(~[0-9+-]+)?$")
+]
 Timestamp: TypeAlias = Annotated[
     str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$")
 ]
@@ -51,7 +54,7 @@ class PayloadMetric(Struct, frozen=True, forbid_unknown_fields=True):
     value: Number
     polarity: Polarity | TargetValue
     unit: str
-    source: Literal["Json", "LlmExtract"]
+    source: Literal["Json", "LlmExtract", "Text"]
     stream: Literal["Stdout", "Stderr", "Synthesized"]
 
 
@@ -274,6 +277,13 @@ class Sidecar(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     release: Annotated[bool, Meta(description="judged by the limits of a release; absent otherwise")] | UnsetType = (
         UNSET
     )
+    inputs: (
+        Annotated[
+            InputDigests,
+            Meta(description="digests of what the result depends on; absent in sidecars of before"),
+        ]
+        | UnsetType
+    ) = UNSET
 
     def __post_init__(self) -> None:
         found = [name for name in BITS if getattr(self, name)]

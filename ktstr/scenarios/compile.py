@@ -26,6 +26,7 @@ from ktstr.scenarios import setup as setups
 from ktstr.scenarios.boot import isolated_cpus, offline_cpus
 from ktstr.scenarios.deadlines import MARGIN_NS, STOP_SCHEDULER_NS, longest_ns
 from ktstr.scenarios.draft import ReadBack, Surrounding
+from ktstr.scenarios.keeping import Seedable, changes_of, kept
 from ktstr.scenarios.perturb import Perturbations, perturb
 from ktstr.scenarios.program import Op, Program, Read, StopScheduler, Write, flat
 from ktstr.scenarios.seeding import delayed, manned, seeded
@@ -62,6 +63,14 @@ class Compiled:
     payload_names: tuple[str | None, ...] = ()
 
 
+@dataclass(frozen=True)
+class Part:
+    """A seed of whose changes only some are made, by their numbers; all of them with None."""
+
+    seed: int
+    keep: tuple[int, ...] | None = None
+
+
 def compile_setup(
     test: TestDecl, topology: Topology, scheduler: SchedulerDecl, programs: Programs | None = None
 ) -> Program | None:
@@ -73,33 +82,35 @@ def compile_setup(
 
 
 def compile_test(
-    test: TestDecl, topology: Topology, scheduler: SchedulerDecl, seed: int, programs: Programs | None = None
+    test: TestDecl, topology: Topology, scheduler: SchedulerDecl, seed: int | Part, programs: Programs | None = None
 ) -> Compiled:
     """The program of one cell.
 
     ``programs``: None where the image has none. Raises InputError, with the place in ktstr.yaml, when something does
-    not fit the topology or cannot be at its moment, or another scheduler not the place that it is to take.
+    not fit the topology or cannot be at its moment, or another scheduler not the place that it is to take; and for a
+    change that the seed does not make.
     """
+    part = seed if isinstance(seed, Part) else Part(seed)
     setup = compile_setup(test, topology, scheduler, programs)
     life = setups.life_of(test, scheduler, programs, setup)
-    drafted = _drafted(Scenario.of(test, life), _around(test, topology, scheduler, programs, seed))
+    drafted = _drafted(Scenario.of(test, life), _around(test, topology, scheduler, programs, part.seed))
     draft = drafted.draft
     writes = setups.kernel_writes(scheduler)
     offline = _verified((setups.cpu_setting(cpu, online=False) for cpu in draft.around.offline), written=False)
     before, after = _verified(writes.before), _verified(writes.after)
     stop = [StopScheduler(STOP_SCHEDULER_NS)] if life is not None and life.attached else []
-    workers = sum(len(work.workers) for work in draft.works)
-    shifts = perturb(seed, len(draft.works), workers, delayed(drafted.ops), test.duration_ns)
+    shifts = _perturbed(test, drafted, part)
     made = seeded((*offline.ops, *before.ops, *drafted.ops, *stop, *after.ops), shifts)
     deadline = longest_ns(made.ops) + max(shifts.start_offsets_ns, default=0) + MARGIN_NS
     program = Program(
-        seed,
+        part.seed,
         deadline if stop else deadline + STOP_SCHEDULER_NS,
         tuple(draft.cgroups),
         manned(draft.works, made.ops, shifts),
         tuple(draft.payloads),
         made.ops,
         draft.needed_controllers,
+        test.cpu_controller,
     )
     _check_limits(test, program)
     read = (*draft.settings, *offline.read, *before.read, *after.read)
@@ -114,6 +125,34 @@ def compile_test(
         tuple(one.placed(made.place) for one in drafted.watched),
         tuple(draft.payload_names),
     )
+
+
+def count_changes(test: TestDecl, topology: Topology, scheduler: SchedulerDecl, seed: int, programs: Programs) -> int:
+    """How many changes a seed makes to a test. Raises as ``compile_test``."""
+    setup = compile_setup(test, topology, scheduler, programs)
+    life = setups.life_of(test, scheduler, programs, setup)
+    drafted = _drafted(Scenario.of(test, life), _around(test, topology, scheduler, programs, seed))
+    return len(changes_of(_seedable(drafted), _perturbed(test, drafted, Part(seed))))
+
+
+def _seedable(drafted: Drafted) -> Seedable:
+    return Seedable(drafted.draft.works, drafted.ops)
+
+
+def _perturbed(test: TestDecl, drafted: Drafted, part: Part) -> Perturbations:
+    """What a seed perturbs of a scenario, or a part of it does."""
+    works = drafted.draft.works
+    workers = sum(len(work.workers) for work in works)
+    shifts = perturb(part.seed, len(works), workers, delayed(drafted.ops), test.duration_ns)
+    if part.keep is None:
+        return shifts
+    try:
+        return kept(_seedable(drafted), shifts, part.keep)
+    except IndexError:
+        made = len(changes_of(_seedable(drafted), shifts))
+        raise InputError(
+            f"keep={max(part.keep)}: seed {part.seed} makes {made} changes to {test.name}, expected numbers below that"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ktstr.checks.settings import Setting
 from ktstr.config import scenario
 from ktstr.config.model import PayloadDecl
 from ktstr.config.topology import Topology
+from ktstr.config.workdecl import group_size
 from ktstr.errors import InputError
 from ktstr.record.vocabulary import WORK_TYPES, SchedPolicy, WorkType
 from ktstr.scenarios import affinity, memory
@@ -162,7 +163,7 @@ class Draft:
             return
         topology = self.around.topology
         outer = next((group for group in self.places.above(declared.name) if group.mems is not None), None)
-        allowed = set(range(topology.numa_nodes)) if outer is None or outer.mems is None else set(outer.mems)
+        allowed = set(topology.memory_nodes) if outer is None or outer.mems is None else set(outer.mems)
         if not declared.mems or set(declared.mems) - allowed:
             whose = "the machine" if outer is None else outer.path
             raise InputError(
@@ -216,6 +217,7 @@ class Draft:
         """
         places = self.places
         places.start_in(cgroup, work.where)
+        work = self._counted(work, cgroup)
         params = _params(work)
         pins = self._pins(work, cgroup)
         made = self._work(work, cgroup, params, pins)
@@ -226,6 +228,14 @@ class Draft:
         if index == len(self.lives):
             self.lives.append(self._life(crew, work, params))
         return Spawn(index)
+
+    def _counted(self, work: scenario.Work, cgroup: str | None) -> scenario.Work:
+        """With as many workers as its cgroup's CPUs make it, in whole groups."""
+        if work.count is None:
+            return work
+        size = group_size(work.work_type, _params(work) if work.payload is None else ())
+        workers = work.count.of(len(self.places.pool(cgroup)))
+        return replace(work, workers=-(-workers // size) * size)
 
     def _life(self, crew: Crew, work: scenario.Work, params: tuple[int, ...]) -> Life:
         places, cgroup = self.places, crew.cgroup
@@ -320,6 +330,7 @@ class Draft:
     def run_custom(self, work: scenario.Work, cgroup: str | None) -> list[Op]:
         """Start the program that Custom workers are, once for each."""
         name = check_custom(work)
+        work = self._counted(work, cgroup)
         pins = self._pins(work, cgroup)
         entry = OWN_CGROUP if cgroup is None else self.names[cgroup]
         each = pins.each or (pins.common,) * work.workers

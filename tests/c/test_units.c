@@ -15,11 +15,14 @@
 #include "wire/delivery.h"
 #include "wire/frame.h"
 #include "wire/program.h"
+#include "work/chains.h"
+#include "work/memory.h"
 #include "work/work.h"
 #include "watch/keeplog.h"
 #include "watch/kmsg.h"
 #include "measure/measure.h"
 #include "measure/pages.h"
+#include "watch/topology.h"
 #include "measure/reservoir.h"
 #include "measure/schedstat.h"
 #include "proc/refusal.h"
@@ -249,6 +252,19 @@ TEST(schedstat_reads_a_task_and_a_cpu_line)
 	CHECK(!schedstat_parse_cpu("domain0 MC 0f 0 0 0 0 0 0 1 2 3", &cpu, &stat));
 }
 
+TEST(memory_that_is_present_is_added_up_by_node)
+{
+	uint64_t kib[KTSTR_MAX_NODES] = { 0 };
+
+	topology_add_memory("Node 0, zone      DMA\n  per-node stats\n      nr_inactive_anon 0\n  pages free     100\n"
+			    "        spanned  4095\n        present  3998\n        managed  3840\n"
+			    "Node 0, zone   Normal\n  pages free     1\n        present  2\n"
+			    "Node 63, zone   Movable\n        present  5\nNode 64, zone x\n        present  7", kib);
+	CHECK(kib[0] == 4000 * 4 && kib[1] == 0 && kib[63] == 20);
+	topology_add_memory("        present  3\nNode", kib);
+	CHECK(kib[0] == 4000 * 4);
+}
+
 TEST(pages_of_shared_memory_are_added_up_by_node)
 {
 	uint64_t pages[KTSTR_MAX_NODES] = { 5 };
@@ -434,6 +450,60 @@ TEST(names_of_ops_and_work_types_are_the_hosts)
 	CHECK(!work_params_fit(KTSTR_WORK_BURSTY, one, &wrong) && wrong == 0);
 }
 
+TEST(a_crew_is_as_large_as_its_numbers_say)
+{
+	const struct ktstr_work pair = { .type = KTSTR_WORK_PIPE_IO, .params = { 7 } };
+	const struct ktstr_work fan_out = { .type = KTSTR_WORK_FUTEX_FAN_OUT, .params = { 3, 1000 } };
+	const struct ktstr_work storm = { .type = KTSTR_WORK_EPOLL_STORM, .params = { 2, 5, 8 } };
+	struct ktstr_work chain = { .type = KTSTR_WORK_WAKE_CHAIN, .params = { 6, 0, 1 } };
+	uint32_t wrong;
+
+	CHECK(work_group(&pair) == 2 && work_shared_bytes(&pair) == 32);
+	CHECK(work_group(&fan_out) == 4 && work_shared_bytes(&fan_out) == 128);
+	CHECK(work_group(&storm) == 7 && work_shared_bytes(&storm) == 7 * 576);
+	CHECK(work_group(&chain) == 6 && work_shared_bytes(&chain) == 6 * 64);
+	CHECK(work_params_fit(chain.type, chain.params, &wrong));
+	chain.params[2] = 2;
+	CHECK(!work_params_fit(chain.type, chain.params, &wrong) && wrong == 2);
+}
+
+TEST(a_footprint_is_the_lines_that_were_written_to)
+{
+	static const struct {
+		uint64_t kib, stride, steps, bytes;
+	} cases[] = {
+		{ 1, 64, 0, 0 }, { 1, 64, 1, 64 }, { 1, 64, 16, 1024 }, { 1, 64, 5000, 1024 }, { 1, 128, 5000, 512 },
+		{ 1, 1, 65, 128 }, { 1, 1000, 3, 128 }, { 1, 1024, 9, 64 }, { 4, 1088, 5000, 4096 },
+	};
+	static struct slot slot;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct self self = { .slot = &slot };
+
+		slot.units = 0;
+		CHECK(walk_prepare(&self, cases[i].kib, cases[i].stride));
+		walk(&self, cases[i].steps);
+		CHECK(walk_footprint(&self) == cases[i].bytes && slot.units == cases[i].steps);
+	}
+}
+
+TEST(multiplications_are_counted_by_what_they_came_to)
+{
+	static struct slot slot;
+	struct self self = { .slot = &slot };
+	struct chains chains;
+
+	for (uint32_t width = 1; width <= MAX_CHAINS; width++) {
+		chains_init(&chains);
+		chains_run(&self, &chains, width, 1);
+		CHECK(chains.at[width - 1] == (2 * width - 1) * CHAIN_FACTOR);
+		chains_run(&self, &chains, width, 5000);
+		CHECK(chains_multiplied(&chains, width) == 5001 * width);
+		chains.at[0] += 2;
+		CHECK(chains_multiplied(&chains, width) == 5001 * (width - 1));
+	}
+}
+
 TEST(numbers_below_a_bound_are_spread_over_all_of_them)
 {
 	uint64_t state = 0, counts[10] = { 0 };
@@ -585,6 +655,9 @@ int main(int argc, char **argv)
 	RUN(delivery_that_is_none_or_too_long_is_refused_by_its_head_alone)
 	RUN(delivery_with_any_bit_flipped_is_not_whole)
 	RUN(names_of_ops_and_work_types_are_the_hosts)
+	RUN(a_crew_is_as_large_as_its_numbers_say)
+	RUN(a_footprint_is_the_lines_that_were_written_to)
+	RUN(multiplications_are_counted_by_what_they_came_to)
 	RUN(numbers_below_a_bound_are_spread_over_all_of_them)
 	RUN(events_watches_all_it_was_given)
 	RUN(events_leaves_a_paused_source_alone_and_comes_back_to_it)

@@ -15,7 +15,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "schemas/show_thresholds.schema
 ORDER = [
     "not_starved", "isolation", "max_gap_ms",
     "max_spread_pct", "max_throughput_cv", "min_work_rate",
-    "max_p99_wake_latency_ns", "max_wake_latency_cv", "min_iteration_rate",
+    "max_p99_wake_latency_ns", "max_wake_latency_cv", "max_p99_request_latency_ns", "min_iteration_rate",
     "max_migration_ratio", "min_throughput", "min_utilisation_pct",
     "max_bandwidth_error_pct", "max_weight_error_pct", "max_throttled_pct",
     "max_imbalance_ratio", "max_local_dsq_depth",
@@ -23,7 +23,7 @@ ORDER = [
     "max_keep_last_rate", "max_wait_ms", "max_idle_wait_ms",
     "affinity", "one_queue", "vtime_forward",
     "min_cgroup_share", "max_dsq_growth", "max_callback_us",
-    "min_page_locality", "max_cross_node_migration_ratio", "max_slow_tier_ratio",
+    "no_kernel_warning", "min_page_locality", "max_cross_node_migration_ratio", "max_slow_tier_ratio",
 ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_show_thresholds_has_a_row_per_check_padded_to_38_with_value_and_layer()
     assert rows[0] == "not_starved".ljust(38) + "true".ljust(12) + "test"
     assert rows[1][38:].split() == ["none", "default"]
     assert rows[2][38:].split() == ["500", "ms", "scheduler"]
-    assert rows[15][38:].split("default")[0].strip() == "4.0"
+    assert rows[16][38:].split("default")[0].strip() == "4.0"
     assert max(map(len, lines)) <= 80
 
 

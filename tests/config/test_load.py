@@ -16,6 +16,7 @@ from ktstr.config.problems import Problem
 from ktstr.config.scenario import Affinity, Cgroup, Cpuset, Work
 from ktstr.config.topology import Topology
 from ktstr.errors import HostError, InputError
+from ktstr.record.vocabulary import WORK_TYPES
 
 HEAD = "kernels: {k: deb:forky/cloud-amd64}\n"
 TEST = "tests:\n  t:\n    cgroups: [{name: a}]\n"
@@ -182,10 +183,10 @@ def test_aliases_share_values() -> None:
         (
             HEAD + "tests:\n  t:\n    duraton: 2s\n    cgroups: [{name: a}]\n",
             "ktstr.yaml:4:5 tests.t.duraton: found 'duraton', expected one of description, duration, cgroups,"
-            " payloads, steps, backdrop, workers_per_cgroup, settle, cleanup_budget, topology, matrix, offline,"
-            " isolcpus, nohz_full, rcu_nocbs, irqaffinity, host_only, include_files,"
+            " payloads, steps, backdrop, workers_per_cgroup, cpu_controller, settle, cleanup_budget, topology, matrix,"
+            " offline, isolcpus, nohz_full, rcu_nocbs, irqaffinity, host_only, include_files,"
             " performance_mode, memory_mib, kargs, sysctls, checks, temporal, captures, constraints, scheduler_args,"
-            " scheduler_ops, demo, perf_delta, expect, compare, nearest match"
+            " scheduler_ops, category, demo, perf_delta, expect, compare, nearest match"
             " 'duration'",
         ),
         (
@@ -207,11 +208,12 @@ def test_aliases_share_values() -> None:
          "ktstr.yaml:5:14 tests.t.checks.max_gapms: found 'max_gapms', expected one of not_starved, isolation,"
          " max_gap_ms,"
          " max_spread_pct, max_throughput_cv, min_work_rate, max_p99_wake_latency_ns, max_wake_latency_cv,"
+         " max_p99_request_latency_ns,"
          " min_iteration_rate, max_migration_ratio, min_throughput, min_utilisation_pct, max_bandwidth_error_pct,"
          " max_weight_error_pct, max_throttled_pct, max_imbalance_ratio, max_local_dsq_depth, fail_on_stall,"
          " sustained_samples, max_fallback_rate, max_keep_last_rate, max_wait_ms, max_idle_wait_ms, affinity,"
-         " one_queue, vtime_forward, min_cgroup_share, max_dsq_growth, max_callback_us, min_page_locality,"
-         " max_cross_node_migration_ratio, max_slow_tier_ratio, nearest match 'max_gap_ms'"),
+         " one_queue, vtime_forward, min_cgroup_share, max_dsq_growth, max_callback_us, no_kernel_warning,"
+         " min_page_locality, max_cross_node_migration_ratio, max_slow_tier_ratio, nearest match 'max_gap_ms'"),
         (HEAD + TEST + "    checks: {isolation: yes}\n",
          "ktstr.yaml:5:25 tests.t.checks.isolation: found 'yes', expected true or false, nearest match 'true'"),
         (HEAD + TEST + "    checks: {max_gap_ms: 1.5}\n",
@@ -299,14 +301,10 @@ def test_a_mistake_is_told_with_line_column_and_what_was_meant(text: str, expect
     ("body", "expected"),
     [
         ("{name: a, work: ^SpinWat}",
-         "work: found 'SpinWat', expected one of SpinWait, YieldHeavy, Mixed, Bursty,"
-         " PipeIo, FutexPingPong, ForkExit, Custom, nearest match 'SpinWait'"),
+         f"work: found 'SpinWat', expected one of {', '.join(WORK_TYPES)}, Custom, nearest match 'SpinWait'"),
         ("{name: a, work: ^CpuSpin}",
-         "work: found 'CpuSpin', expected one of SpinWait, YieldHeavy, Mixed, Bursty,"
-         " PipeIo, FutexPingPong, ForkExit, Custom, nearest match 'SpinWait'"),
-        ("{name: a, work: ^MutexContention}",
-         "work: found 'MutexContention', expected one of SpinWait, YieldHeavy, Mixed,"
-         " Bursty, PipeIo, FutexPingPong, ForkExit, Custom"),
+         f"work: found 'CpuSpin', expected one of {', '.join(WORK_TYPES)}, Custom, nearest match 'SpinWait'"),
+        ("{name: a, work: ^Unheard}", f"work: found 'Unheard', expected one of {', '.join(WORK_TYPES)}, Custom"),
         ("{name: a, ^burst: 5ms}",
          "burst: found 'burst', expected a parameter of SpinWait (it has none)"),
         ("{name: a, work: PipeIo, ^spin_iters: 5}",
@@ -333,13 +331,13 @@ def test_a_mistake_is_told_with_line_column_and_what_was_meant(text: str, expect
         ("^{workers: 1}", "name: found nothing, expected the cgroup's name, or its path: a/b"),
         ("{name: a, cpuset: {^lcc: 0}}",
          "cpuset.lcc: found 'lcc', expected one of llc, numa, range, disjoint, overlap,"
-         " exact, nearest match 'llc'"),
+         " exact, except, nearest match 'llc'"),
         ("{name: a, cpuset: ^{llc: 0, numa: 0}}",
          "cpuset: found 2 keys, expected exactly one of llc, numa, range, disjoint,"
-         " overlap, exact"),
+         " overlap, exact, except"),
         ("{name: a, cpuset: ^0-3}",
          "cpuset: found '0-3', expected a mapping with one of llc, numa, range, disjoint,"
-         " overlap, exact"),
+         " overlap, exact, except"),
         ("{name: a, cpuset: {llc: ^-1}}",
          "cpuset.llc: found -1, expected a whole number of at least 0"),
         ("{name: a, cpuset: {range: [0.5, ^0.5]}}",

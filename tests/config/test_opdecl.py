@@ -90,7 +90,7 @@ NAMES = ", ".join(tables.OPS)
         ("{op: spawn, cgroup: a, work: PipeIo, workers: ^3}",
          ".workers: found 3, expected a multiple of 2 for PipeIo"),
         ("{op: spawn_host, ^cgroup: a}",
-         ".cgroup: found 'cgroup', expected one of op, " + ", ".join(tables.WORK)),
+         ".cgroup: found 'cgroup', expected one of op, " + ", ".join(tables.WORK) + ", nearest match 'groups'"),
         ("{op: move_tasks, from: a, to: ^a}", ".to: found 'a', expected another cgroup than that of from"),
         ("{op: offline, cpus: {exact: ^0-1}}",
          ".cpus.exact: found CPU 0, expected CPUs other than CPU 0, which cannot go offline"),

@@ -22,11 +22,12 @@ def test_it_is_a_schema() -> None:
 
 
 def test_every_cpuset_kind_has_its_form() -> None:
-    assert set(schema.document()["$defs"]["cpuset"]["properties"]) - {"use"} == set(get_args(CpusetKind))
+    forms = set(schema.document()["$defs"]["cpuset"]["properties"]) - {"use"}
+    assert forms - {"within"} == set(get_args(CpusetKind)) - {"all"}  # which is a word, within others only
 
 
 def test_the_checks_are_the_nineteen_of_the_specification_and_ours() -> None:
-    assert len(fields.CHECKS) == 19 + 6 + 2 + 5  # invariants of samples; DSQs and callbacks; cgroups and rates
+    assert len(fields.CHECKS) == 20 + 6 + 2 + 6  # invariants of samples; DSQs and callbacks; cgroups, rates and the log
 
 
 @pytest.mark.parametrize(

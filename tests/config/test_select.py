@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktstr.config.load import load, parse
-from ktstr.config.model import CellKey, Config, TestDecl
-from ktstr.config.select import Expansion, Selection, Skip, expand, match, parse_seeds, unfit
+from ktstr.config.model import Backdrop, CellKey, Config, Step, TestDecl
+from ktstr.config.ops import Spawn
+from ktstr.config.patterns import match
+from ktstr.config.scenario import Cgroup, Work
+from ktstr.config.select import Expansion, Selection, Skip, expand, parse_seeds, unfit
 from ktstr.config.topology import PRESETS, Topology
 from ktstr.errors import InputError
 
@@ -150,6 +153,20 @@ def test_a_glob_stays_within_the_matrices_when_it_meets_them() -> None:
     assert {row[1] for row in cells(Selection(preset=("smt-*",)))} == {"smt-2llc", "smt-3llc"}
 
 
+def test_the_gauntlet_is_every_preset_that_the_constraints_allow() -> None:
+    found = expand(config(), Selection(test=("cgroup_*",), scheduler=("eevdf",), gauntlet=True))
+    one_llc = {"tiny-1llc"}
+    assert {key.preset for key in found.cells if key.test == "cgroup_steady"} == set(PRESETS)
+    assert {key.preset for key in found.cells if key.test == "cgroup_llc"} == set(PRESETS) - one_llc
+    assert {skip.key.preset for skip in found.skips} == one_llc
+
+
+def test_a_gauntlet_is_narrowed_by_presets_and_needs_no_matrix() -> None:
+    chosen = Selection(test=("lonely",), preset=("smt-*",), gauntlet=True)
+    assert cells(chosen) == [("lonely", name, "default", "eevdf", 0) for name in ("smt-2llc", "smt-3llc")]
+    assert "found no preset of that name" in refusal(Selection(preset=("smt9",), gauntlet=True))
+
+
 def test_a_test_that_no_matrix_has_gets_cells_of_its_own() -> None:
     assert cells(Selection(test=("lonely",))) == [("lonely", "tiny-1llc", "default", "eevdf", 0)]
     given = Selection(test=("lonely",), preset=("smt-2llc",), kernel=("6.14",), scheduler=("scx_a",), seeds=(3, 4))
@@ -224,6 +241,18 @@ def test_reasons_for_not_fitting() -> None:
     assert unfit(TestDecl("t", (), max_cpus=3), small) == "needs at most 3 CPUs, 1n1l4c1t has 4"
     assert unfit(TestDecl("t", (), requires_smt=True), small) == "needs SMT, 1n1l4c1t has one thread per core"
     assert unfit(TestDecl("t", (), min_cpus=4, max_cpus=4), small) is None
+
+
+@pytest.mark.parametrize("place", ["cgroup", "backdrop", "op"])
+def test_workers_on_both_threads_of_a_core_need_smt_wherever_they_are(place: str) -> None:
+    pair = Work("SmtSiblingSpin", 2)
+    test = {
+        "cgroup": TestDecl("t", (Cgroup("c", works=(pair,)),)),
+        "backdrop": TestDecl("t", (), backdrop=Backdrop((Cgroup("c", works=(pair,)),))),
+        "op": TestDecl("t", (), steps=(Step(ops=(Spawn(None, pair),)),)),
+    }[place]
+    assert unfit(test, Topology.parse("1n1l4c1t")) == "needs SMT, 1n1l4c1t has one thread per core"
+    assert unfit(test, Topology.parse("1n1l2c2t")) is None
 
 
 def test_seeds_are_read_in_order_without_repeats() -> None:

@@ -91,7 +91,7 @@ def _refused(said: Said, *words: str) -> None:
         ("jobs=0", ["jobs=", "at least 1"]),
         ("shard=3/2", ["shard=", "1 <= i <= n"]),
         ("rerun=maybe", ["rerun=", "expected 1 or 0"]),
-        ("keep=1", ["keep=", "takes no variable 'keep'"]),
+        ("until=fail", ["until=", "takes no variable 'until'"]),
         ("--verbose", ["--verbose", "found an option, expected name=value"]),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_machine_that_takes_too_long_is_an_error_and_no_result(project: UserPr
     project.write(
         tiny_yaml(1).replace("pair:\n    duration: 300ms", f"pair:\n    {longer.replace(', ', chr(10) + '    ')}")
     )
-    said = _run(project, "test", "timeout=1s")
+    said = _run(project, "test", "timeout=1s", "no_skip=1")
     assert said.code == 3
     assert "did not finish within its limit of host time" in said.all
     assert not list((project.path / "target/ktstr/.cells").glob("*/record.json"))

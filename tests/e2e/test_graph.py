@@ -146,7 +146,9 @@ def test_editing_a_threshold_judges_again_without_a_boot(project: UserProject) -
     code, report = project.test()
     assert code == 1
     assert _ran(report) == []
-    assert [cell["verdict"] for cell in report["cells"]] == ["fail", "fail", "pass", "pass"]
+    first, second, *others = [cell["verdict"] for cell in report["cells"]]
+    assert others == ["pass", "pass"]
+    assert {"fail"} <= {first, second} <= {"fail", "inconclusive"}  # the longest gap may be the emulator's
     for cell in report["cells"][:2]:
         assert any("limit 0 ms" in reason for reason in cell["reasons"]), cell["reasons"]
         assert not project.sidecar(cell)["passed"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ktstr.config.scenario import Cpuset
-from ktstr.config.topology import Topology
+from ktstr.config.topology import Node, Topology, of_nodes
 from ktstr.errors import InputError
 from ktstr.scenarios.cpusets import resolve
 
@@ -18,6 +19,31 @@ TINY = Topology.parse("1n1l4c1t")  # 4 CPUs, 3 usable
 
 def cpuset(kind: str, *args: float) -> Cpuset:
     return Cpuset(kind, args, WHERE)  # type: ignore[arg-type]
+
+
+UNLIKE = replace(of_nodes([Node((2, 1)), Node((2,), 0), Node((), 64)]), offline=(1, 4))  # LLCs of 2, 1 and 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "cpus"),
+    [
+        (cpuset("llc", 0), (0,)),
+        (cpuset("llc", 1), (2,)),
+        (cpuset("numa", 0), (0, 2)),
+        (cpuset("numa", 1), (3,)),
+        (cpuset("range", 0.0, 1.0), (0, 2)),  # 0, 2 and 3 are online, the last is the root's
+        (cpuset("exact", 1, 2), (1, 2)),  # as written: what is offline is refused where it is used
+    ],
+)
+def test_of_llcs_that_differ_those_that_are_online(declared: Cpuset, cpus: tuple[int, ...]) -> None:
+    assert resolve(declared, UNLIKE) == cpus
+
+
+def test_a_node_of_memory_alone_or_with_all_cpus_offline_is_no_cpuset() -> None:
+    with pytest.raises(InputError, match="numa: found a node without CPUs, expected one with CPUs that are online"):
+        resolve(cpuset("numa", 2), UNLIKE)
+    with pytest.raises(InputError, match="llc: found CPUs 2, which are offline"):
+        resolve(cpuset("llc", 1), replace(UNLIKE, offline=(2,)))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +68,22 @@ def test_each_form_on_eight_cpus(declared: Cpuset, cpus: tuple[int, ...]) -> Non
     assert resolve(declared, NUMA) == cpus
 
 
+@pytest.mark.parametrize(
+    ("declared", "cpus"),
+    [
+        (Cpuset("range", (0.0, 0.5), WHERE, cpuset("llc", 1)), (2,)),
+        (Cpuset("range", (0.5, 1.0), WHERE, cpuset("numa", 1)), (6, 7)),
+        (Cpuset("range", (0.75, 1.0), WHERE, cpuset("all")), (6, 7)),  # the last one too, which usable CPUs are without
+        (Cpuset("disjoint", (1, 2), WHERE, cpuset("numa", 0)), (2, 3)),
+        (Cpuset("overlap", (0, 2, 0.5), WHERE, cpuset("all")), (0, 1, 2, 3, 4, 5)),
+        (Cpuset("except", (), WHERE, cpuset("llc", 1)), (0, 1, 4, 5, 6)),
+        (Cpuset("except", (), WHERE, Cpuset("range", (0.0, 0.5), WHERE, cpuset("llc", 0))), (1, 2, 3, 4, 5, 6)),
+    ],
+)
+def test_a_form_within_another_and_what_is_left(declared: Cpuset, cpus: tuple[int, ...]) -> None:
+    assert resolve(declared, NUMA) == cpus
+
+
 def test_two_cpus_are_all_usable() -> None:
     pair = Topology.parse("1n1l2c1t")
     assert [resolve(cpuset("disjoint", i, 2), pair) for i in (0, 1)] == [(0,), (1,)]
@@ -50,6 +92,15 @@ def test_two_cpus_are_all_usable() -> None:
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
+        (
+            Cpuset("except", (), WHERE, cpuset("numa", 0)),
+            f"{WHERE}.except: found no usable CPU but 0-3, expected at least one (topology 1n1l4c1t: 4 CPUs, 3 usable)",
+        ),
+        (
+            Cpuset("disjoint", (0, 5), WHERE, cpuset("all")),
+            f"{WHERE}.disjoint: found 5 parts, expected at most one per CPU of 0-3"
+            " (topology 1n1l4c1t: 4 CPUs, 3 usable)",
+        ),
         (
             cpuset("llc", 1),
             f"{WHERE}.llc: found LLC 1, expected 0 to 0 (topology 1n1l4c1t: 4 CPUs, 3 usable)\n"

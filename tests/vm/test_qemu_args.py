@@ -9,13 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktstr.config.fields import RESERVED_KARGS
-from ktstr.config.topology import PRESETS, Topology
+from ktstr.config.topology import PRESETS, Node, Topology, of_nodes
 from ktstr.errors import InputError
 from ktstr.resources import c_dir
 from ktstr.vm.kernel_args import kernel_command_line
 from ktstr.vm.machine import GuestSpec
 from ktstr.vm.memory import memory_mib
-from ktstr.vm.qemu_args import ACCELS, PLACEHOLDERS, PROGRAM_FILE, QemuAccel, QemuFiles, Role, icount_shift, qemu_args
+from ktstr.vm.qemu_args import (
+    ACCELS,
+    LAST_APIC_ID,
+    PLACEHOLDERS,
+    PROGRAM_FILE,
+    QemuAccel,
+    QemuFiles,
+    Role,
+    icount_shift,
+    last_apic_id,
+    qemu_args,
+)
 
 
 def spec(label: str, *kernel_args: str, memory: int | None = None) -> GuestSpec:
@@ -38,6 +49,58 @@ def test_each_node_is_a_package_and_each_of_its_llcs_a_die() -> None:
 
 def test_one_node_needs_no_numa_options() -> None:
     assert option(cold(spec("1n2l2c1t"), "tcg"), "-numa") == []
+
+
+UNLIKE = replace(
+    of_nodes([Node((1, 2)), Node((1,), 0), Node((), 64)], 2), distances=((10, 30, 50), (30, 10, 40), (50, 40, 10))
+)
+
+
+def unlike(topology: Topology = UNLIKE) -> GuestSpec:
+    return GuestSpec(Path("/k"), (), topology, memory_mib(topology))
+
+
+def test_cpus_of_llcs_that_differ_are_plugged_in_one_by_one() -> None:
+    args = cold(unlike(), "icount")
+    assert option(args, "-smp") == ["cpus=1,sockets=2,dies=2,cores=2,threads=2,maxcpus=16"]
+    cpus = [device.partition(",")[2] for device in option(args, "-device") if device.startswith("max-x86_64-cpu,")]
+    assert cpus == [
+        "socket-id=0,die-id=0,core-id=0,thread-id=1",
+        "socket-id=0,die-id=1,core-id=0,thread-id=0", "socket-id=0,die-id=1,core-id=0,thread-id=1",
+        "socket-id=0,die-id=1,core-id=1,thread-id=0", "socket-id=0,die-id=1,core-id=1,thread-id=1",
+        "socket-id=1,die-id=0,core-id=0,thread-id=0", "socket-id=1,die-id=0,core-id=0,thread-id=1",
+    ]  # fmt: skip
+    assert option(args, "-append")[0].endswith(" possible_cpus=8")
+    assert "possible_cpus" not in kernel_command_line(unlike(), "kvm")
+    plain = cold(spec("2n4l2c2t"), "icount")
+    assert "possible_cpus" not in option(plain, "-append")[0]
+    assert not any("-cpu," in device for device in option(plain, "-device"))
+
+
+def test_nodes_without_memory_have_none_and_those_without_cpus_the_nearest_ones() -> None:
+    args = cold(unlike(), "tcg")
+    assert option(args, "-m") == ["576M"]
+    assert option(args, "-object") == [
+        "memory-backend-file,id=node0,size=512M,mem-path=node0,share=on",
+        "memory-backend-file,id=node2,size=64M,mem-path=node1,share=on",
+    ]
+    assert option(args, "-machine")[0].endswith(",hmat=on")
+    numa = option(args, "-numa")
+    assert [words for words in numa if words.startswith(("node", "cpu"))] == [
+        "node,nodeid=0,memdev=node0", "cpu,node-id=0,socket-id=0", "node,nodeid=1", "cpu,node-id=1,socket-id=1",
+        "node,nodeid=2,memdev=node2,initiator=1",
+    ]  # fmt: skip
+    latency = "hierarchy=memory,data-type=access-latency,latency"
+    assert [words for words in numa if "latency" in words] == [
+        f"hmat-lb,initiator=0,target=0,{latency}=100", f"hmat-lb,initiator=0,target=2,{latency}=500",
+        f"hmat-lb,initiator=1,target=0,{latency}=300", f"hmat-lb,initiator=1,target=2,{latency}=400",
+    ]  # fmt: skip
+    assert "hmat-lb,initiator=1,target=2,hierarchy=memory,data-type=access-bandwidth,bandwidth=12800M" in numa
+
+
+def test_llcs_too_unlike_for_the_emulator_are_refused() -> None:
+    with pytest.raises(InputError, match="needs room for 8000 CPUs, expected at most 4096"):
+        cold(unlike(of_nodes([Node((100,)), Node((1,) * 40)])), "tcg")
 
 
 def test_nodes_share_the_memory_and_have_their_distances() -> None:
@@ -181,6 +244,44 @@ def test_the_users_kernel_arguments_come_last_and_in_order() -> None:
     assert "console=ttyS0" in line.split()
 
 
+def test_behind_many_vcpus_on_threads_there_are_empty_packages() -> None:
+    """Ids of 2 x 8 x 4 x 2 have 7 bits, so the fifth package of 32 is the first with an id of 256."""
+    args = cold(spec("2n16l4c2t"), "tcg")
+    assert option(args, "-smp") == ["cpus=128,sockets=5,dies=8,cores=4,threads=2,maxcpus=320"]
+    assert [word for word in option(args, "-numa") if word.startswith("cpu,")] == [
+        "cpu,node-id=0,socket-id=0",
+        "cpu,node-id=1,socket-id=1",
+        "cpu,node-id=0,socket-id=2",
+        "cpu,node-id=0,socket-id=3",
+        "cpu,node-id=0,socket-id=4",
+    ]
+    assert "nr_cpus=128" in option(args, "-append")[0].split()
+
+
+@pytest.mark.parametrize(("label", "accel"), [("1n4l8c1t", "tcg"), ("1n8l4c2t", "icount")])
+def test_others_have_what_their_ids_need(label: str, accel: QemuAccel) -> None:
+    args = cold(spec(label), accel)
+    cpus = Topology.parse(label).cpus
+    assert option(args, "-smp")[0].startswith(f"cpus={cpus},sockets=1,")
+    assert option(args, "-smp")[0].endswith(f",maxcpus={cpus}")
+    assert "nr_cpus" not in option(args, "-append")[0]
+
+
+def test_apic_ids_have_whole_bits_for_each_level() -> None:
+    """max-cpu: 14 LLCs in 4 bits, 9 cores in 4, 2 threads in 1."""
+    assert last_apic_id(Topology.parse(PRESETS["max-cpu"])) == 13 * 32 + 8 * 2 + 1 == 433
+    assert last_apic_id(Topology.parse(PRESETS["near-max-llc"])) == 14 * 16 + 15 == 239
+    assert last_apic_id(Topology.parse("2n2l3c1t")) == 4 + 2
+    others = {name for name, label in PRESETS.items() if last_apic_id(Topology.parse(label)) > LAST_APIC_ID}
+    assert others == {"max-cpu", "max-cpu-nosmt"}
+
+
+def test_only_counted_instructions_keep_a_model_whose_tsc_the_kernel_measures_on_each_cpu() -> None:
+    icount, tcg = (option(cold(spec("1n1l4c1t"), accel), "-cpu")[0] for accel in ("icount", "tcg"))
+    assert "model=" not in icount
+    assert tcg == icount.replace("max,", "max,family=6,model=58,")
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED_KARGS))
 def test_what_ktstr_needs_is_not_the_users_to_set(name: str) -> None:
     for arg in (name, f"{name}=1"):
@@ -205,5 +306,6 @@ def test_every_preset_has_a_command_line_without_host_paths(label: str, accel: Q
     assert not [word for word in args if word.startswith("/") or "=/" in word.replace("rdinit=/init", "")]
     sizes = dict(item.split("=") for item in option(args, "-smp")[0].split(","))
     assert int(sizes["sockets"]) * int(sizes["dies"]) * int(sizes["cores"]) * int(sizes["threads"]) == int(
-        sizes["cpus"]
+        sizes["maxcpus"]
     )
+    assert int(sizes["cpus"]) == Topology.parse(label).cpus

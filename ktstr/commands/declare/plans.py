@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from ktstr.planning.request import Narrowing, Rebuild, Request
 
 
-def plan_cells(invocation: Invocation, options: TestOptions) -> Planned:
-    """The selected cells and all that they need. Raises as ``make_plan``."""
+def plan_cells(invocation: Invocation, options: TestOptions, is_over: Callable[[], bool] | None = None) -> Planned:
+    """The selected cells and all that they need. ``is_over``: whether no more of them are to be started; None for what
+    ``maxfail=`` says. Raises as ``make_plan``."""
     from ktstr.planning.plan import make_plan
     from ktstr.planning.request import Narrowing
 
     testing = options.testing
-    narrowing = Narrowing(testing.failed, testing.shard, _named_cells(invocation.words))
+    narrowing = Narrowing(testing.failed, testing.shard, _named_cells(invocation.words), budget_s=testing.budget_secs)
     request = request_of(invocation, options.graph, narrowing=narrowing)
-    return _planned(invocation, make_plan(request), testing.maxfail)
+    over = is_over or partial(failed_enough, invocation.ledger, testing.maxfail)
+    return _planned(invocation, make_plan(request), over)
 
 
 def cell_tasks(planned: Planned) -> Iterable[str]:
@@ -35,7 +37,9 @@ def plan_kernels(invocation: Invocation, options: GraphOptions, rebuild: Rebuild
     """The kernels that ``words`` name, and no cells. Raises as ``make_plan``."""
     from ktstr.planning import plan
 
-    return _planned(invocation, plan.plan_kernels(request_of(invocation, options, rebuild=rebuild), words), None)
+    return _planned(
+        invocation, plan.plan_kernels(request_of(invocation, options, rebuild=rebuild), words), lambda: False
+    )
 
 
 def request_of(
@@ -64,13 +68,12 @@ def request_of(
     )
 
 
-def _planned(invocation: Invocation, plan: Plan, maxfail: int | None) -> Planned:
+def _planned(invocation: Invocation, plan: Plan, is_over: Callable[[], bool]) -> Planned:
     from ktstr.cells.cells import Cells
     from ktstr.cells.remembered import Remembered
 
     remembered = Remembered(plan)
-    ledger = invocation.ledger
-    return Planned(plan, Cells(plan, ledger, remembered, partial(failed_enough, ledger, maxfail)), remembered)
+    return Planned(plan, Cells(plan, invocation.ledger, remembered, is_over), remembered)
 
 
 def failed_enough(ledger: Ledger, maxfail: int | None) -> bool:
