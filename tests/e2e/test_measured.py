@@ -51,7 +51,7 @@ PIECE_UNITS = 8192  # additions of a spinner between two looks
 BARE_UNITS = 6_000_000  # about 200 ms of the slowest guest
 
 WAKE_US, WAKE_PART = 20, 0.1
-OFF_CPU_POINTS = 1
+OFF_CPU_POINTS = 1.5  # a switch takes some us that the worker and the trace charge to different tasks: 6 of 600
 SPINNER_COST = 0.02
 
 
@@ -176,7 +176,7 @@ def test_gap_within_a_tick(rows: list[Row], tick_us: float) -> None:
         assert abs(row.own.max_gap_ns / 1000 - row.seen.longest_wait) <= tick_us, row
 
 
-def test_off_cpu_share_within_a_percentage_point(rows: list[Row]) -> None:
+def test_off_cpu_share_within_percentage_points(rows: list[Row]) -> None:
     for row in rows:
         share = formulas.off_cpu_pct(row.own)
         assert share is not None

@@ -237,7 +237,8 @@ def test_each_child_of_fork_exit_is_a_process_to_the_kernel(record: GuestRecord)
 def test_timers_have_deadlines_that_lateness_does_not_move(record: GuestRecord) -> None:
     worker = one(record, TIMER)
     deadlines = worker.wall_time_ns // (2 * MS)
-    assert deadlines - 1 <= worker.iterations + count(worker, "missed") <= deadlines and deadlines >= 49
+    over = (worker.open_wait_ns or 0) // (2 * MS)  # while it was woken late at its end, and counted none
+    assert deadlines - 1 - over <= worker.iterations + count(worker, "missed") <= deadlines and deadlines >= 49
     assert count(worker, "missed") <= 5
     assert worker.iterations <= worker.wake_sample_total <= worker.iterations + 1
 

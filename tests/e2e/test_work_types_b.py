@@ -261,7 +261,7 @@ def test_a_victim_of_rt_starvation_runs_between_bursts(of: Of) -> None:
     assert 4 <= counts(leader)["bursts"] <= 5
     assert 18 * MS <= victim.max_gap_off_cpu_ns <= 24 * MS
     assert victim.schedstat_run_delay_ns is not None
-    assert abs(victim.schedstat_run_delay_ns - counts(leader)["burst_ns"]) < 10 * MS
+    assert abs(victim.schedstat_run_delay_ns - counts(leader)["burst_ns"]) < 15 * MS
     assert 80 * MS < victim.cpu_time_ns < 120 * MS
 
 
