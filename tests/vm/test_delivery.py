@@ -58,7 +58,7 @@ class TestPack:
         data = pack(b"program!", RANDOMNESS, 0x0102030405060708)
         assert data[:4] == b"KTRD"
         magic, version, head, total, crc, realtime, randomness = HEAD.unpack(data[:88])
-        assert (magic, version, head, total) == (b"KTRD", 3, 88, 96)
+        assert (magic, version, head, total) == (b"KTRD", 4, 88, 96)
         assert realtime == 0x0102030405060708
         assert randomness == RANDOMNESS
         assert data[88:] == b"program!"
