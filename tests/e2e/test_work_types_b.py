@@ -281,7 +281,7 @@ def test_a_sequence_is_in_each_phase_as_long_as_declared(of: Of) -> None:
     assert one.iterations in (5, 6, 7)
     for kind, ns in (("spin", 10), ("sleep", 5), ("yield", 3), ("io", 4), ("alu_hot", 3)):
         rounds = found[f"{kind}_ns"] / (ns * MS)
-        assert one.iterations - 1 <= rounds < (one.iterations + 1) * 1.15, kind  # the last one may have been stopped
+        assert one.iterations - 1 <= rounds < (one.iterations + 1) * 1.35, kind  # the last one may have been stopped
     assert found["written"] >= one.iterations * 65536 and found["written"] % 65536 == 0
     assert found["yields"] > 100 and found["chains"] > 100
     assert one.wake_sample_total > one.iterations

@@ -9,6 +9,8 @@
 #include "measure/reservoir.h"
 #include "wire/program.h"
 
+#define SLOT_PATH_BYTES 704
+
 enum gate {
 	GATE_CLOSED = 0,
 	GATE_OPEN = 1,
@@ -52,6 +54,7 @@ struct slot {
 	uint64_t *pages; /* KTSTR_MAX_NODES of them, by node; NULL: nobody asks */
 	char name[KTSTR_MAX_COMM + 1];
 	uint32_t own_namespace; /* 1: it sees its cgroup as the root */
+	char cgroup_path[SLOT_PATH_BYTES]; /* of its cgroup's folder, where it sees that as the root */
 	uint32_t mem_mode; /* of set_mempolicy(2), 0: as it is */
 	uint64_t mem_nodes;
 	_Atomic uint32_t placed; /* futex of a thread: it has its policy and CPUs */

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/sysfile.h"
-#include "proc/cgroup.h"
 
 #define ROOT "/sys/fs/cgroup"
 #define FILE_BYTES (CGROUPS_PATH_BYTES + 128)
@@ -44,7 +43,7 @@ bool cgroups_own(const struct self *self, char ret[CGROUPS_PATH_BYTES])
 		return false;
 	}
 	if (self->slot->own_namespace) { /* which begins where it was forked into */
-		cgroup_file((uint32_t)self->slot->report.cgroup, "", ret);
+		snprintf(ret, CGROUPS_PATH_BYTES, "%s", self->slot->cgroup_path);
 		return true;
 	}
 	if (!read_own(path, sizeof(path)))

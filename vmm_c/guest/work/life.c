@@ -35,29 +35,6 @@ static void set_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-bool work_refuse(struct slot *slot, enum refused what)
-{
-	slot->error = errno;
-	slot->refused = what;
-	return false;
-}
-
-bool work_state(struct self *of, size_t bytes)
-{
-	return (of->state = work_memory(of, bytes));
-}
-
-void *work_memory(struct self *of, size_t bytes)
-{
-	void *memory = malloc(bytes);
-
-	if (!memory) {
-		work_refuse(of->slot, REFUSED_MEMORY);
-		return NULL;
-	}
-	return memset(memory, 0, bytes); /* which touches it, unlike calloc */
-}
-
 /* Before it touches the memory that it works in. */
 static bool settle(struct slot *slot)
 {

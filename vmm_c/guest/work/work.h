@@ -3,6 +3,7 @@
 #define KTSTR_WORK_H
 
 #include <errno.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -67,6 +68,14 @@ static inline bool stopped(const struct self *self)
 	return atomic_load_explicit(&self->slot->stop, memory_order_relaxed);
 }
 
+/* Leave in the slot what could not be done, and errno: the agent says so when the worker ends. Gives false. */
+static inline bool work_refuse(struct slot *slot, enum refused what)
+{
+	slot->error = errno;
+	slot->refused = what;
+	return false;
+}
+
 /* Which: the place of one of its type's counts. */
 static inline void tally(struct self *self, uint32_t which, uint64_t more)
 {
@@ -84,9 +93,6 @@ void *work_memory(struct self *self, size_t bytes);
  */
 bool switches_begin(struct self *self);
 uint64_t switches_since(const struct self *self);
-
-/* Leave in the slot what could not be done, and errno: the agent says so when the worker ends. Gives false. */
-bool work_refuse(struct slot *slot, enum refused what);
 
 /* Units of work between two looks at the clock. */
 #define PIECE_UNITS 8192

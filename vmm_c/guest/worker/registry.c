@@ -7,9 +7,12 @@
 
 #include "base/events.h"
 #include "base/run.h"
+#include "proc/cgroup.h"
 #include "wire/errors.h"
 #include "worker/arena.h"
 #include "worker/report.h"
+
+_Static_assert(SLOT_PATH_BYTES == CGROUP_PATH_BYTES, "a slot has room for any cgroup");
 
 static const struct program *program;
 static struct worker *workers;
@@ -110,6 +113,8 @@ void registry_prepare(struct worker *worker, uint32_t work, struct made made)
 	if (worker->slot)
 		worker->past_iterations += atomic_load(&worker->slot->iterations);
 	worker->slot = arena_slot(program, work, worker->id, worker->spawns++);
+	if (worker->slot->own_namespace && worker->work->cgroup >= 0)
+		cgroup_file((uint32_t)worker->work->cgroup, "", worker->slot->cgroup_path);
 	worker->spawned = true;
 	worker->timed_out = worker->reported = false;
 	worker->status = 0;
