@@ -274,6 +274,7 @@ FOLDER_RENAMES = {
     "files.py": {"replace_file", "write_new"},
     "host/cache.py": {"_swap", "_exchange", "_replace"},  # an entry changes places with the one that is there
     "kernels/cleaning.py": {"_remove"},  # an entry is moved away before it is removed
+    "kernels/patched.py": {"_make", "_link", "_put"},  # trees and files that are hard links: the other names stay
     "results/store.py": {"_put"},  # a cell's folder
     "tools/bundle.py": {"_merge"},  # unpacked trees become one
     "vm/snapshot_store.py": {"_remove"},

@@ -125,16 +125,23 @@ static __always_inline bool loses_wakeup(u64 enq_flags)
 	return loses_every && enq_flags & SCX_ENQ_WAKEUP && __sync_fetch_and_add(&wakeups, 1) % loses_every == 0;
 }
 
+/* A task and its parent, by the kernel's own names: found when it is loaded. */
+struct task_struct___parent {
+	struct task_struct___parent *real_parent;
+	int tgid;
+} __attribute__((preserve_access_index));
+
 /*
  * One slot for what timers wake, which a task that comes too soon after another does not get. Called by the waker: what
  * is not the task's parent, which releases it, has been interrupted by a timer.
  */
 static __always_inline bool loses_race(struct task_struct *p)
 {
-	struct task_struct *waker = (void *)bpf_get_current_task();
+	const struct task_struct___parent *waker = (const void *)bpf_get_current_task();
+	const struct task_struct___parent *woken = (const void *)p;
 	u64 now, before;
 
-	if (!race_ns || p->flags & KTHREAD || BPF_CORE_READ(waker, tgid) == BPF_CORE_READ(p, real_parent, tgid))
+	if (!race_ns || p->flags & KTHREAD || BPF_CORE_READ(waker, tgid) == BPF_CORE_READ(woken, real_parent, tgid))
 		return false;
 	now = bpf_ktime_get_ns();
 	before = __sync_lock_test_and_set(&timer_woke_at_ns, now);

@@ -10,7 +10,7 @@
 
 #include "work/lock.h"
 #include "work/own.h"
-#include "work/schbench.h"
+#include "work/schbench_rate.h"
 
 enum counts_at { REQUESTS, MESSAGES, LOCK_WAITS, RATE };
 

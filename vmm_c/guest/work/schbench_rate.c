@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "work/schbench.h"
+#include "work/schbench_rate.h"
 
 /* How often the rate is steered: /proc/stat counts in hundredths of a second. */
 #define STEER_NS 200000000

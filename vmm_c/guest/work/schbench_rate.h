@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#ifndef KTSTR_SCHBENCH_H
-#define KTSTR_SCHBENCH_H
+#ifndef KTSTR_SCHBENCH_RATE_H
+#define KTSTR_SCHBENCH_RATE_H
 
 #include "work/work.h"
 
