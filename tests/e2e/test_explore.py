@@ -25,7 +25,7 @@ schedulers:
 tests:
   steady: {{duration: 100ms, cgroups: [{{name: a, workers: 5}}], checks: {{max_spread_pct: 100}}}}
 """
-SEEDS = (0, 5, 6, 7, 8)
+SEEDS = tuple(range(17))
 CHOSEN = f"seeds={','.join(map(str, SEEDS))}"
 CELLS = ("test=steady", "preset=tiny-2llc", "scheduler=races")
 Found = dict[str, Any]
@@ -57,8 +57,8 @@ def test_some_seeds_fail_and_seed_0_does_not(explored: tuple[int, Found]) -> Non
     (one,) = found["scenarios"]
     failed, passed = one["counts"].get("fail", 0), one["counts"].get("pass", 0)
     assert code == 1 and failed and passed and failed + passed == one["seeds"] == one["measured"] == len(SEEDS)
-    assert (one["failure_rate"]["failed"], one["failure_rate"]["judged"]) == (failed, 4)  # all but seed 0
-    assert one["distinct"] == len(SEEDS)
+    assert (one["failure_rate"]["failed"], one["failure_rate"]["judged"]) == (failed, len(SEEDS) - 1)  # all but seed 0
+    assert 1 < one["distinct"] <= len(SEEDS)
     assert [worst["verdict"] for worst in one["worst"]] == (["fail"] * failed + ["pass"] * passed)[:5]
     assert 0 not in [worst["seed"] for worst in one["worst"] if worst["verdict"] == "fail"]
     gap = next(spread for spread in one["spreads"] if spread["metric"] == "worst_gap_ms")
@@ -98,7 +98,7 @@ def test_until_fail_starts_no_seed_after_one_that_fails(project: UserProject, ex
     seeds = (0, failing, *(seed for seed in SEEDS if seed not in (0, failing)))
     done = project.doit("explore", *CELLS, f"seeds={','.join(map(str, seeds))}", "until=fail", "minimise=0")
     assert done.returncode == 1
-    assert f"5 seeds: 1 passed, 1 failed, {len(SEEDS) - 2} not run" in done.stdout
+    assert f"{len(SEEDS)} seeds: 1 passed, 1 failed, {len(SEEDS) - 2} not run" in done.stdout
     assert "stopped at a failure (until=fail): no rate is told" in done.stdout
 
 
