@@ -19,6 +19,7 @@
 #include "work/work.h"
 
 #define ARENA_BYTES (1 << 16)
+#define SAMPLE_ROOM 64
 #define MOST_MOMENTS 20000
 #define PATIENCE_S 5
 #define SYSCALL 0x050f /* the instruction */
@@ -69,7 +70,9 @@ static void prepare(const struct place *place)
 	slot->start_offset_ns = place->start_offset_ns;
 	slot->release_ns = now_ns();
 	slot->shared = arena + ARENA_BYTES / 2;
-	slot->samples = (void *)(arena + ARENA_BYTES / 4);
+	slot->shared_bytes = ARENA_BYTES / 4;
+	reservoir_init(&slot->wakes, (void *)(arena + ARENA_BYTES / 4), SAMPLE_ROOM, 0);
+	reservoir_init(&slot->requests, slot->wakes.samples + SAMPLE_ROOM, 0, 0);
 	slot->read_fd = pipe_fds[0];
 	slot->write_fd = sink_fd;
 	slot->partner_read_fd = slot->partner_write_fd = -1;

@@ -290,8 +290,8 @@ class TestInput:
         path.write_bytes(lab.steady.path.read_bytes())
         spec = GuestSpec(lab.kernel, (lab.image,), SINGLE, 512, program=NO_OPS)
         with QemuMachine(lab.tool, "icount", replace(lab.steady, path=path)).start(spec, odd, 240, Cancel()) as guest:
+            guest.registers()  # it has begun: before, the process may still be the one that starts it
             (emulator,) = emulators_of(odd)
-            guest.registers()  # it has begun
             assert str(path) in Path(f"/proc/{emulator}/maps").read_text()
 
     def test_a_missing_image_is_named(self, lab: Lab, tmp_path: Path) -> None:
