@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from ktstr.record.guest import WorkerReport
 
@@ -85,16 +86,21 @@ def _pooled(kept_of_total: Iterable[tuple[Sequence[int], int]]) -> Samples:
 P999 = Fraction(999, 10)
 
 
-def nearest_rank(samples: Samples, percent: int | Fraction) -> int | None:
-    """The percentile of a population; None for no samples.
+N = TypeVar("N", int, float)
 
-    Unweighted, it is element ceil(n * percent / 100) - 1 of the sorted samples.
-    """
+
+def ranked(ordered: Sequence[N], percent: int | Fraction) -> N:
+    """The percentile of ascending values, of which there is one at least: element ceil(n * percent / 100) - 1."""
+    return ordered[max(0, math.ceil(Fraction(percent) * len(ordered) / 100) - 1)]
+
+
+def nearest_rank(samples: Samples, percent: int | Fraction) -> int | None:
+    """The percentile of a population, ``ranked`` where none weighs more than another; None for no samples."""
     values, weights = samples.values, samples.weights
     if not values:
         return None
     if min(weights) == max(weights):
-        return values[max(0, math.ceil(Fraction(percent) * len(values) / 100) - 1)]
+        return ranked(values, percent)
     need = math.fsum(weights) * float(percent) / 100
     seen = 0.0
     for value, weight in zip(values, weights, strict=True):

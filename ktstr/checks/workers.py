@@ -394,24 +394,19 @@ def judge_workers(groups: Iterable[Group], run: Run) -> list[Detail]:
 
 def _nothing_to_judge(groups: Sequence[Group], run: Run) -> list[Detail]:
     """Gates that are about what no worker does; one role of several need not do it."""
-    sampled = {
-        "max_p99_wake_latency_ns": any(g.samples_wakes and (g.wakes.values or not g.has_others) for g in groups),
-        "max_wake_latency_cv": any(g.samples_wakes and (g.wakes.values or not g.has_others) for g in groups),
-        "max_p99_request_latency_ns": any(
-            g.samples_requests and (g.requests.values or not g.has_others) for g in groups
-        ),
-    }
+    unsampled: dict[str, tuple[str, ...]] = {}
+    if not any(g.samples_wakes and (g.wakes.values or not g.has_others) for g in groups):
+        unsampled["waits to be woken"] = ("max_p99_wake_latency_ns", "max_wake_latency_cv")
+    if not any(g.samples_requests and (g.requests.values or not g.has_others) for g in groups):
+        unsampled["serves requests"] = ("max_p99_request_latency_ns",)
     return [
         Detail(
-            Verdict.INCONCLUSIVE, "Benchmark", f"{name}: {_DOES_NONE[name]}, so there is nothing to judge", limit=limit
+            Verdict.INCONCLUSIVE,
+            "Benchmark",
+            f"{name}: none of the workers' types {does}, so there is nothing to judge",
+            limit=limit,
         )
-        for name, is_sampled in sampled.items()
-        if not is_sampled and (limit := run.limits.limit(name)) is not None
+        for does, names in unsampled.items()
+        for name in names
+        if (limit := run.limits.limit(name)) is not None
     ]
-
-
-_DOES_NONE = {
-    "max_p99_wake_latency_ns": "none of the workers' types waits to be woken",
-    "max_wake_latency_cv": "none of the workers' types waits to be woken",
-    "max_p99_request_latency_ns": "none of the workers' types serves requests",
-}

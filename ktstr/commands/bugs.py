@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report, Turn
-from ktstr.commands.declare.plans import cell_tasks, request_of
+from ktstr.commands.declare.plans import cell_tasks, planned_of, request_of
 from ktstr.errors import EXIT_VERDICT, HostError, InputError
 from ktstr.options import FLAG, LIST, GraphOptions, variable
 from ktstr.record.outcome import Outcome
@@ -68,15 +68,12 @@ def _is_said(invocation: Invocation, name: str, value: Sequence[str]) -> bool:
 
 
 def _planned(invocation: Invocation, made: BugPlan | Unplanned) -> Planned | HostError:
-    from ktstr.cells.cells import Cells
-    from ktstr.cells.remembered import Remembered
     from ktstr.planning.bugs import Unplanned
 
     if isinstance(made, Unplanned):
         invocation.ledger.fail(f"bug:{made.bug.name}", made.error)
         return made.error
-    remembered = Remembered(made.plan)
-    return Planned(made.plan, Cells(made.plan, invocation.ledger, remembered), remembered)
+    return planned_of(invocation, made.plan)
 
 
 def _preview(invocation: Invocation, options: Options, planned: Planned) -> str | None:

@@ -137,14 +137,13 @@ def _minimised(invocation: Invocation, options: Options, planned: Planned, seeds
         return None
     from ktstr.cells.explored import as_told
     from ktstr.cells.minimise import Minimiser
-    from ktstr.host.limits import usable
     from ktstr.planning.points import compile_point
     from ktstr.scenarios.changed import words_of
 
     cell, outcome = seeds.first_failure
     if not cell.key.seed or invocation.cancel.signal:
         return None
-    jobs = options.graph.running.jobs or usable().cpus
+    jobs, _ = planned.plan.request.tokens.total
     found = Minimiser(planned.plan, planned.cells, outcome, jobs, options.minimise).minimise(cell)
     plain = compile_point(cell.point, replace(cell.key, keep=()))
     words = words_of(found.cell.compiled, plain)

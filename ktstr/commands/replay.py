@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report, Turn
-from ktstr.commands.declare.ended import reproduce, settle
+from ktstr.commands.declare.ended import reproduce, settle, write_junit
 from ktstr.commands.declare.notes import warn
-from ktstr.commands.declare.plans import cell_tasks, request_of
-from ktstr.errors import EXIT_INPUT, EXIT_OK, EXIT_VERDICT, HostError, InputError
-from ktstr.files import write_atomic
+from ktstr.commands.declare.plans import cell_tasks, planned_of, request_of
+from ktstr.errors import EXIT_INPUT, EXIT_OK, EXIT_VERDICT, InputError
 from ktstr.options import COUNT, FLAG, PATH, TEXT, GraphOptions, variable
 from ktstr.results.ledger import CellOutcome, ExitRules
 
@@ -78,21 +77,12 @@ def _plan(invocation: Invocation, options: Options) -> Planned | None:
     replay = plan_replay(request_of(invocation, options.graph), failed, options.times)
     if not replay.groups:
         return None
-    each = tuple((group, _planned(invocation, group)) for group in replay.groups)
+    each = tuple((group, planned_of(invocation, group.plan, times=group.times)) for group in replay.groups)
     last = each[-1][1]
     order = tuple(Turn(planned, cell) for _, planned in each for cell in planned.plan.by_machine)
     return Replaying(
         plan=last.plan, cells=last.cells, remembered=last.remembered, order=order, replay=replay, each=each
     )
-
-
-def _planned(invocation: Invocation, group: Group) -> Planned:
-    from ktstr.cells.cells import Cells
-    from ktstr.cells.remembered import Remembered
-
-    remembered = Remembered(group.plan)
-    cells = Cells(group.plan, invocation.ledger, remembered, times=group.times)
-    return Planned(group.plan, cells, remembered)
 
 
 def _run(invocation: Invocation, options: Options) -> Report:
@@ -191,10 +181,7 @@ def _report(
 
     report = replayed.Report(tuple(cells), notes, interrupted=bool(invocation.cancel.signal))
     if options.junit is not None:
-        try:
-            write_atomic(invocation.project.stand / options.junit, replayed.to_junit(report).encode())
-        except HostError as err:
-            invocation.ledger.fail(f"junit={options.junit}", err)
+        write_junit(invocation, options.junit, replayed.to_junit(report))
     text = replayed.to_json(report) if options.json else replayed.to_text(report)
     return Report(text, _code(report))
 

@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
-from ktstr.commands.declare.ended import called_as, reproduce, settle
+from ktstr.commands.declare.ended import called_as, reproduce, settle, write_junit
 from ktstr.commands.declare.plans import cell_tasks, plan_cells
 from ktstr.errors import HostError
-from ktstr.files import write_atomic
 from ktstr.options import TestOptions
 from ktstr.results.ledger import CellOutcome, ExitRules
 
@@ -73,11 +72,7 @@ def _write_junit(
 ) -> None:
     from ktstr.results.junit import junit
 
-    cases = () if compared is None else compared.cases()
-    try:
-        write_atomic(invocation.project.stand / target, junit(cells, cases).encode())
-    except HostError as err:
-        invocation.ledger.fail(f"junit={target}", err)
+    write_junit(invocation, target, junit(cells, () if compared is None else compared.cases()))
 
 
 def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned) -> Report:

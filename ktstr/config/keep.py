@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ktstr import cpulist
 from ktstr.config.select import parse_seeds
 
 NONE = "none"
@@ -24,10 +25,4 @@ def parse_keep(items: Sequence[str]) -> tuple[int, ...]:
 
 def keep_words(keep: Sequence[int]) -> str:
     """What ``parse_keep`` reads these numbers from, which ascend: ``0..2,5``."""
-    runs: list[list[int]] = []
-    for number in keep:
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs) or NONE
+    return cpulist.render(keep).replace("-", "..") or NONE

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from ktstr.planning.estimate import Estimates
 
 NO_SKIP = "no_skip=1 tries it"
+NO_PERFORMANCE = "asks for performance mode; no_perf_mode=1 is given"
 
 
 def without_performance(request: Request, config: Config, expansion: Expansion) -> Expansion:
     """With ``no_perf_mode=1`` the tests that ask for performance mode are skipped, whatever runs them."""
     if not request.options.running.no_perf_mode:
         return expansion
-    why = "asks for performance mode; no_perf_mode=1 is given"
-    return _without(expansion, {key: why for key in expansion.cells if config.tests[key.test].performance_mode})
+    asking = (key for key in expansion.cells if config.tests[key.test].performance_mode)
+    return _without(expansion, dict.fromkeys(asking, NO_PERFORMANCE))
 
 
 def without_oversized(request: Request, config: Config, expansion: Expansion, accel: str) -> Expansion:

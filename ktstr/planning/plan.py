@@ -198,12 +198,17 @@ def _named(request: Request, config: Config) -> Named:
     return with_undeclared(config, select.scheduler, request.project.stand, request.environ)
 
 
+def seeds_of(select: Select) -> tuple[int, ...]:
+    """What ``seeds=`` names. Raises InputError saying what was expected."""
+    try:
+        return parse_seeds(select.seeds)
+    except ValueError as err:
+        raise InputError(f"seeds={','.join(select.seeds)}: expected {err}") from None
+
+
 def _selection(request: Request, kernels: tuple[str, ...], schedulers: tuple[str, ...]) -> Selection:
     chosen = request.options.select
-    try:
-        seeds = parse_seeds(chosen.seeds) or None
-    except ValueError as err:
-        raise InputError(f"seeds={','.join(chosen.seeds)}: expected {err}") from None
+    seeds = seeds_of(chosen) or None
     if chosen.seed is not None and seeds is not None:
         raise InputError("seed= and seeds=: found both, expected one of them")
     return Selection(

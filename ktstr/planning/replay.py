@@ -12,7 +12,7 @@ from msgspec import structs
 from ktstr.config.model import CellKey, Config
 from ktstr.config.override import with_work_type
 from ktstr.config.patterns import match
-from ktstr.config.select import parse_seeds, unfit, unwanted
+from ktstr.config.select import unfit, unwanted
 from ktstr.config.suggest import nearest
 from ktstr.config.undeclared import TREE, with_undeclared
 from ktstr.config.validated import load_config
@@ -20,7 +20,8 @@ from ktstr.errors import InputError
 from ktstr.kernels.labels import label_of
 from ktstr.kernels.spec import parse_spec
 from ktstr.options import GraphOptions, Select
-from ktstr.planning.plan import Plan, make_plan
+from ktstr.planning.narrow import NO_PERFORMANCE
+from ktstr.planning.plan import Plan, make_plan, seeds_of
 from ktstr.planning.request import Narrowing, Request
 from ktstr.record.failed import FailedCell
 from ktstr.results.store import REAL_TIME
@@ -82,10 +83,7 @@ def _names(cell: FailedCell, field: str) -> tuple[str, ...]:
 def _seeds(select: Select) -> frozenset[int]:
     if select.seed is not None:
         return frozenset({select.seed})
-    try:
-        return frozenset(parse_seeds(select.seeds))
-    except ValueError as err:
-        raise InputError(f"seeds={','.join(select.seeds)}: expected {err}") from None
+    return frozenset(seeds_of(select))
 
 
 def spelled(cells: Iterable[FailedCell], words: Sequence[str], stand: Path) -> list[FailedCell]:
@@ -173,7 +171,7 @@ def _gone(config: Config, request: Request, cell: FailedCell) -> str | None:
         return _undeclared("kernel", cell.kernel or cell.label, config.kernels)
     test = config.tests[cell.test]
     if test.performance_mode and request.options.running.no_perf_mode:
-        return "asks for performance mode; no_perf_mode=1 is given"
+        return NO_PERFORMANCE
     return unfit(test, config.presets[cell.preset]) or unwanted(config, _key(cell))
 
 

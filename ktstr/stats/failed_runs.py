@@ -27,7 +27,7 @@ class FailedRuns:
 def failed_in(scan: Scan, *, named: bool) -> FailedRuns:
     """The cells of these sidecars whose newest neither passed nor was skipped. ``named``: the run was asked for by its
     name; else those of commits that were compared are left out."""
-    newest: dict[str, Sidecar] = {}
+    newest: dict[str, tuple[Sidecar, FailedCell]] = {}
     unreadable = [bad.path for bad in scan.unreadable]
     for file in scan.files:
         if not named and file.run.startswith(OF_TWO_COMMITS):
@@ -37,10 +37,10 @@ def failed_in(scan: Scan, *, named: bool) -> FailedRuns:
         except InputError:
             unreadable.append(file.path)
             continue
-        name = _cell(sidecar).name
-        if name not in newest or newest[name].timestamp <= sidecar.timestamp:
-            newest[name] = sidecar
-    cells = {name: _cell(sidecar) for name, sidecar in newest.items() if not (sidecar.passed or sidecar.skipped)}
+        cell = _cell(sidecar)
+        if cell.name not in newest or newest[cell.name][0].timestamp <= sidecar.timestamp:
+            newest[cell.name] = sidecar, cell
+    cells = {name: cell for name, (sidecar, cell) in newest.items() if not (sidecar.passed or sidecar.skipped)}
     return FailedRuns(cells, tuple(unreadable))
 
 

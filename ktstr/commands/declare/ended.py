@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ktstr.cancel import Cancelled
 from ktstr.commands.declare.command import Invocation, Planned
-from ktstr.errors import KtstrError
+from ktstr.errors import HostError, KtstrError
+from ktstr.files import write_atomic
 from ktstr.options import GraphOptions
 from ktstr.record.outcome import Outcome
 from ktstr.results.ledger import CellOutcome, failure
@@ -49,6 +50,14 @@ def reproduce(cell: CellPlan, options: GraphOptions) -> str:
     }
     words = (quote(f"{name}={value}") for name, value in pins.items() if value)
     return f"{called_as()} test {' '.join(words)}"
+
+
+def write_junit(invocation: Invocation, target: str, text: str) -> None:
+    """A JUnit file, by its path from where the user stands. One that cannot be written costs an exit code of 3."""
+    try:
+        write_atomic(invocation.project.stand / target, text.encode())
+    except HostError as err:
+        invocation.ledger.fail(f"junit={target}", err)
 
 
 def settle(

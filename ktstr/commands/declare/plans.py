@@ -25,7 +25,7 @@ def plan_cells(invocation: Invocation, options: TestOptions, is_over: Callable[[
     narrowing = Narrowing(testing.failed, testing.shard, _named_cells(invocation.words), budget_s=testing.budget_secs)
     request = request_of(invocation, options.graph, narrowing=narrowing)
     over = is_over or partial(failed_enough, invocation.ledger, testing.maxfail)
-    return _planned(invocation, make_plan(request), over)
+    return planned_of(invocation, make_plan(request), over)
 
 
 def cell_tasks(planned: Planned) -> Iterable[str]:
@@ -37,9 +37,7 @@ def plan_kernels(invocation: Invocation, options: GraphOptions, rebuild: Rebuild
     """The kernels that ``words`` name, and no cells. Raises as ``make_plan``."""
     from ktstr.planning import plan
 
-    return _planned(
-        invocation, plan.plan_kernels(request_of(invocation, options, rebuild=rebuild), words), lambda: False
-    )
+    return planned_of(invocation, plan.plan_kernels(request_of(invocation, options, rebuild=rebuild), words))
 
 
 def request_of(
@@ -68,12 +66,16 @@ def request_of(
     )
 
 
-def _planned(invocation: Invocation, plan: Plan, is_over: Callable[[], bool]) -> Planned:
+def planned_of(
+    invocation: Invocation, plan: Plan, is_over: Callable[[], bool] = lambda: False, times: int = 1
+) -> Planned:
+    """A plan with what runs its cells. ``is_over``: whether no more of them are to be started; ``times``: how often
+    each one that runs does."""
     from ktstr.cells.cells import Cells
     from ktstr.cells.remembered import Remembered
 
     remembered = Remembered(plan)
-    return Planned(plan, Cells(plan, invocation.ledger, remembered, is_over), remembered)
+    return Planned(plan, Cells(plan, invocation.ledger, remembered, is_over, times), remembered)
 
 
 def failed_enough(ledger: Ledger, maxfail: int | None) -> bool:

@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ktstr.cancel import Cancelled
-from ktstr.cells.cells import Cells
 from ktstr.cells.early import EarlyEnd
 from ktstr.cells.publish import publish
-from ktstr.cells.remembered import Remembered
 from ktstr.commands.declare.command import Invocation, Planned, Turn
-from ktstr.commands.declare.plans import request_of
+from ktstr.commands.declare.plans import planned_of, request_of
 from ktstr.commands.perf.judged import ALPHA, judged_so_far, judging
 from ktstr.commands.perf.options import Options
 from ktstr.config.select import Selection
@@ -21,7 +19,6 @@ from ktstr.config.validated import load_config
 from ktstr.errors import KtstrError
 from ktstr.planning import pair as pairs
 from ktstr.planning.pair import BASE, HEAD, Couple, Pair
-from ktstr.planning.plan import Plan
 from ktstr.planning.points import CellPlan
 from ktstr.planning.request import Request
 from ktstr.results.baseline import Side, Sides, Wanted, changed_paths, resolve_sides
@@ -138,7 +135,8 @@ def _paired(invocation: Invocation, options: Options, sides: Sides, pair: Pair) 
         end = EarlyEnd(
             invocation.ledger, cells, lambda: judged_so_far(invocation, options, parts[0], first.alpha).is_decided
         )
-    ours, rival = (_planned(invocation, plan, end) for plan in (pair.head, pair.base))
+    is_over = end.is_over if end is not None else lambda: False
+    ours, rival = (planned_of(invocation, plan, is_over) for plan in (pair.head, pair.base))
     of_base = {couple.base.name for couple in pair.differing}
 
     def turn(cell: CellPlan, other: CellPlan) -> Turn:
@@ -156,12 +154,6 @@ def _halves(couples: Sequence[Couple], runs: int) -> tuple[list[Couple], list[Co
     """The cells of the first seeds, and all others."""
     early = [couple for couple in couples if couple.head.key.seed <= runs]
     return early, [couple for couple in couples if couple.head.key.seed > runs]
-
-
-def _planned(invocation: Invocation, plan: Plan, end: EarlyEnd | None) -> Planned:
-    remembered = Remembered(plan)
-    is_over = end.is_over if end is not None else lambda: False
-    return Planned(plan, Cells(plan, invocation.ledger, remembered, is_over), remembered)
 
 
 def publish_sides(invocation: Invocation, paired: Paired) -> None:

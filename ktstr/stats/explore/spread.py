@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from ktstr.checks.formulas import ranked
 from ktstr.record.exploration import FailureRate, Spread
 from ktstr.record.metrics import METRICS
 from ktstr.stats.inference.proportion import proportion
@@ -27,26 +28,21 @@ def spreads(runs: Sequence[Mapping[str, float]]) -> tuple[Spread, ...]:
 def spread(metric: str, values: Sequence[float]) -> Spread:
     """Of at least one finite value."""
     ordered = sorted(values)
-    low, high, middle = percentile(ordered, 10), percentile(ordered, 90), statistics.median(ordered)
+    low, high, middle = ranked(ordered, 10), ranked(ordered, 90), statistics.median(ordered)
     return Spread(
         metric=metric,
         unit=unit_of(metric),
         better=better_of(metric),
         seeds=len(ordered),
         min=ordered[0],
-        p1=percentile(ordered, 1),
+        p1=ranked(ordered, 1),
         p10=low,
         median=middle,
         p90=high,
-        p99=percentile(ordered, 99),
+        p99=ranked(ordered, 99),
         max=ordered[-1],
         spread_pct=100 * (high - low) / abs(middle) if middle else None,
     )
-
-
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """Nearest rank: element ceil(n * percent / 100) of n ascending values, of which there is one at least."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 def failure_rate(failed: int, judged: int) -> FailureRate | None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from ktstr.stats.explore.spread import failure_rate, percentile, spread, spreads
+from ktstr.checks.formulas import ranked
+from ktstr.stats.explore.spread import failure_rate, spread, spreads
 
 
 def test_percentiles_are_nearest_rank() -> None:
     hundred = [float(n) for n in range(1, 101)]
-    assert [percentile(hundred, p) for p in (1, 10, 90, 99)] == [1, 10, 90, 99]
-    assert [percentile([7.0], p) for p in (1, 99)] == [7, 7]
-    assert percentile([1.0, 2.0, 3.0], 90) == 3  # ceil(2.7) is the third
+    assert [ranked(hundred, p) for p in (1, 10, 90, 99)] == [1, 10, 90, 99]
+    assert [ranked([7.0], p) for p in (1, 99)] == [7, 7]
+    assert ranked([1.0, 2.0, 3.0], 90) == 3  # ceil(2.7) is the third
 
 
 def test_the_spread_of_a_metric_by_hand() -> None:
