@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GUESTS = "KTSTR_LAB_GUESTS"  # in the lab: the folder that ``prepare`` filled
+MACHINES, SNAPSHOTS = "machines", "snapshots"  # its folders of C programs
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class Guests:
 
 
 def prepare(folder: Path) -> None:
-    """Outside: fetch and build them, and the VMM."""
+    """Outside: fetch and build them, the VMM, and the C programs that are tests of it."""
     from ktstr.host.cache import Cache, cache_root
     from ktstr.kernels.cache import read_entry
     from ktstr.kernels.symbols import symbols_of
     from ktstr.pins.lock import read_lock
     from ktstr.vm.vmm_build import find_vmm
+    from tests.c.vmm_objects import LANGUAGE, build_machines, build_snapshots
     from tests.e2e.programs import scx_ktstr_part
     from tests.introspect.guests import facts_part
     from tests.vm.test_qemu import ROOT, build_lab
@@ -41,6 +43,9 @@ def prepare(folder: Path) -> None:
     (folder / "scheduler.cpio").write_bytes(part)
     (folder / "facts.cpio").write_bytes(facts_part(folder))
     symbols_of(read_entry(kernel.parent))  # decoding them takes half a minute inside
+    for build, made in ((build_machines, folder / MACHINES), (build_snapshots, folder / SNAPSHOTS)):
+        made.mkdir()
+        build(made, *LANGUAGE)
 
 
 def prepared() -> Guests:
@@ -48,3 +53,8 @@ def prepared() -> Guests:
     folder = Path(os.environ[GUESTS])
     names = ("agent.cpio", "hostile.cpio", "scheduler.cpio", "facts.cpio")
     return Guests((folder / "kernel").resolve(), *(folder / name for name in names))
+
+
+def program(kind: str, name: str) -> Path:
+    """Inside: a C program that ``prepare`` built, with what it needs beside it."""
+    return Path(os.environ[GUESTS]) / kind / name

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.c import vmm_objects
 from tests.c.test_c import FLAGS, run
-from tests.c.vmm_objects import LANGUAGE, MACHINES, THREAD_SANITIZER, build_machines, names
+from tests.c.vmm_objects import THREAD_SANITIZER, build_machines
+from tests.nested.guests import MACHINES
+from tests.nested.guests import program as built
 
-CASES = [(program, name) for program in MACHINES for name in names(program)]
+CASES = [(program, name) for program in vmm_objects.MACHINES for name in vmm_objects.names(program)]
 WATCHED = [case for case in CASES if case[0] != "test_vmm_leaks"]  # it counts the process's own memory and threads
 
 SANITIZERS = {"asan_and_ubsan": FLAGS, "tsan": THREAD_SANITIZER}
-
-
-@pytest.fixture(scope="session")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build_machines(tmp_path_factory.mktemp("machines"), *LANGUAGE)
 
 
 @pytest.fixture(scope="session", params=SANITIZERS)
@@ -26,13 +24,14 @@ def watched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])
-def test_machine(machines: dict[str, Path], program: str, name: str) -> None:
-    run([str(machines[program]), name], timeout=120)
+def test_machine(program: str, name: str) -> None:
+    run([str(built(MACHINES, program)), name], timeout=120)
 
 
 @pytest.mark.slow
-def test_a_thousand_cycles_leave_nothing_behind(machines: dict[str, Path]) -> None:
-    command = ["env", "KTSTR_CYCLES=1000", str(machines["test_vmm_leaks"]), "cycles_leave_nothing_behind"]
+def test_a_thousand_cycles_leave_nothing_behind() -> None:
+    program = built(MACHINES, "test_vmm_leaks")
+    command = ["env", "KTSTR_CYCLES=1000", str(program), "cycles_leave_nothing_behind"]
     assert run(command, timeout=800) == "1000 cycles\n"
 
 

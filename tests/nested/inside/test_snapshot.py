@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from tests.c import vmm_objects
 from tests.c.test_c import run
-from tests.c.vmm_objects import LANGUAGE, SNAPSHOTS, build_snapshots, names
+from tests.nested.guests import SNAPSHOTS
+from tests.nested.guests import program as built
 
-CASES = [(program, name) for program in SNAPSHOTS for name in names(program)]
-
-
-@pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build_snapshots(tmp_path_factory.mktemp("snapshot"), *LANGUAGE)
+CASES = [(program, name) for program in vmm_objects.SNAPSHOTS for name in vmm_objects.names(program)]
 
 
 @pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])
-def test_snapshot(programs: dict[str, Path], program: str, name: str) -> None:
-    run([str(programs[program]), name], timeout=120)
+def test_snapshot(program: str, name: str) -> None:
+    run([str(built(SNAPSHOTS, program)), name], timeout=120)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import struct
 import threading
@@ -39,6 +40,8 @@ def elf(*, kind: int = ELF64, machine: int = X86_64, at: int = 0x1000000, size: 
 
 
 def held() -> tuple[int, int]:
+    """The files and threads of this process, without what another test's garbage still holds."""
+    gc.collect()
     return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
 
 
