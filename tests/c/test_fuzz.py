@@ -11,13 +11,13 @@ import pytest
 from tests.c.test_c import FLAGS, HERE, LIBFUZZER_S, fuzzing_clang, run
 from tests.c.vmm_objects import build_core, link
 
-# Inputs of the seeded generator: about 30 seconds of a CPU for each target. They run beside each other.
+# Inputs of the seeded generator: about 10 seconds of a CPU for each target. They run beside each other.
 TARGETS = {
-    "fuzz_console": 18000,
-    "fuzz_loaders": 48000,
-    "fuzz_pci": 24000,
-    "fuzz_tables": 90000,
-    "fuzz_virtqueue": 24000,
+    "fuzz_console": 6000,
+    "fuzz_loaders": 16000,
+    "fuzz_pci": 8000,
+    "fuzz_tables": 30000,
+    "fuzz_virtqueue": 8000,
 }
 SEEDED_S = 280
 MAX_BYTES = {"fuzz_loaders": 4200}  # of libFuzzer's inputs: a header, and a page of the file

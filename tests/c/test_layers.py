@@ -102,9 +102,14 @@ def test_headers_include_no_header_that_includes_them(folder: str) -> None:
     assert circle(graph) == []
 
 
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    return {folder: units(C_DIR / folder, tmp_path_factory.mktemp(folder)) for folder in FOLDERS}
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_units_need_no_unit_that_needs_them(folder: str, tmp_path: Path) -> None:
-    graph = units(C_DIR / folder, tmp_path)
+def test_units_need_no_unit_that_needs_them(folder: str, graphs: dict[str, dict[str, set[str]]]) -> None:
+    graph = graphs[folder]
     assert sum(map(len, graph.values())) > 2 * len(graph) > 40
     assert circle(graph) == []
 
@@ -113,8 +118,8 @@ def test_every_folder_of_the_agent_has_its_floor() -> None:
     assert {path.relative_to(C_DIR / "guest").parts[0] for path in tree_files(C_DIR / "guest", "*.[ch]")} == set(FLOORS)
 
 
-def test_no_unit_of_the_agent_needs_one_of_a_higher_floor(tmp_path: Path) -> None:
-    assert climbs(units(C_DIR / "guest", tmp_path), FLOORS) == []
+def test_no_unit_of_the_agent_needs_one_of_a_higher_floor(graphs: dict[str, dict[str, set[str]]]) -> None:
+    assert climbs(graphs["guest"], FLOORS) == []
 
 
 def plant(folder: Path, texts: Mapping[str, str]) -> Path:

@@ -237,7 +237,7 @@ class TestLife:
     def test_a_guest_that_turns_itself_off_while_it_is_asked_does_end(self, lab: Lab, tmp_path: Path) -> None:
         """QEMU 10.0 hangs in one of four such exits, unless it is nudged."""
         spec = GuestSpec(lab.kernel, (lab.image,), SINGLE, memory_mib(SINGLE), program=encode(Program(0, 10**10)))
-        for _ in range(6):
+        for _ in range(4):
             with lab.start(tmp_path, spec, timeout_s=120) as guest:
                 with pytest.raises(GuestEnded):
                     while True:
