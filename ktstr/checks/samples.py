@@ -52,10 +52,29 @@ class View:
 
     def waiting(self, sample: MonitorSample) -> Iterator[Waiting]:
         """Every task that waits in a sample."""
-        now = sample.at_ns - self.offset_ns
+        now, absent_ns = sample.at_ns - self.offset_ns, self._absent_ns[sample.at_ns]
         for cpu, state in enumerate(sample.cpus):
             for task in state.waiting:
-                yield Waiting(cpu, task, _wait_ns(task, now))
+                ns = _wait_ns(task, now)
+                if ns is not None and task.kind == "fair" and task.pid in absent_ns:
+                    ns = min(ns, sample.at_ns - absent_ns[task.pid])
+                yield Waiting(cpu, task, ns)
+
+    @cached_property
+    def _absent_ns(self) -> Mapping[int, Mapping[int, int]]:
+        """By a sample's time: when a task that waits there was last seen not to, or the scenario's begin. It waits
+        since then at most, whatever the kernel says: a fair task that load balancing moves after it left in a delayed
+        way is stamped as one that waits, and keeps that stamp as it sleeps (6.12's enqueue_task, and dequeue_entities,
+        which clears none). Without those that a runqueue may have had which was not read whole."""
+        found: dict[int, dict[int, int]] = {}
+        before: dict[int, int | None] = {}
+        absent_ns: int | None = self.begin_ns
+        for sample in self.samples:
+            pids = {task.pid for cpu in sample.cpus for task in cpu.waiting}
+            before = {pid: before.get(pid, absent_ns) for pid in pids}
+            found[sample.at_ns] = {pid: ns for pid, ns in before.items() if ns is not None}
+            absent_ns = None if any(cpu.cut for cpu in sample.cpus) else sample.at_ns
+        return found
 
     def runnable(self, sample: MonitorSample) -> Iterator[Waiting]:
         """Those of them that could run: kernels before 6.18 leave a task that cpu.max throttles on its queue."""

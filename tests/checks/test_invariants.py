@@ -13,7 +13,7 @@ from ktstr.checks.samples import View
 from ktstr.checks.thresholds import merge
 from ktstr.checks.verdict import Verdict
 from ktstr.record.samples import CpuSample
-from tests.checks.sampled import LOCAL, MS, cpu, ext, task, view
+from tests.checks.sampled import LOCAL, MS, START, cpu, ext, task, view
 
 QUOTA = Restraints(2, (Quota("a", 25_000, 100_000),))
 ALONE = gather([WorkGroup(0, "a", "SpinWait", 1)], ())
@@ -124,7 +124,8 @@ class TestBoundedWait:
         """25 ms in 100: off CPU for 75 ms, and for 40 more by what it ran beyond until a tick of 10 ms."""
 
         def seen(waits_ms: float) -> View:
-            return changed(view([cpu(task(1), task(2, waits_ms=waits_ms))], names={2: "/ktstr/a"}), restraints=QUOTA)
+            found = view([cpu(task(1), task(2, waits_ms=waits_ms))], names={2: "/ktstr/a"})
+            return changed(found, restraints=QUOTA, begin_ns=START - 2000 * MS)
 
         assert reasons(seen(1115)) == []
         (told,) = reasons(seen(1116))

@@ -34,6 +34,19 @@ def test_a_wait_of_a_task_that_was_never_queued_is_not_known() -> None:
     assert [w.wait_ns for w in seen.waiting(seen.samples[0])] == [None]
 
 
+def test_a_stamp_from_before_a_task_was_seen_not_to_wait_is_not_believed() -> None:
+    """Nor one from before the scenario. While it is seen to wait, from sample to sample, its wait goes on."""
+    stale = [task(2, waits_ms=ms) for ms in (1000, 1100, 1300, 1400, 1500)]
+    seen = sampled.view(*([cpu(task(1), *found)] for found in (stale[:1], stale[1:2], [], stale[3:4], stale[4:])))
+    waits = [[w.wait_ns for w in seen.waiting(sample)] for sample in seen.samples]
+    assert waits == [[40 * MS], [140 * MS], [], [100 * MS], [200 * MS]]
+
+
+def test_a_task_may_have_waited_on_a_runqueue_that_was_not_read_whole() -> None:
+    seen = sampled.view([cpu(task(1), cut=True)], [cpu(task(1), task(2, waits_ms=900))])
+    assert [w.wait_ns for w in seen.waiting(seen.samples[1])] == [900 * MS]
+
+
 @pytest.mark.parametrize(
     ("waiting", "name"),
     [
