@@ -3,8 +3,8 @@
 1. work conservation   no CPU idles while a task that may run there waits: ``max_idle_wait_ms``. A CPU idles from one
                        sample to the next when it does in both and switched at most twice between; the task need not
                        stay the same one, but at each sample one has waited for ``_LEAST_WAIT_NS``.
-2. bounded wait        no task waits longer than ``max_wait_ms`` for a CPU: since it was queued, and as long as it was
-                       seen to wait without having run.
+2. bounded wait        no task waits longer than ``max_wait_ms`` for a CPU: since it was queued, or last seen not
+                       to wait, and as long as it was seen to wait without having run.
 3. affinity            a task runs only where it may: seen twice, one sample after the other.
 4. one queue           a task is on one runqueue (in real time: twice in a row, since what is read may just change).
 5. vtime               what a task is ordered by does not go back while it stays on one CPU: ``vtime_forward``, off

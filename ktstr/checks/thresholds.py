@@ -130,7 +130,8 @@ TABLE: dict[str, Check] = {
         "asked for, and not sampled",
     ),
     "max_wait_ms": Check(
-        1000, "ms", "monitor", "since a task was queued; with cpu.max, longer by what that takes",
+        1000, "ms", "monitor",
+        "since a task was queued, or last seen not to wait; with cpu.max, longer by what that takes",
         "asked for, and not sampled",
     ),
     "max_idle_wait_ms": Check(
