@@ -5,13 +5,14 @@
                        stay the same one, but at each sample one has waited for ``_LEAST_WAIT_NS``.
 2. bounded wait        no task waits longer than ``max_wait_ms`` for a CPU: since it was queued, or last seen not
                        to wait, and as long as it was seen to wait without having run.
-3. affinity            a task runs only where it may: seen twice, one sample after the other.
+3. affinity            a task runs only where it may: seen twice, one sample after the other, with the same CPUs; of a
+                       worker whose CPUs change all the time, without a switch between.
 4. one queue           a task is on one runqueue (in real time: twice in a row, since what is read may just change).
 5. vtime               what a task is ordered by does not go back while it stays on one CPU: ``vtime_forward``, off
                        unless asked for, since a BPF scheduler may mean anything by it.
-6. cgroup shares       a cgroup whose tasks always have something to do gets at least ``min_cgroup_share`` of the least
-                       of three fair shares: by tasks, by cgroups, and by cgroups at each level of the hierarchy. Of
-                       cgroups that may use the same CPUs.
+6. cgroup shares       a cgroup whose tasks always have something to do, and do not yield, gets at least
+                       ``min_cgroup_share`` of the least of three fair shares: by tasks, by cgroups, and by cgroups at
+                       each level of the hierarchy. Of cgroups that may use the same CPUs.
 7. DSQ leak            a scheduler's dispatch queues do not become more by ``max_dsq_growth`` while the workload runs.
 
 Where time is real, 1 and 2 are judged without the longest that any vCPU waited for its host meanwhile, and not at all
@@ -56,6 +57,10 @@ class Watched:
         """How long a task may wait."""
         restraint = self.view.restraints.of_path(self.view.cgroup(pid), self.groups)
         return restraint.lengthened(limit_ms * MS)
+
+    def tids(self, holds: Callable[[Group], bool]) -> frozenset[int]:
+        """The workers of such groups."""
+        return frozenset(report.tid for group in self.groups if holds(group) for report in group.reports)
 
 
 def judge(run: Watched) -> list[Detail]:
@@ -195,17 +200,21 @@ def affinity(run: Watched) -> list[Detail]:
     if not run.limits.on("affinity"):
         return []
     found: dict[int, Detail] = {}
+    changing = run.tids(lambda group: group.pins)
     for before, now in pairwise(run.view.samples):
+        gone = run.view.offline(before) | run.view.offline(now)
         for cpu, (a, b) in enumerate(zip(before.cpus, now.cpus, strict=True)):
-            gone = run.view.offline(before) | run.view.offline(now)
-            if _astray(cpu, a.running, gone) and _astray(cpu, b.running, gone):
-                assert a.running is not None and b.running is not None
-                if a.running.pid == b.running.pid and a.running.pid not in found:
-                    pid = a.running.pid
-                    where = f"ran on CPU {cpu} at {run.view.ms(now)} ms"
-                    layer = run.limits.named("affinity")
-                    what = f"{run.view.who(pid)} {where}, may run on CPUs {b.running.allowed} ({layer})"
-                    found[pid] = _broken("affinity", what, cpu, 0, run.view.cgroup(pid))
+            if not _astray(cpu, a.running, gone) or not _astray(cpu, b.running, gone):
+                continue
+            assert a.running is not None and b.running is not None
+            pid, allowed = b.running.pid, b.running.allowed
+            if (a.running.pid, a.running.allowed) != (pid, allowed) or pid in found:
+                continue
+            if pid in changing and a.switches != b.switches:
+                continue
+            what = f"{run.view.who(pid)} ran on CPU {cpu} at {run.view.ms(now)} ms, may run on CPUs {allowed}"
+            what += f" ({run.limits.named('affinity')})"
+            found[pid] = _broken("affinity", what, cpu, 0, run.view.cgroup(pid))
     return list(found.values())
 
 
@@ -279,7 +288,7 @@ def cgroup_shares(run: Watched) -> list[Detail]:
     view = replace(run.view, samples=run.view.samples[1:])  # at the first one workers may be about to begin
     if least is None or not run.even or len(view.samples) < _LEAST_SHARE_SAMPLES:
         return []
-    ran = _always_runnable(view)
+    ran = _always_runnable(view, run.tids(lambda group: group.yields))
     details = []
     for allowed, cgroups in ran.items():
         if len(cgroups) < 2:
@@ -308,16 +317,16 @@ def _by_level(cgroup: str, others: Iterable[str]) -> float:
     return share
 
 
-def _always_runnable(view: View) -> dict[str, dict[str, list[int]]]:
+def _always_runnable(view: View, yielding: frozenset[int]) -> dict[str, dict[str, list[int]]]:
     """By the CPUs that they may use, by cgroup: what each task ran (ns) that ran or waited in every sample. Only of
-    cgroups of which no task slept."""
+    cgroups of which no task slept, or is one of ``yielding``."""
     first, always, asleep = _tasks(view.samples[0]), set(_tasks(view.samples[0])), set[int]()
     last = first
     for sample in view.samples[1:]:
         last = _tasks(sample)
         asleep |= always.symmetric_difference(last)
         always &= set(last)
-    drowsy = {view.cgroup(pid) for pid in asleep - always}
+    drowsy = {view.cgroup(pid) for pid in asleep - always | yielding}
     found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for pid in always:
         cgroup = view.cgroup(pid)

@@ -136,6 +136,14 @@ class Group:
     def never_sleeps(self) -> bool:
         return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].never_sleeps
 
+    @property
+    def yields(self) -> bool:
+        return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].yields
+
+    @property
+    def pins(self) -> bool:
+        return self.work_type in WORK_TYPES and WORK_TYPES[self.work_type].pins
+
     def is_below(self, cgroup: str) -> bool:
         """Whether its cgroup is this one, or somewhere in it."""
         return f"{self.cgroup}/".startswith(f"{cgroup}/")

@@ -44,7 +44,7 @@ def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
         return Breach("Starved", group, what, report.work_units, 0, report.index).judged(excuse)
     if report.work_units:
         return None
-    restless = _has_lives(group, report)
+    restless = _is_one_of_lives(group, report)
     if not report.wall_time_ns:
         if restless:
             return None
@@ -62,9 +62,11 @@ def _starved(group: Group, report: WorkerReport, run: Run) -> Detail | None:
     return Breach("Starved", group, what, 0, 0, report.index).judged(machine.explains_no_work(run.machine, report))
 
 
-def _has_lives(group: Group, report: WorkerReport) -> bool:
-    """Whether a loop spawned the worker again and again: then it is the scenario that cuts its lives short."""
-    return any(other.index == report.index and other is not report for other in group.reports)
+def _is_one_of_lives(group: Group, report: WorkerReport) -> bool:
+    """Whether a loop spawned the worker again and again, which cuts its lives short, and it did work in one of them. If
+    it did in none, that is told of the first."""
+    lives = [other for other in group.reports if other.index == report.index]
+    return any(life.work_units for life in lives) or lives[0] is not report
 
 
 def had_no_turn(group: Group, run: Run, lived_ns: int, frozen_ns: int | None = None) -> str | None:

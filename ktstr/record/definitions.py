@@ -16,7 +16,7 @@ from ktstr.errors import InputError
 from ktstr.record.facts import OpFacts, WorkCount, WorkFacts, WorkParam
 
 MAX_GROUP, MAX_PARAMS, MAX_COUNTS = 1024, 16, 8  # the last two: of ktstr_program.h
-WORK_FLAGS = ("WAKES", "SLEEPS", "PIPES", "LEADS", "UNLIKE", "REQUESTS", "PHASES", "SIBLINGS")
+WORK_FLAGS = ("WAKES", "SLEEPS", "PIPES", "LEADS", "UNLIKE", "REQUESTS", "PHASES", "SIBLINGS", "YIELDS", "PINS")
 OP_FLAGS = ("MAKES", "TAKES_DOWN")
 OP_FIELDS = (
     "PAYLOAD", "CGROUP", "WORK", "PHASE", "WHO", "MASK", "PATH", "FILE", "TEXT", "RESTORE", "BODY", "STEP", "COUNT",

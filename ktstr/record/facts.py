@@ -84,6 +84,16 @@ class WorkFacts:
         return "SIBLINGS" in self.flags
 
     @property
+    def yields(self) -> bool:
+        """Whether its workers give their CPU up of their own accord: what they do not get was not taken from them."""
+        return "YIELDS" in self.flags
+
+    @property
+    def pins(self) -> bool:
+        """Whether where its workers may run changes all the time."""
+        return "PINS" in self.flags
+
+    @property
     def never_sleeps(self) -> bool:
         """Whether it computes, or gives its CPU up, all the time."""
         return "WAKES" not in self.flags and "SLEEPS" not in self.flags

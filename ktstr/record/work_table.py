@@ -69,7 +69,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="gives its CPU up as often as it can",
         group_size=1,
         group_params=0,
-        flags=(),
+        flags=("YIELDS",),
         params=(),
         counts=(),
     ),
@@ -78,7 +78,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="computes and gives its CPU up in turn",
         group_size=1,
         group_params=0,
-        flags=(),
+        flags=("YIELDS",),
         params=(),
         counts=(),
     ),
@@ -456,7 +456,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="as CachePressure, and gives its CPU up after every 1024 bytes",
         group_size=1,
         group_params=0,
-        flags=(),
+        flags=("YIELDS",),
         params=(
             WorkParam(
                 key="size_kib",
@@ -859,7 +859,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="goes through all nice values, one each iteration",
         group_size=1,
         group_params=0,
-        flags=(),
+        flags=("YIELDS",),
         params=(),
         counts=(
             WorkCount(
@@ -879,7 +879,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="pins itself to a random CPU of its own, again and again",
         group_size=1,
         group_params=0,
-        flags=("SLEEPS",),
+        flags=("SLEEPS", "YIELDS", "PINS"),
         params=(
             WorkParam(
                 key="spin_iters",
@@ -914,7 +914,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="pins others of its crew to random CPUs of theirs",
         group_size=0,
         group_params=1,
-        flags=("SLEEPS",),
+        flags=("SLEEPS", "YIELDS", "PINS"),
         params=(
             WorkParam(
                 key="crew",
@@ -953,7 +953,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="goes through the policies normal, batch, idle, fifo and rr",
         group_size=1,
         group_params=0,
-        flags=(),
+        flags=("YIELDS",),
         params=(
             WorkParam(
                 key="spin_iters",
@@ -1506,7 +1506,7 @@ WORK_TYPES: dict[str, WorkFacts] = {
         about="goes through phases, each for a time",
         group_size=1,
         group_params=0,
-        flags=("WAKES", "PHASES"),
+        flags=("WAKES", "PHASES", "YIELDS"),
         params=(
             WorkParam(
                 key="phase_1",

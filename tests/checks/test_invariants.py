@@ -7,12 +7,13 @@ from msgspec.structs import replace
 
 from ktstr.checks import invariants
 from ktstr.checks.invariants import Watched
-from ktstr.checks.model import WorkGroup, gather
+from ktstr.checks.model import Group, WorkGroup, gather
 from ktstr.checks.restraint import Quota, Restraints, Stretch
 from ktstr.checks.samples import View
 from ktstr.checks.thresholds import merge
 from ktstr.checks.verdict import Verdict
 from ktstr.record.samples import CpuSample
+from tests.checks.reports import worker
 from tests.checks.sampled import LOCAL, MS, START, cpu, ext, task, view
 
 QUOTA = Restraints(2, (Quota("a", 25_000, 100_000),))
@@ -20,8 +21,15 @@ ALONE = gather([WorkGroup(0, "a", "SpinWait", 1)], ())
 GONE = Restraints(2, offline={0: (Stretch(0, 99_000 * MS),)})
 
 
-def watched(seen: View, *, exact: bool = True, even: bool = True, **limits: Any) -> Watched:
-    return Watched(seen, merge({}, limits), exact=exact, even=even, groups=ALONE)
+def watched(
+    seen: View, *, exact: bool = True, even: bool = True, groups: tuple[Group, ...] = ALONE, **limits: Any
+) -> Watched:
+    return Watched(seen, merge({}, limits), exact=exact, even=even, groups=groups)
+
+
+def doing(work_type: str, tid: int) -> tuple[Group, ...]:
+    """One worker of this type."""
+    return gather([WorkGroup(0, "a", work_type, 1)], [worker(0, tid=tid)])
 
 
 def reasons(seen: View, **how: Any) -> list[str]:
@@ -151,6 +159,17 @@ class TestAffinity:
         half = [cpu(), cpu(task(7, allowed="0,2"))]
         assert len(reasons(changed(view(half, half), restraints=GONE))) == 1
 
+    def test_one_whose_cpus_changed_meanwhile_may_be_on_its_way_both_times(self) -> None:
+        assert reasons(view([cpu(), cpu(task(7, allowed="0"))], [cpu(), cpu(task(7, allowed="2"))])) == []
+
+    def test_one_whose_cpus_change_all_the_time_is_judged_where_nothing_else_ran(self) -> None:
+        astray = [cpu(), cpu(task(7, allowed="0"))]
+        later = [cpu(), cpu(task(7, allowed="0"), switches=9)]
+        churns = doing("AffinityChurn", 7)
+        assert reasons(view(astray, later), groups=churns) == []
+        assert len(reasons(view(astray, later), groups=doing("SpinWait", 7))) == 1
+        assert len(reasons(view(astray, astray), groups=churns)) == 1
+
     def test_the_stopper_is_left_alone(self) -> None:
         assert reasons(view(*[[cpu(), cpu(task(7, kind="stop", allowed="0"))]] * 3)) == []
 
@@ -240,6 +259,11 @@ class TestShares:
 
     def test_one_whose_tasks_sleep_is_not_judged(self) -> None:
         assert reasons(self.shared(90, 9, 1, sleeps=True)) == []
+
+    def test_one_whose_tasks_give_their_cpu_up_is_not_judged(self) -> None:
+        seen = self.shared(1, 49, 50)
+        assert reasons(seen, groups=doing("YieldHeavy", 1)) == []
+        assert len(reasons(seen, groups=doing("SpinWait", 1))) == 1
 
     def test_weights_that_differ_are_not_judged(self) -> None:
         assert reasons(self.shared(1, 49, 50), even=False) == []

@@ -55,6 +55,13 @@ def test_fair_workers_give_no_detail() -> None:
 # starvation
 
 
+def test_lives_that_a_loop_cuts_short_are_judged_together() -> None:
+    brief = {"work_units": 0, "cpu_time_ns": 0, "schedstat_cpu_time_ns": 0, "wall_time_ns": 5 * MS}
+    assert judged([worker(0, **brief), worker(0, wall_time_ns=5 * MS)], workers=1) == []
+    found = only(judged([worker(0, **brief), worker(0, **brief)], workers=1))
+    assert found.verdict is INCONCLUSIVE and "did no work, but it had 5.000 ms" in found.message
+
+
 def test_a_worker_without_work_starved() -> None:
     lazy = worker(1, work_units=0, cpu_time_ns=2 * MS, schedstat_cpu_time_ns=1 * MS, wall_time_ns=400 * MS)
     found = only(judged([worker(0), worker(2), lazy], max_spread_pct=100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,13 @@ CREW = "WORK_GROUP(NAP, 1, 8)"
 NAPPED = 'WORK_COUNT(NAP, naps, COUNT, "how often it slept")'
 LENGTH = 'WORK_PARAM(NAP, nap, nap_ns, NS, 5, 1, 9, "length of a nap")'
 WORK = 'OP(WORK, work, 3, Work, WORK | NS, MAKES | TAKES_DOWN, "works")'
+
+
+def test_a_type_that_yields_says_so_in_its_row() -> None:
+    rows = re.findall(r"^WORK_TYPE\(\w+, (\w+), \d+, (\w+),", (INCLUDE / "work_types.def").read_text(), re.MULTILINE)
+    folder = INCLUDE.parent / "guest/work"
+    yields = {name for symbol, name in rows if "sched_yield(" in (folder / f"{symbol}.c").read_text(encoding="utf-8")}
+    assert yields == {name for name, facts in WORK_TYPES.items() if facts.yields}
 
 
 def test_the_tables_are_those_of_the_files_that_the_agent_includes(tmp_path: Path) -> None:

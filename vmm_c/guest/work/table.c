@@ -12,6 +12,8 @@
 #define REQUESTS WORK_REQUESTS
 #define PHASES 0
 #define SIBLINGS 0
+#define YIELDS 0
+#define PINS 0
 
 static const struct work_type types[] = {
 #define WORK_TYPE(ID, symbol, number, Name, group_, flags_, shared, about) \
