@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from ktstr.scenarios.encode import encode
 from ktstr.scenarios.program import Hold, Program
 from ktstr.vm.channel import Frame
 from ktstr.vm.guest_memory import BadAddress
-from ktstr.vm.machine import Guest, GuestEnded, GuestSpec
+from ktstr.vm.machine import Guest, GuestEnded, GuestSpec, MachineResult
 from ktstr.vm.memory import memory_mib
 from ktstr.vm.messages import GuestDecoder, decode_channel
 from ktstr.vm.qemu_guest import QemuGuest
@@ -105,20 +106,29 @@ class TestReading:
             memory(guest, turn)
             registers(guest, turn)
 
+        def run(name: str, read: Callable[[Guest, int], None] | None) -> tuple[MachineResult, int]:
+            folder = tmp_path / name
+            folder.mkdir()
+            frames.clear()
+            with lab.start(folder, spec, "icount") as guest:
+                listener = threading.Thread(target=lambda: frames.extend(guest.frames()))
+                if read is everything:
+                    listener.start()
+                count = 0 if read is None else self.read_meanwhile(guest, read)
+                result = guest.wait()
+                if read is everything:
+                    listener.join()
+            return result, count
+
         seen, counts = [], []
         frames: list[Frame] = []
         for name, read in (("quiet", None), ("memory", memory), ("registers", registers), ("all", everything)):
-            folder = tmp_path / name
-            folder.mkdir()
-            with lab.start(folder, spec, "icount") as guest:
-                listener = threading.Thread(target=lambda g=guest: frames.extend(g.frames()))
-                if name == "all":
-                    listener.start()
-                counts.append(0 if read is None else self.read_meanwhile(guest, read))
-                result = guest.wait()
-                if name == "all":
-                    listener.join()
+            result, count = run(name, read)
+            if result.end.reason == "emulator_failed":  # QEMU 10.0 dies of SIGSEGV in one of some hundred such runs
+                warnings.warn(f"{name}: run again: {result.end.detail}", stacklevel=1)
+                result, count = run(f"{name}-again", read)
             assert result.end.reason == "clean", result.end.detail
+            counts.append(count)
             seen.append((result.channel.read_bytes(), result.console.read_bytes()))
         assert all(other == seen[0] for other in seen[1:])
         assert min(counts[1:]) >= 20, counts
