@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -59,7 +60,7 @@ class Progress:
     def __init__(self, stream: TextIO, environ: Mapping[str, str] = os.environ) -> None:
         self._total, self._stream, self._started = 0, stream, time.monotonic()
         self._done = self._failed = self._fresh = 0
-        self._running: set[str] = set()
+        self._running: dict[str, str | None] = {}
         plain = environ.get("TERM", "dumb") == "dumb" or environ.get("NO_COLOR")
         self._live = stream.isatty() and not plain
         self._bar: Bar | None = None
@@ -89,19 +90,20 @@ class Progress:
         paced = self._paced()
         return lambda steps: paced(f"{what}: {steps}")
 
-    def cell_started(self, name: str) -> None:
+    def cell_started(self, name: str, worker: str | None = None) -> None:
+        """A cell runs, on a worker of that name where it is not this host."""
         with self._lock:
-            self._running.add(name)
+            self._running[name] = worker
             self._show(self._counts())
 
     def cell_ended(self, end: CellEnd) -> None:
         with self._lock:
             self._done += 1
-            self._running.discard(end.name)
+            worker = self._running.pop(end.name, None)
             self._fresh += end.ran
             self._failed += end.failed
             if end.ran or end.failed:
-                self._line(self._cell_text(end))
+                self._line(self._cell_text(end) + (f" on {worker}" if worker else ""))
             self._show(self._counts())
 
     def close(self) -> None:
@@ -140,9 +142,14 @@ class Progress:
 
     def _counts(self) -> str:
         return (
-            f"{self._done}/{self._total} done, {len(self._running)} running, {self._failed} failed,"
+            f"{self._done}/{self._total} done, {len(self._running)} running{self._where()}, {self._failed} failed,"
             f" about {self._eta()} left"
         )
+
+    def _where(self) -> str:
+        """Which workers run how many cells; empty where none does."""
+        counted = Counter(worker for worker in self._running.values() if worker)
+        return f" ({', '.join(f'{name}: {count}' for name, count in sorted(counted.items()))})" if counted else ""
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

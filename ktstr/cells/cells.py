@@ -13,6 +13,7 @@ from ktstr.planning.points import CellPlan, ParkedPlan
 from ktstr.results.ledger import CellOutcome, Ledger
 
 if TYPE_CHECKING:
+    from ktstr.cells.job import JobRunner
     from ktstr.cells.measure import Bench
     from ktstr.record.cell import CellRecord
     from ktstr.record.sidecar import Sidecar
@@ -22,7 +23,7 @@ class Cells:
     """Runs the cells of ``plan``; what came of them goes to ``ledger``. Safe from any thread.
 
     A cell never fails as a task: what the environment cannot do is an outcome too. ``is_over``: whether no more of
-    them are to be started. ``times``: how often each one that runs does.
+    them are to be started. ``times``: how often each one that runs does. ``jobs``: who runs them, None for this host.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class Cells:
         remembered: Remembered,
         is_over: Callable[[], bool] = lambda: False,
         times: int = 1,
+        jobs: JobRunner | None = None,
     ) -> None:
         self._plan, self._ledger, self._remembered, self._is_over = plan, ledger, remembered, is_over
-        self._times = times
+        self._times, self._jobs = times, jobs
         self._stands: dict[str, bool] = {}
         self._repeats: dict[str, list[CellOutcome]] = {}
 
@@ -92,6 +94,11 @@ class Cells:
         if not self._is_over():
             self._bench.park(cell)
 
+    @property
+    def parks(self) -> bool:
+        """Whether machines are made here, ahead of the cells that are clones of them. Workers make their own."""
+        return self._jobs is None
+
     def is_parked(self, parked: ParkedPlan) -> bool:
         """Whether that machine was made."""
         return self._bench.is_parked(parked)
@@ -104,7 +111,7 @@ class Cells:
     def _bench(self) -> Bench:
         from ktstr.cells.measure import Bench  # records, judgement and sidecars: not for a run with nothing to do
 
-        return Bench(self._plan)
+        return Bench(self._plan, self._jobs)
 
     def record(self, cell: CellPlan) -> CellRecord | None:
         """What was measured of a cell; None where nothing is stored."""

@@ -5,33 +5,44 @@ Both can be sent anywhere: artifacts are named by kind and digest, and found in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
+from ktstr.cancel import Cancel
 from ktstr.config.topology import Topology
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, InputError, KtstrError
 from ktstr.host.cache import Cache
-from ktstr.kernels.cache import KIND as KERNELS
 from ktstr.record.cell import CellRecord
 from ktstr.record.codec import ready
+from ktstr.tools.bundle import METADATA
 from ktstr.vm.machine import GuestSpec
+from ktstr.vm.steady import FILE as STEADY
+from ktstr.vm.vmm_build import FILE as EXTENSION
 
-ArtifactKind: TypeAlias = Literal["kernel", "image"]
+# Each is a class of the cache: "tools" has the emulator, "agents" what is loaded into it, "vmm" our own monitor.
+ArtifactKind: TypeAlias = Literal["kernels", "images", "tools", "agents", "vmm"]
+
+
+_FILES: dict[ArtifactKind, str] = {
+    "kernels": "vmlinux", "images": "image.cpio", "tools": METADATA, "agents": STEADY, "vmm": EXTENSION,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ArtifactRef:
-    """An artifact by what it is. ``key`` is its entry's; ``identity`` the digest of its content or inputs.
+    """An artifact by what it is: an entry of the cache. ``identity``: the digest of its content or inputs; empty where
+    the machine's digest says it.
 
     ``stored`` is False for a kernel that no cache keeps: of a tree with uncommitted changes.
     """
 
     kind: ArtifactKind
     key: str
-    identity: str
+    identity: str = ""
     stored: bool = True
 
 
@@ -54,13 +65,14 @@ class ParkedRef:
 
 @dataclass(frozen=True)
 class CellJob:
-    """What to run. ``machine``: the digest of the one that ``accel`` names; ``images``: the parts of the initramfs, in
-    order; ``memory_mib`` is the guest's. ``setup``: what the agent does before ``program``. ``parked``: the machine
-    that it is a clone of, None for one that boots.
+    """What to run. ``machine``: the digest of the one that ``accel`` names, and ``machine_parts`` what that is made of;
+    ``images``: the parts of the initramfs, in order; ``memory_mib`` is the guest's. ``setup``: what the agent does
+    before ``program``. ``parked``: the machine that it is a clone of, None for one that boots.
 
     ``vmcore``: a core of the guest's memory is written beside what it left (``cells.inspecting``).
     ``cgroup_parent``: the cgroup below which the scenario's are made, None for the agent's own. ``commit`` is the
-    project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both.
+    project's, ``accel_reason`` why ``accel=auto`` chose the machine: the record carries both. ``host_class``: the only
+    one whose hosts may run it, empty for any. ``together``: jobs of the same word are run on the same host.
     """
 
     name: str
@@ -81,6 +93,14 @@ class CellJob:
     accel_reason: str | None = None
     vmcore: bool = False
     cgroup_parent: str | None = None
+    machine_parts: tuple[ArtifactRef, ...] = ()
+    host_class: tuple[str, ...] = ()
+    together: str = ""
+
+    @property
+    def artifacts(self) -> tuple[ArtifactRef, ...]:
+        """All that has to be there before it can be run."""
+        return (*self.machine_parts, self.kernel, *self.images)
 
     def encode(self) -> bytes:
         """As bytes, for ``decode_job``."""
@@ -115,6 +135,26 @@ class CellResult:
         return msgspec.msgpack.encode(self)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What whoever asks for a job wants beside its result. ``fresh``: it is to be run now, whatever an earlier run left
+    of it. ``started`` is told once it runs, with the name of the worker where it is not this host."""
+
+    started: Callable[[str | None], None]
+    fresh: bool = False
+
+
+class JobRunner(Protocol):
+    """Who runs jobs: this host, or the workers of a cluster."""
+
+    def run(self, job: CellJob, workdir: Path, asked: Asked, cancel: Cancel) -> CellResult | None:
+        """Run a job to its end; its files are then in ``workdir``, which is empty. Blocks the calling thread. None when
+        ``cancel`` was set before it began. What no host can do is in the result."""
+
+    def park(self, job: CellJob, workdir: Path, cancel: Cancel) -> None:
+        """Make the machine that a job's is a clone of ahead of the job, where that is done. Raises HostError."""
+
+
 def decode_job(data: bytes) -> CellJob:
     """Raises msgspec.ValidationError or DecodeError for anything else."""
     return msgspec.msgpack.decode(data, type=ready(CellJob))
@@ -132,14 +172,13 @@ class ArtifactStore:
     cache: Cache
     unstored: Cache
 
-    def _cache(self, ref: ArtifactRef) -> Cache:
+    def cache_of(self, ref: ArtifactRef) -> Cache:
+        """The cache that has it, or is to have it."""
         return self.cache if ref.stored else self.unstored
 
     def path(self, ref: ArtifactRef) -> Path:
-        """The file to boot from, whether it is there or not."""
-        if ref.kind == "kernel":
-            return self._cache(ref).entry(KERNELS, ref.key) / "vmlinux"
-        return self._cache(ref).entry("images", ref.key) / "image.cpio"
+        """The file of it that is named to whoever boots it, whether it is there or not."""
+        return self.cache_of(ref).entry(ref.kind, ref.key) / _FILES[ref.kind]
 
     def guest(self, job: CellJob) -> GuestSpec:
         """The guest that a job describes."""

@@ -11,12 +11,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from ktstr.cells.dumps import Dumped, dumps_in, write_dump
 from ktstr.cells.host_cpus import HostCpus
 from ktstr.cells.inspecting import VMCORE
-from ktstr.cells.job import ArtifactRef, ArtifactStore, CellJob, CellResult, Limits, ParkedRef
+from ktstr.cells.job import (
+    ArtifactKind,
+    ArtifactRef,
+    ArtifactStore,
+    Asked,
+    CellJob,
+    CellResult,
+    JobRunner,
+    Limits,
+    ParkedRef,
+)
 from ktstr.cells.judge import identity, judged, payloads_of
+from ktstr.cells.local import LocalRunner
 from ktstr.cells.run import Runner
 from ktstr.checks import payloads, quote
 from ktstr.checks.judge import Judgement
@@ -51,10 +63,10 @@ class Stored:
 
 
 class Bench:
-    """Where the cells of ``plan`` are measured. Safe from any thread."""
+    """Where the cells of ``plan`` are measured. ``jobs``: who runs them, None for this host. Safe from any thread."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._store = plan, CellStore(plan.request.project.cells)
+    def __init__(self, plan: Plan, jobs: JobRunner | None = None) -> None:
+        self._plan, self._store, self._elsewhere = plan, CellStore(plan.request.project.cells), jobs
         self._unwatched: set[str] = set()  # kernels of which that was said
         unstored = Cache(plan.request.project.unstored, plan.request.cancel)
         self._artifacts = ArtifactStore(plan.archive.cache, unstored)
@@ -66,17 +78,18 @@ class Bench:
     def run(self, cell: CellPlan) -> CellOutcome | None:
         """What came of the cell; None when the run was cancelled before or while it ran."""
         try:
-            stored = None if self._plan.request.options.running.rerun else self._stored(cell)
+            rerun = self._plan.request.options.running.rerun
+            stored = None if rerun else self._stored(cell)
             if stored is not None:  # by another process, since this one planned
                 return self._outcome(cell, stored, ran=False)
-            return self._measure(cell)
+            return self._measure(cell, fresh=rerun)
         except (KtstrError, OSError) as err:
             return None if self._plan.request.cancel.is_set() else self._failed(cell, err)
 
     def again(self, cell: CellPlan) -> CellOutcome | None:
         """What came of one more run, whatever is stored; kept only if it did not pass. None as of ``run``."""
         try:
-            return self._measure(cell, keeps_pass=False)
+            return self._measure(cell, fresh=True, keeps_pass=False)
         except (KtstrError, OSError) as err:
             return None if self._plan.request.cancel.is_set() else self._failed(cell, err)
 
@@ -126,28 +139,22 @@ class Bench:
             err = refused(err, self._plan.request.project.runs_root, SETTING)
         return failure(cell.name, err)
 
-    def _measure(self, cell: CellPlan, *, keeps_pass: bool = True) -> CellOutcome | None:
+    def _measure(self, cell: CellPlan, *, fresh: bool, keeps_pass: bool = True) -> CellOutcome | None:
         """Run the guest. None when the run was cancelled before or while it ran."""
         request, job = self._plan.request, job_of(self._plan, cell)
-        with request.tokens.hold(job.limits.host_cpus, job.limits.memory_mib, request.cancel) as held:
-            if not held:
-                return None
-            request.progress.cell_started(cell.name)
-            with self._working(cell.input_digest) as workdir:
-                result = self._runner.run(job, workdir, request.cancel)
-                return self._keep(cell, workdir, result, keeps_pass=keeps_pass)
+        asked = Asked(lambda worker: request.progress.cell_started(cell.name, worker), fresh)
+        with self._working(cell.input_digest) as workdir:
+            result = self._jobs.run(job, workdir, asked, request.cancel)
+            return None if result is None else self._keep(cell, workdir, result, keeps_pass=keeps_pass)
 
     def park(self, cell: CellPlan) -> None:
         """Make the machine that a cell and others are clones of, unless there is one. How it ended before it could be
         parked is told by each of them. Raises HostError."""
         request, job = self._plan.request, job_of(self._plan, cell)
         assert job.parked is not None
-        with request.tokens.hold(job.limits.host_cpus, job.memory_mib + HOST_OVERHEAD_MIB, request.cancel) as taken:
-            if not taken:
-                return
-            request.progress.step(f"machine {job.parked.name}: starts")
-            with self._working(job.parked.key) as workdir, self._runner.holding(job, workdir, request.cancel):
-                pass
+        request.progress.step(f"machine {job.parked.name}: starts")
+        with self._working(job.parked.key) as workdir:
+            self._here.park(job, workdir, request.cancel)
 
     def is_parked(self, parked: ParkedPlan) -> bool:
         """Whether a machine was made. Nothing is read."""
@@ -157,12 +164,16 @@ class Bench:
         """The file that proves it."""
         return self._snapshots.metadata(parked.key)
 
+    @property
+    def _jobs(self) -> JobRunner:
+        return self._elsewhere or self._here
+
     @cached_property
-    def _runner(self) -> Runner:
+    def _here(self) -> LocalRunner:
         assert self._plan.machine is not None, "a plan with cells has a machine"
         request = self._plan.request
         host_cpus = HostCpus(request.environ, request.options.building.cpu_cap, request.progress.step)
-        return Runner(self._artifacts, self._plan.machine, host_cpus, self._snapshots)
+        return LocalRunner(Runner(self._artifacts, self._plan.machine, host_cpus, self._snapshots), request.tokens)
 
     @contextmanager
     def _working(self, digest: str) -> Iterator[Path]:
@@ -250,14 +261,15 @@ def job_of(plan: Plan, cell: CellPlan) -> CellJob:
     place, planned = point.kernel.place, plan.parked(cell)
     parked = None if planned is None else ParkedRef(planned.key, planned.name)
     memory = point.memory_mib if parked is None else clone_mib(point.memory_mib)
+    pair = "" if plan.request.side is None else cell.name.partition("/")[2]
     return CellJob(
         name=cell.name,
         input_digest=cell.input_digest,
         accel=point.accel,
         machine=plan.machine.digest,
-        kernel=ArtifactRef("kernel", place.key, place.identity, stored=place.cache == plan.archive.cache),
+        kernel=ArtifactRef("kernels", place.key, place.identity, stored=place.cache == plan.archive.cache),
         images=tuple(
-            ArtifactRef("image", path.parent.name, digest)
+            ArtifactRef("images", path.parent.name, digest)
             for path, digest in zip(point.image.paths, point.image.digests, strict=True)
         ),
         setup=point.setup,
@@ -272,7 +284,14 @@ def job_of(plan: Plan, cell: CellPlan) -> CellJob:
         accel_reason=plan.accel_reason,
         vmcore=plan.request.options.running.vmcore,
         cgroup_parent=point.scheduler.cgroup_parent,
+        machine_parts=tuple(_part(entry) for entry in plan.machine_entries),
+        host_class=point.host if plan.request.hosts else (),
+        together=pair,
     )
+
+
+def _part(entry: Path) -> ArtifactRef:
+    return ArtifactRef(cast(ArtifactKind, entry.parent.name), entry.name)
 
 
 def _ram(record: CellRecord) -> str | None:

@@ -21,7 +21,7 @@ from ktstr.cells.job import ArtifactStore, CellJob, CellResult, JobError
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import refused
 from ktstr.host.context import capture
-from ktstr.kernels.cache import KIND as KERNELS
+from ktstr.host.identity import host_class
 from ktstr.record.cell import CellRecord
 from ktstr.record.guest import GuestRecord
 from ktstr.record.host import Host
@@ -85,6 +85,10 @@ class Runner:
                 f"{job.name}: planned for machine {job.accel} {job.machine[:12]}, found {here[0]} {here[1][:12]}",
                 fix="plan and run it with the same ktstr and tools",
             )
+        if job.host_class not in ((), host_class()):
+            raise HostError(
+                f"{job.name}: planned for a host of another class: {' '.join(job.host_class)}", fix="plan it again"
+            )
         with self.holding(job, workdir, cancel) as held:
             if isinstance(held, Unparked) and held.end is not None:
                 prepare(workdir, held.console, held.channel)
@@ -113,8 +117,7 @@ class Runner:
 
     def _kernel(self, job: CellJob) -> AbstractContextManager[None]:
         """Nobody replaces or removes it while a machine boots from it."""
-        kernels = self.artifacts.cache if job.kernel.stored else self.artifacts.unstored
-        return kernels.reading(KERNELS, job.kernel.key)
+        return self.artifacts.cache_of(job.kernel).reading(job.kernel.kind, job.kernel.key)
 
     def _place(self, job: CellJob, spec: GuestSpec, cancel: Cancel) -> AbstractContextManager[Place]:
         """Host CPUs for a guest whose time is real, held before its own time begins; an emulated one runs anywhere."""

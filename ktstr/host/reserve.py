@@ -150,13 +150,15 @@ def _count(llcs: Iterable[Llc], allowed: Collection[int]) -> int:
     return sum(len(set(llc.cpus) & set(allowed)) for llc in llcs)
 
 
-def lacking(llcs_needed: int, cpus_each: int, topology: HostTopology, allowed: Collection[int]) -> str | None:
-    """Why this host can never give ``exclude`` what it is asked for; None when it can."""
+def lacking(
+    llcs_needed: int, cpus_each: int, topology: HostTopology, allowed: Collection[int], host: str = "this host"
+) -> str | None:
+    """Why ``host``, which has these CPUs, can never give ``exclude`` what it is asked for; None when it can."""
     fitting = _fitting(cpus_each, topology, allowed)
     if len(fitting) >= llcs_needed and len(allowed) > llcs_needed * cpus_each:
         return None
     return (
-        f"performance mode needs {llcs_needed} LLCs of {cpus_each} CPUs and one CPU more; this host has"
+        f"performance mode needs {llcs_needed} LLCs of {cpus_each} CPUs and one CPU more; {host} has"
         f" {len(fitting)} such LLCs and {len(allowed)} CPUs"
     )
 

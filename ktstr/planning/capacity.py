@@ -21,13 +21,15 @@ KVM_VCPUS_PER_CPU = 8
 
 @dataclass(frozen=True)
 class Capacity:
-    """What may be used of this host. ``allowed``: the CPUs of this process; ``timeout_s``: the limit of one machine."""
+    """What may be used of a host. ``allowed``: the CPUs of the process that runs guests; ``timeout_s``: the limit of
+    one machine; ``name``: what messages call it."""
 
     cpus: int
     memory_mib: int
     topology: HostTopology
     allowed: frozenset[int]
     timeout_s: float
+    name: str = "this host"
 
 
 def this_host(timeout_s: float) -> Capacity:
@@ -47,10 +49,10 @@ class Wanted:
 
 
 def shortage(wanted: Wanted, host: Capacity) -> str | None:
-    """Why this host cannot have the guest; None when it can."""
+    """Why the host cannot have the guest; None when it can."""
     topology, accel = wanted.topology, wanted.accel
     if accel == "kvm" and wanted.performance:
-        return lacking(topology.llcs, topology.most_cpus_per_llc, host.topology, host.allowed)
+        return lacking(topology.llcs, topology.most_cpus_per_llc, host.topology, host.allowed, host.name)
     if accel != "kvm" and last_apic_id(topology) > LAST_APIC_ID:
         return (
             f"{topology.label} has APIC ids up to {last_apic_id(topology)}, and of an emulated guest the kernel starts"
@@ -58,12 +60,12 @@ def shortage(wanted: Wanted, host: Capacity) -> str | None:
         )
     if accel == "kvm" and topology.cpus > KVM_VCPUS_PER_CPU * host.cpus:
         return (
-            f"{topology.label} has {topology.cpus} vCPUs, this host {_cpus(host.cpus)}: more than"
+            f"{topology.label} has {topology.cpus} vCPUs, {host.name} {_cpus(host.cpus)}: more than"
             f" {KVM_VCPUS_PER_CPU} to one do not boot on KVM"
         )
     least = least_mib(topology, wanted.memory_mib)
     if least > host.memory_mib:
-        return f"{topology.label} takes {least} MiB of memory, this host lets it have {host.memory_mib}"
+        return f"{topology.label} takes {least} MiB of memory, {host.name} lets it have {host.memory_mib}"
     seconds = boot_seconds(accel, topology.cpus, host.cpus)
     if seconds > host.timeout_s:
         return (

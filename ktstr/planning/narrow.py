@@ -9,6 +9,7 @@ from ktstr.config.model import CellKey, Config
 from ktstr.config.select import Expansion, Skip
 from ktstr.errors import InputError
 from ktstr.planning.capacity import Wanted, shortage, this_host
+from ktstr.planning.hosts import all_cpus, why_nowhere
 from ktstr.planning.request import Request
 from ktstr.results.judged import Row
 from ktstr.results.last import failed_names
@@ -30,7 +31,8 @@ def without_performance(request: Request, config: Config, expansion: Expansion) 
 
 
 def without_oversized(request: Request, config: Config, expansion: Expansion, accel: str) -> Expansion:
-    """Without the cells that this host is too small for, unless ``no_skip=1`` is given."""
+    """Without the cells that this host, or each worker of a cluster, is too small for, unless ``no_skip=1`` is
+    given."""
     running = request.options.running
     if running.no_skip or not expansion.cells:
         return expansion
@@ -41,7 +43,7 @@ def without_oversized(request: Request, config: Config, expansion: Expansion, ac
         test = config.tests[key.test]
         wanted = Wanted(config.presets[key.preset], accel, test.memory_mib, test.performance_mode)
         if wanted not in known:
-            known[wanted] = shortage(wanted, host)
+            known[wanted] = why_nowhere(wanted, request.hosts) if request.hosts else shortage(wanted, host)
         why = known[wanted]
         if why is not None:
             reasons[key] = f"{why}; {NO_SKIP}"
@@ -75,7 +77,7 @@ def within_budget(
         cells = {name: key for name, key in cells.items() if name in failed}
     if not cells:
         return ()
-    estimates = Estimates(rows, request.tokens.total[0])
+    estimates = Estimates(rows, all_cpus(request.hosts) if request.hosts else request.tokens.total[0])
     candidates = [_candidate(name, key, config, estimates) for name, key in cells.items()]
     made = choose(candidates, limit)
     if not made.chosen:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from ktstr.config.keep import parse_keep
@@ -44,7 +45,8 @@ PERF = "perf"  # what run directories of two commits that are compared begin wit
 class Plan:
     """All of one invocation: cells, skipped points, cells that cannot be planned here, and build steps.
 
-    ``machine`` runs the guests, None where there are no cells; ``accel_reason``: why ``accel=auto`` chose it.
+    ``machine`` runs the guests, None where there are no cells; ``accel_reason``: why ``accel=auto`` chose it;
+    ``machine_entries``: the folders of the cache that it is in.
     ``commit``: the project's. ``machines``: by their key, of all plans that are made beside each other: schedulers of
     several names may have the same, which then has the first one's.
     """
@@ -61,6 +63,7 @@ class Plan:
     machine: Machine | None = None
     accel_reason: str | None = None
     machines: dict[str, ParkedPlan] = field(default_factory=dict, compare=False)
+    machine_entries: tuple[Path, ...] = ()
 
     @cached_property
     def _sharing(self) -> Counter[str]:
@@ -147,7 +150,9 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     commit = project_commit(request.project.root, request.environ)
     judged = _judged(request, commit)
     running = request.options.running
-    supplies = Supplies(kernels, images, clones=not running.no_clone, side=request.side, release=running.release)
+    supplies = Supplies(
+        kernels, images, clones=not running.no_clone, side=request.side, release=running.release, hosts=request.hosts
+    )
     maker = CellMaker(config, supplies, chosen, judged)
     expansion = without_oversized(request, config, expansion, chosen.machine.accel)
     keys = within_budget(request, config, judged.rows, _names(request, kernels, chosen, expansion))
@@ -162,7 +167,7 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
         raise _nothing(request, len(expansion.cells))
     return Plan(
         request, config, ground.archive, ground.steps, commit, judged, tuple(cells), skips, broken, chosen.machine,
-        chosen.reason, {} if beside is None else beside.machines,
+        chosen.reason, {} if beside is None else beside.machines, chosen.entries,
     )  # fmt: skip
 
 

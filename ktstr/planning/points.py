@@ -19,13 +19,13 @@ from ktstr.config.model import CellKey, Config, PayloadDecl, SchedulerDecl, Test
 from ktstr.config.payload_use import used_payloads
 from ktstr.config.topology import Topology
 from ktstr.errors import KtstrError
-from ktstr.host.identity import host_class
+from ktstr.planning.capacity import Wanted
+from ktstr.planning.hosts import RunHost, class_for, most_cpus
 from ktstr.planning.images import Image, Images
 from ktstr.planning.kernel import Kernel
 from ktstr.planning.kernels import Kernels
 from ktstr.planning.machines import ChosenMachine
 from ktstr.results.judged import Row
-from ktstr.results.store import REAL_TIME
 from ktstr.vm.loading import attach_timeout_ns
 from ktstr.vm.machine import GuestSpec, Machine
 from ktstr.vm.memory import memory_mib
@@ -60,6 +60,7 @@ class Point:
 
     ``others``: the schedulers that take the place of its own within a run. ``payloads``: those that the test runs.
     ``release``: judged by a release's limits.
+    ``host``: the class of host that its results hold for, empty for counted instructions, which hold everywhere.
     ``basis``: digest of all that decides inputs, judgement and sidecar, but the seed. ``parking``: the arguments of
     the machine that its cells may be clones of, None where each boots.
     """
@@ -78,6 +79,7 @@ class Point:
     command: tuple[str, ...]
     parking: tuple[str, ...] | None
     basis: str
+    host: tuple[str, ...] = ()
     others: tuple[SchedulerDecl, ...] = ()
     payloads: tuple[PayloadDecl, ...] = ()
     release: bool = False
@@ -101,7 +103,7 @@ class Point:
             "image": list(self.image.digests),
             "setup": hashlib.sha256(self.setup).hexdigest(),
             "command": list(self.parking),
-            "host": list(_host(self.accel)),
+            "host": list(self.host),
         }
         name = f"{self.kernel.label}/{self.preset}/{self.scheduler.name}/{self.accel}"
         return ParkedPlan(name, _digest(inputs))
@@ -181,19 +183,13 @@ def input_digest(point: Point, program: bytes, machine: Machine) -> str:
     }
     if point.parking is not None and machine.accel != "kvm":  # whose own line has the kernel's arguments, clone or not
         parts["parking"] = list(point.parking)
-    host = _host(machine.accel)
-    if host:
-        parts["host"] = host
+    if point.host:
+        parts["host"] = point.host
     return _digest(parts)
 
 
 def _digest(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _host(accel: str) -> tuple[str, ...]:
-    """The class of host that a result holds for; empty for counted instructions, which hold everywhere."""
-    return host_class() if accel in REAL_TIME else ()
 
 
 def _encoded(program: Program) -> bytes:
@@ -240,14 +236,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Supplies:
-    """What cells stand on. ``clones``: whether their machines may be clones; ``side`` as in ``Request``; ``release``:
-    whether a release's limits are theirs."""
+    """What cells stand on. ``clones``: whether their machines may be clones; ``side`` and ``hosts`` as in ``Request``;
+    ``release``: whether a release's limits are theirs."""
 
     kernels: Kernels
     images: Images
     clones: bool
     side: str | None = None
     release: bool = False
+    hosts: tuple[RunHost, ...] = ()
 
 
 class _NoImage(Exception):
@@ -264,7 +261,7 @@ class CellMaker:
     def __init__(self, config: Config, supplies: Supplies, chosen: ChosenMachine, judged: Judged) -> None:
         self._config, self._kernels, self._images = config, supplies.kernels, supplies.images
         self._clones, self._chosen, self._judged, self._side = supplies.clones, chosen, judged, supplies.side
-        self._release = supplies.release
+        self._release, self._hosts = supplies.release, supplies.hosts
         self._points: dict[tuple[str, ...], Point] = {}
 
     def make(self, key: CellKey) -> CellPlan | Broken:
@@ -317,7 +314,9 @@ class CellMaker:
         kernel = self._kernels[key.kernel]
         memory = memory_mib(topology, test.memory_mib, image.unpacked, image.file_bytes)
         arguments = _kernel_args(kernel, (*others, scheduler), test, topology)
-        cpus = _host_cpus(machine.accel, topology)
+        cpus = _host_cpus(machine.accel, topology, self._hosts)
+        wanted = Wanted(topology, machine.accel, test.memory_mib, test.performance_mode)
+        host = class_for("/".join((key.test, key.preset, key.kernel, key.scheduler)), wanted, self._hosts)
         parks = self._clones and not test.performance_mode
         guest = GuestSpec(
             kernel.vmlinux, image.paths, topology, memory, arguments, parks=parks, performance=test.performance_mode,
@@ -327,7 +326,7 @@ class CellMaker:
         decided = (
             CELL_FORMAT, self._judged.common, kernel.identity, kernel.label, kernel.commit, image.digests,
             image.binary, machine.accel, machine.digest, machine.label, command, key.preset, topology, test, scheduler,
-            cpus, memory, arguments, _host(machine.accel), image.resolve_source, others, payloads, self._release,
+            cpus, memory, arguments, host, image.resolve_source, others, payloads, self._release,
         )  # fmt: skip
         return Point(
             accel=machine.accel,
@@ -339,6 +338,7 @@ class CellMaker:
             image=image,
             memory_mib=memory,
             host_cpus=cpus,
+            host=host,
             kernel_args=arguments,
             needs=(*self._chosen.tasks, kernel.task, *image.tasks),
             command=command,
@@ -357,9 +357,11 @@ def _timed(scheduler: SchedulerDecl, accel: str, topology: Topology) -> Schedule
     return replace(scheduler, attach_timeout_ns=attach_timeout_ns(accel, topology))
 
 
-def _host_cpus(accel: str, topology: Topology) -> int:
+def _host_cpus(accel: str, topology: Topology, hosts: Sequence[RunHost]) -> int:
     """How many host CPUs the machine can use at once: counted instructions run in one thread."""
-    return 1 if accel == "icount" else min(topology.cpus, len(os.sched_getaffinity(0)))
+    if accel == "icount":
+        return 1
+    return min(topology.cpus, most_cpus(hosts) if hosts else len(os.sched_getaffinity(0)))
 
 
 def _kernel_args(

@@ -10,6 +10,7 @@ from ktstr.config.model import CellKey, Config
 from ktstr.config.project import Project
 from ktstr.host.tokens import TokenPool
 from ktstr.options import GraphOptions, Shard
+from ktstr.planning.hosts import RunHost
 from ktstr.progress import Progress
 
 
@@ -46,7 +47,7 @@ class Request:
 
     ``vmm``: plan the VMM, whatever is to run the guests. ``side``: which of two commits that are compared this one is;
     names and run directories begin with it, so that they are nobody else's. ``declared``: what is planned in place of
-    what ktstr.yaml declares.
+    what ktstr.yaml declares. ``hosts``: the workers of a cluster that cells run on; none where they run on this host.
     """
 
     project: Project
@@ -60,3 +61,4 @@ class Request:
     vmm: bool = False
     side: str | None = None
     declared: Callable[[Config], Config] = _as_declared
+    hosts: tuple[RunHost, ...] = ()

@@ -119,8 +119,9 @@ def _machines(graph: Graph, command: Command[Any]) -> Iterator[Task]:
 
 
 def _parks(graph: Graph) -> bool:
-    """Whether machines are wanted: by cells that are run, or by name."""
-    return graph.judges or any(word.partition(":")[0] == "machine" for word in graph.invocation.words)
+    """Whether machines are wanted: by cells that are run here, or by name."""
+    here = graph.planned is not None and graph.planned.cells.parks
+    return (graph.judges and here) or any(word.partition(":")[0] == "machine" for word in graph.invocation.words)
 
 
 def _cells(graph: Graph, command: Command[Any]) -> Iterator[Task]:
@@ -146,7 +147,7 @@ def _needs(graph: Graph, turn: Turn) -> Iterator[str]:
     if graph.judges and turn.planned.cells.stands(turn.cell):
         return
     yield from turn.cell.point.needs
-    parked = turn.planned.plan.parked(turn.cell) if graph.judges else None
+    parked = turn.planned.plan.parked(turn.cell) if graph.judges and turn.planned.cells.parks else None
     if parked is not None:
         yield parked.task
 

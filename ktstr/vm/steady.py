@@ -13,6 +13,7 @@ from ktstr.files import full_or_denied, staged
 from ktstr.host.cache import Cache
 from ktstr.vm.agent import run_compiler
 
+FILE = "steady.so"  # in its entry of the cache
 SOURCES = ("qemu/steady.c", "qemu/moments.c")
 HEADERS = ("qemu/moments.h",)
 FLAGS = (
@@ -47,11 +48,16 @@ class Steady:
             raise full_or_denied(err, self.path) from err
 
 
+def compiled(c_dir: Path, path: Path) -> Steady:
+    """The library at ``path``, which somebody else compiled from this source."""
+    return Steady(c_dir, "", _identity(c_dir), path)
+
+
 def planned(c_dir: Path, cc: str, cache: Cache) -> Steady:
     """The library of this source; ``cc`` compiles it where that is not done yet."""
     identity = _identity(c_dir)
     key = hashlib.sha256(repr((identity, FLAGS)).encode()).hexdigest()
-    return Steady(c_dir, cc, identity, cache.entry("agents", key) / "steady.so")
+    return Steady(c_dir, cc, identity, cache.entry("agents", key) / FILE)
 
 
 def _identity(c_dir: Path) -> str:

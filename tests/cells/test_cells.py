@@ -43,7 +43,7 @@ def test_the_sidecar_tells_the_seed_s_perturbations_as_the_scenario_does(tmp_pat
 def test_the_job_of_a_cell_names_what_it_boots_by_kind_and_digest(tmp_path: Path) -> None:
     job = job_of(plan(tmp_path), cell(tmp_path))
     assert (job.kernel.kind, job.kernel.key, job.kernel.identity, job.kernel.stored) == (
-        "kernel",
+        "kernels",
         "key",
         "a" * 64,
         True,

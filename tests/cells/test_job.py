@@ -49,7 +49,7 @@ def test_bytes_that_are_no_job_are_refused(data: bytes) -> None:
 
 def test_artifacts_are_found_where_this_host_keeps_them(tmp_path: Path) -> None:
     store = ArtifactStore(Cache(tmp_path / "cache"), Cache(tmp_path / "unstored"))
-    kernel, image = ArtifactRef("kernel", "6.14-x", "a" * 64), ArtifactRef("image", "b" * 64, "b" * 64)
+    kernel, image = ArtifactRef("kernels", "6.14-x", "a" * 64), ArtifactRef("images", "b" * 64, "b" * 64)
     assert store.path(kernel) == tmp_path / "cache/kernels/6.14-x/vmlinux"
     assert store.path(replace(kernel, stored=False)) == tmp_path / "unstored/kernels/6.14-x/vmlinux"
     assert store.path(image) == tmp_path / "cache/images" / ("b" * 64) / "image.cpio"

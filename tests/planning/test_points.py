@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from ktstr.config.load import parse
-from ktstr.planning import points
+from ktstr.planning import hosts
 from ktstr.planning.points import CellMaker, CellPlan, Judged, Supplies, input_digest
 from ktstr.results.judged import Row
 from tests.cells.plans import TEXT, cell
@@ -59,10 +59,10 @@ def planned(
 def test_what_one_host_measured_in_real_time_is_no_result_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accel: str, same: bool
 ) -> None:
-    monkeypatch.setattr(points, "host_class", lambda: HOSTS[0])
+    monkeypatch.setattr(hosts, "host_class", lambda: HOSTS[0])
     here = planned(tmp_path, accel)
     assert planned(tmp_path, accel, here).input_digest == here.input_digest
-    monkeypatch.setattr(points, "host_class", lambda: HOSTS[1])
+    monkeypatch.setattr(hosts, "host_class", lambda: HOSTS[1])
     assert (planned(tmp_path, accel).input_digest == here.input_digest) is same
     assert (planned(tmp_path, accel, here).input_digest == here.input_digest) is same  # its row is not believed either
 
@@ -116,7 +116,7 @@ def test_a_machine_in_real_time_is_one_of_this_host(tmp_path: Path, monkeypatch:
     for accel, same in (("icount", True), ("tcg", False)):
         keys = set()
         for host in HOSTS:
-            monkeypatch.setattr(points, "host_class", lambda host=host: host)
+            monkeypatch.setattr(hosts, "host_class", lambda host=host: host)
             parked = planned(tmp_path, accel).point.parked
             assert parked is not None
             keys.add(parked.key)

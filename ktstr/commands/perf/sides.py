@@ -18,6 +18,7 @@ from ktstr.config.undeclared import with_undeclared
 from ktstr.config.validated import load_config
 from ktstr.errors import KtstrError
 from ktstr.planning import pair as pairs
+from ktstr.planning.machines import chosen_accel
 from ktstr.planning.pair import BASE, HEAD, Couple, Pair
 from ktstr.planning.points import CellPlan
 from ktstr.planning.request import Request
@@ -52,14 +53,8 @@ def sides_of(invocation: Invocation, options: Options) -> Sides:
 
 def accel_of(invocation: Invocation, options: Options) -> str:
     """What is to run the guests, with ``auto`` resolved."""
-    accel = options.graph.select.accel
-    if accel != "auto":
-        return accel
-    from ktstr.vm import probe_kvm
-
-    kvm = probe_kvm.judge(invocation.environ, cancel=invocation.cancel)
-    invocation.progress.step(f"accel={'kvm' if kvm.usable else 'icount'}: {kvm.detail}")
-    return "kvm" if kvm.usable else "icount"
+    auto = chosen_accel(request_of(invocation, options.graph))
+    return options.graph.select.accel if auto is None else auto.accel
 
 
 @dataclass(frozen=True)
