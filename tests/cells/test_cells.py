@@ -48,7 +48,7 @@ def test_the_job_of_a_cell_names_what_it_boots_by_kind_and_digest(tmp_path: Path
         "a" * 64,
         True,
     )
-    assert [(image.kind, image.key) for image in job.images] == [("image", "b" * 64)]
+    assert [(image.kind, image.key) for image in job.images] == [("images", "b" * 64)]
     assert (job.program, job.setup, job.limits.host_seconds) == (cell(tmp_path).program, b"", 900.0)
     parked = cell(tmp_path).point.parked
     assert parked is not None and job.parked == ParkedRef(parked.key, "default/one/eevdf/icount")
