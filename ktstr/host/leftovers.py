@@ -11,8 +11,9 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from ktstr.host.scratch import LEASE
 LOCK_FILE = "lock file"
 _UNFINISHED = re.compile(r"\.tmp-(.+)-\d+(-old)?")  # of a key, by a process: Cache.storing
 _STAGED = re.compile(r".*\.tmp\.(\d+)\.[^/]+")  # files.staging_name
+_SCRATCH = re.compile(rf"\..*[0-9a-f]{{16}}({re.escape(LEASE)})?")  # host.scratch
+PIECES = "cluster/pieces"  # below a cache: what arrived of entries that are not whole yet
+PIECES_KEPT_S = 86_400.0  # for a transfer that is taken up again
 _TREES = ("apt", "sources", "builds", "downloads")  # classes of the cache whose entries nobody works in
 
 
@@ -85,6 +89,19 @@ def staged_files(folders: Iterable[Path]) -> Iterator[Leftover]:
             found = _STAGED.fullmatch(path.name)
             assert found is not None
             yield Leftover("unfinished file", str(path), _staged(path, int(found[1])), path.unlink, disk_bytes(path))
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether what has this name, inside an entry of the cache, is still being made, or was left so."""
+    return _STAGED.fullmatch(name) is not None or _SCRATCH.fullmatch(name) is not None
+
+
+def abandoned_pieces(cache: Path, max_age_s: float = PIECES_KEPT_S) -> Iterator[Leftover]:
+    """Pieces of entries that arrived here, and that nobody counted on for ``max_age_s``."""
+    for path in _names(cache / PIECES, lambda name: _STAGED.fullmatch(name) is None):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > max_age_s:
+                yield Leftover("abandoned piece", str(path), _always(Claim(True)), path.unlink, disk_bytes(path))
 
 
 def cache_folders(cache: Path) -> Iterator[Path]:

@@ -31,6 +31,7 @@ def left_of(project: Project, environ: Mapping[str, str]) -> Iterator[Leftover]:
             yield from leftovers.leased_folders(folder, ".")
         yield from leftovers.unfinished_entries(root)
         yield from leftovers.staged_files(folders)
+    yield from leftovers.abandoned_pieces(cache)
     yield from leftovers.staged_files(_written(project))
     for folder in (project.locks, cache / ".locks", project.unstored / ".locks"):
         yield from leftovers.lock_files(folder)
