@@ -1,0 +1,266 @@
+"""A connection to a Dask cluster: its workers, as they come and go, and calls to them."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from typing import Any, TypeVar, cast
+
+from distributed import Client, Future, LocalCluster
+
+from ktstr.cluster import plugin, wire
+from ktstr.cluster.address import LOCAL
+from ktstr.cluster.artifacts import Token
+from ktstr.cluster.dispatch import Dispatch
+from ktstr.cluster.facts import Span, WorkerFacts, unfit
+from ktstr.cluster.wire import Failed, Offered
+from ktstr.cluster.workers import KnownWorker, names_of
+from ktstr.errors import HostError, KtstrError
+from ktstr.host.cache import cache_root
+from ktstr.host.limits import usable
+
+T = TypeVar("T")
+CONNECT_S = 15.0
+_FLUSH_S = 1.0  # how often workers are told what has arrived
+
+
+class Lost(HostError):
+    """A worker, or the scheduler, is gone."""
+
+
+class Connection:
+    """Open from ``connect`` to ``close``. Safe from any thread.
+
+    ``on_change`` is told of each worker that comes to be known, changes or goes.
+    """
+
+    def __init__(self, address: str, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self.address, self._say = address, say
+        self.topic = f"ktstr-{secrets.token_hex(8)}"
+        self.workers: dict[str, KnownWorker] = {}
+        self.gone: dict[str, str] = {}  # names of workers that were lost, by address
+        self._dispatches: dict[str, Dispatch] = {}
+        self._arrived: dict[str, list[str]] = {}
+        self._changes: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._held = ExitStack()
+        self._client = self._connected(environ)
+        self._watch()
+
+    def _connected(self, environ: Mapping[str, str]) -> Client:
+        try:
+            if self.address == LOCAL:
+                return self._local(environ)
+            client = Client(self.address, timeout=CONNECT_S, set_as_default=False, name="ktstr")
+            self._held.callback(client.close, 5)
+            return client
+        except (OSError, TimeoutError, ValueError, RuntimeError) as err:
+            self._held.close()
+            raise HostError(
+                f"cluster={self.address}: cannot be reached: {_first_line(err)}",
+                fix="dask scheduler runs there? tls:// needs Dask's certificates on both sides",
+            ) from err
+
+    def _local(self, environ: Mapping[str, str]) -> Client:
+        scratch = cache_root(environ) / "cluster" / "dask"
+        cluster = LocalCluster(
+            n_workers=1, threads_per_worker=usable().cpus, dashboard_address=None, local_directory=str(scratch),
+            memory_limit=0, host="127.0.0.1", silence_logs=50,
+        )  # fmt: skip
+        self._held.callback(cluster.close, 10)
+        client = Client(cluster, timeout=CONNECT_S, set_as_default=False, name="ktstr")
+        self._held.callback(client.close, 5)
+        return client
+
+    def _watch(self) -> None:
+        """From now on know who is there. The first look is over when this returns."""
+        try:
+            self._client.subscribe_topic("all", self._on_membership)
+            self._client.subscribe_topic(self.topic, self._on_announcement)
+            self._client.register_plugin(plugin.KtstrWorker())
+            self._look(tuple(self._given_names()))
+        except Exception as err:
+            self._held.close()
+            raise self.why(err) from err
+        thread = threading.Thread(target=self._keep_looking, name="cluster", daemon=True)
+        thread.start()
+        self._held.callback(thread.join, 10)
+        self._held.callback(self._changes.put, None)
+
+    def close(self) -> None:
+        """Tell the workers what has arrived, and leave."""
+        self._held.close()
+
+    def _given_names(self) -> dict[str, object]:
+        """What Dask calls its workers, by address."""
+        info = self._client.scheduler_info(n_workers=-1)
+        return {address: worker["name"] for address, worker in info["workers"].items()}
+
+    def _look(self, addresses: tuple[str, ...]) -> None:
+        """Ask these workers what they are."""
+        if not addresses:
+            return
+        began = time.time()
+        answers = self._client.run(plugin.tell_facts, workers=list(addresses), on_error="return")
+        span = Span(began, time.time())
+        found = {address: _facts(answers.get(address)) for address in addresses}
+        with self._lock:
+            hosts = {at: one.facts.host for at, one in self.workers.items() if one.facts is not None}
+            hosts |= {at: one.host if isinstance(one, WorkerFacts) else at for at, one in found.items()}
+            names = names_of(hosts, self._given_names())
+            for address, facts in found.items():
+                if isinstance(facts, WorkerFacts):
+                    known = KnownWorker(address, names[address], facts, unfit(facts, span))
+                else:
+                    known = KnownWorker(address, names[address], None, (facts,))
+                self.workers[address] = known
+        for address in addresses:
+            known = self.workers[address]
+            if known.faults:
+                self._say(f"worker {known.name} is left out: it {'; it '.join(known.faults)}")
+
+    def look_again(self, address: str) -> None:
+        """Ask a worker once more what it is, some time soon."""
+        self._changes.put(address)
+
+    def _keep_looking(self) -> None:
+        while True:
+            try:
+                address = self._changes.get(timeout=_FLUSH_S)
+            except queue.Empty:
+                self._flush()
+                continue
+            if address is None:
+                self._flush()
+                return
+            with suppress(Exception):  # gone again, which is told too
+                self._look((address,))
+
+    def _on_membership(self, event: tuple[float, dict[str, Any]]) -> None:
+        """In Dask's own thread: nothing here may wait."""
+        action, address = event[1].get("action"), str(event[1].get("worker"))
+        if action == "add-worker":
+            self._changes.put(address)
+        elif action == "remove-worker":
+            with self._lock:
+                known = self.workers.pop(address, None)
+                if known is not None:
+                    self.gone[address] = known.name
+                dispatches = tuple(self._dispatches.values())
+            for dispatch in dispatches:
+                dispatch.worker_lost(address)
+
+    def _on_announcement(self, event: tuple[float, dict[str, Any]]) -> None:
+        """In Dask's own thread."""
+        said = event[1]
+        with self._lock:
+            dispatch = self._dispatches.get(str(said.get("ticket")))
+        if dispatch is not None:
+            dispatch.announced(str(said.get("what")), str(said.get("at")))
+
+    def name_of(self, address: str) -> str:
+        """What messages call a worker, one that is gone too."""
+        known = self.workers.get(address)
+        return self.gone.get(address, address) if known is None else known.name
+
+    def fit(self) -> list[KnownWorker]:
+        """The workers that cells can be run on now."""
+        with self._lock:
+            return [worker for worker in self.workers.values() if worker.is_fit]
+
+    def submit(self, dispatch: Dispatch, data: bytes, resources: Mapping[str, int]) -> Future[bytes]:
+        """Give a job to Dask. Raises Lost."""
+        with self._lock:
+            self._dispatches[dispatch.ticket] = dispatch
+        try:
+            future = self._client.submit(
+                plugin.run_job, data, key=f"ktstr_cell-{dispatch.ticket}", workers=sorted(dispatch.allowed),
+                resources=dict(resources), pure=False, retries=0,
+            )  # fmt: skip
+        except Exception as err:
+            raise self.why(err) from err
+        future.add_done_callback(lambda _: dispatch.changed.set())
+        return future
+
+    def forget(self, dispatch: Dispatch) -> None:
+        """The submission is over."""
+        with self._lock:
+            self._dispatches.pop(dispatch.ticket, None)
+
+    def arrived(self, address: str, kept: str) -> None:
+        """What a worker keeps under this name has arrived; it is told soon."""
+        with self._lock:
+            self._arrived.setdefault(address, []).append(kept)
+
+    def _flush(self) -> None:
+        with self._lock:
+            arrived, self._arrived = self._arrived, {}
+        for address, names in arrived.items():
+            with suppress(Exception):  # what it is not told expires
+                self._client.run(plugin.drop_finished, tuple(names), workers=[address])
+
+    def call(self, address: str, kind: type[T], function: Callable[..., Any], *args: object) -> T:
+        """Have a worker do something, and give its answer. Raises HostError with its own words, Lost when it is gone."""
+        try:
+            answer = self._client.run(function, *args, workers=[address])[address]
+        except Exception as err:
+            raise self.why(err) from err
+        found = wire.decode(answer if isinstance(answer, bytes) else b"", kind | Failed)  # type: ignore[arg-type]
+        if isinstance(found, Failed):
+            raise HostError(f"worker {self.name_of(address)}: {found.error.message}", fix=found.error.fix)
+        return cast(T, found)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the scheduler is there."""
+        return bool(self._client.status == "running")
+
+    def why(self, err: BaseException) -> KtstrError:
+        """An error of Dask's as one of ours."""
+        if isinstance(err, KtstrError):
+            return err
+        if isinstance(err, ModuleNotFoundError):
+            return HostError(f"cluster={self.address}: has no {err.name}", fix="pip install 'ktstr[cluster]' there")
+        return Lost(f"cluster={self.address}: {_first_line(err)}", fix="doit doctor cluster=...")
+
+
+class WorkerLine:
+    """Calls to one worker, for ``Supply``."""
+
+    def __init__(self, connection: Connection, address: str) -> None:
+        self._connection, self._address = connection, address
+        self.name = f"worker {connection.name_of(address)}"
+
+    def offer(self, manifest: bytes, stored: bool, token: Token) -> Offered:
+        """As ``Line``."""
+        return self._connection.call(self._address, Offered, plugin.take_manifest, manifest, stored, token)
+
+    def send(self, manifest: str, digest: str, data: bytes) -> None:
+        """As ``Line``."""
+        self._connection.call(self._address, type(None), plugin.take_piece, manifest, digest, data)
+
+    def finish(self, manifest: str) -> None:
+        """As ``Line``."""
+        self._connection.call(self._address, type(None), plugin.finish_entry, manifest)
+
+
+def _facts(answer: object) -> WorkerFacts | str:
+    """What a worker is, or why nobody knows."""
+    if isinstance(answer, ModuleNotFoundError):
+        return f"has no {answer.name}: pip install 'ktstr[cluster]' there"
+    if not isinstance(answer, bytes):
+        return f"does not answer: {_first_line(answer) if isinstance(answer, BaseException) else 'it is gone'}"
+    try:
+        found = wire.decode(answer, WorkerFacts | Failed)  # type: ignore[arg-type]
+    except HostError as err:
+        return err.message
+    return found.error.message if isinstance(found, Failed) else found
+
+
+def _first_line(err: BaseException) -> str:
+    text = str(err).strip().partition("\n")[0]
+    return f"{type(err).__name__}: {text}" if text else type(err).__name__

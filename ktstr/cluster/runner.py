@@ -1,0 +1,135 @@
+"""Jobs run on the workers of a cluster: once, and again only where a worker was lost with one or could not have it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from ktstr.cancel import Cancel
+from ktstr.cells.job import Asked, CellJob, CellResult, JobError
+from ktstr.cluster import plugin
+from ktstr.cluster.connect import Connection, Lost, WorkerLine
+from ktstr.cluster.dispatch import MAX_RUNS
+from ktstr.cluster.facts import ktstr_version
+from ktstr.cluster.finished import PIECE
+from ktstr.cluster.submit import FIX, Came, NotWanted, Submissions, Tries, Wish
+from ktstr.cluster.supply import Supply
+from ktstr.cluster.wire import Ask, Done, Lacking, OutFile, check_name, unpack_file
+from ktstr.errors import EXIT_ENVIRONMENT, HostError, KtstrError
+
+BACK_S = 15.0  # how long a result is waited for whose worker was lost: its nanny starts another on the same cache
+
+
+class ClusterRunner:
+    """Runs jobs on a cluster. Safe from any thread: each waits for its own job."""
+
+    def __init__(self, connection: Connection, supply: Supply) -> None:
+        self._connection, self._supply = connection, supply
+        self._submissions = Submissions(connection)
+
+    def run(self, job: CellJob, workdir: Path, asked: Asked, cancel: Cancel) -> CellResult | None:
+        """As ``JobRunner``. A job whose worker was lost is run elsewhere, once; one that was measured never is."""
+        try:
+            return self._run(job, workdir, asked, cancel)
+        except NotWanted:
+            return None
+        except KtstrError as err:
+            return CellResult(job.name, job.input_digest, error=JobError(err.message, err.fix, err.exit_code))
+
+    def park(self, job: CellJob, workdir: Path, cancel: Cancel) -> None:
+        """Workers make their machines themselves, each once it has a job for one."""
+
+    def _run(self, job: CellJob, workdir: Path, asked: Asked, cancel: Cancel) -> CellResult:
+        if not asked.fresh and (kept := self._kept(job, only_known=True)) is not None:
+            return self._taken(kept, job, workdir)
+        needs, topic = self._supply.needs(job.artifacts), self._connection.topic
+        wish = Wish(Ask(job=job, needs=needs, ticket="", topic=topic, version=ktstr_version()), asked, cancel)
+        tries = Tries()
+        while True:
+            came = self._submissions.submit(wish, tries)
+            if isinstance(came.body, Lacking):
+                self._bring(came.address, came.body, tries)
+            elif came.body is None and came.measured:
+                return self._taken(self._come_back(job, came.address, cancel), job, workdir)
+            elif came.body is None:
+                self._was_lost(came.address, tries)
+            elif not self._goes_elsewhere(came, tries):
+                return self._taken(came, job, workdir)
+
+    def _bring(self, address: str, lacking: Lacking, tries: Tries) -> None:
+        """Send a worker what it lacks; it has the job then. One that cannot take it is avoided: a full disk."""
+        try:
+            self._supply.bring(lacking.refs, address, WorkerLine(self._connection, address))
+            tries.supplied = address
+        except Lost:
+            tries.avoided[address] = "was lost"
+        except HostError as err:
+            tries.avoided[address] = f"could not take what the job needs: {err.message}"
+            self._connection.look_again(address)
+
+    def _was_lost(self, address: str, tries: Tries) -> None:
+        """Raises HostError when that was the last run the job may have."""
+        tries.avoided[address] = "was lost"
+        if tries.runs >= MAX_RUNS:
+            raise HostError(f"lost with {tries.runs} workers that ran it{self._submissions.told(tries)}", fix=FIX)
+
+    def _goes_elsewhere(self, came: Came, tries: Tries) -> bool:
+        """Whether another worker is to have it: what this one's environment cannot do, another's may; once."""
+        assert isinstance(came.body, Done)
+        error = came.body.result.error
+        if error is None or error.exit_code != EXIT_ENVIRONMENT or tries.avoided:
+            return False
+        self._connection.look_again(came.address)
+        tries.avoided[came.address] = error.message
+        return any(worker.address != came.address for worker in self._connection.fit())
+
+    def _kept(self, job: CellJob, *, only_known: bool) -> Came | None:
+        """What a worker keeps of the job, from an asker that did not fetch it. ``only_known``: where a worker said so
+        when it was looked at."""
+        for worker in self._connection.fit():
+            assert worker.facts is not None
+            if only_known and job.input_digest not in worker.facts.finished:
+                continue
+            with suppress(HostError):
+                done = self._connection.call(worker.address, Done, plugin.find_finished, job.input_digest)
+                return Came(worker.address, done)
+        return None
+
+    def _come_back(self, job: CellJob, address: str, cancel: Cancel) -> Came:
+        """The result that a lost worker had measured, from one with the same cache. Raises HostError when none has it:
+        it is not measured again, whatever it was."""
+        waited = 0.0
+        while waited < BACK_S and not cancel.wait(1.0):
+            if (kept := self._kept(job, only_known=False)) is not None:
+                return kept
+            waited += 1.0
+        name = self._connection.name_of(address)
+        raise HostError(f"worker {name} was lost after it had measured the cell, and its result with it", fix=FIX)
+
+    def _taken(self, came: Came, job: CellJob, workdir: Path) -> CellResult:
+        """The result, its files in ``workdir``; the worker need not keep it any longer."""
+        assert isinstance(came.body, Done)
+        done, worker = came.body, self._connection.name_of(came.address)
+        if done.result.error is not None:
+            error = done.result.error
+            return replace(done.result, error=replace(error, message=f"worker {worker}: {error.message}"))
+        if done.result.input_digest != job.input_digest:
+            raise HostError(f"worker {worker}: sent the result of other inputs", fix=FIX)
+        for file in done.files:
+            self._write(file, came.address, done.kept, workdir)
+        if done.kept is not None:
+            self._connection.arrived(came.address, done.kept)
+        return replace(done.result, name=job.name)
+
+    def _write(self, file: OutFile, address: str, kept: str | None, workdir: Path) -> None:
+        """Raises HostError, OSError."""
+        target = workdir / check_name(file.name)
+        if file.data is not None:
+            target.write_bytes(unpack_file(file))
+            return
+        if kept is None:
+            return  # of a run without a result: nobody keeps it
+        with target.open("wb") as out:
+            for offset in range(0, file.size, PIECE):
+                out.write(self._connection.call(address, bytes, plugin.read_finished, kept, file.name, offset))

@@ -1,0 +1,77 @@
+"""Sending workers what jobs need: entries of the asker's cache, each to each worker at most once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from ktstr.cells.job import ArtifactRef, ArtifactStore
+from ktstr.cluster import manifest
+from ktstr.cluster.artifacts import Token, describe, read_piece
+from ktstr.cluster.manifest import Manifest
+from ktstr.cluster.wire import Need, Offered
+from ktstr.errors import HostError
+
+
+class Line(Protocol):
+    """Calls to one worker. Each raises HostError with the worker's own words, Lost when it is gone."""
+
+    @property
+    def name(self) -> str: ...
+
+    def offer(self, manifest: bytes, stored: bool, token: Token) -> Offered: ...
+
+    def send(self, manifest: str, digest: str, data: bytes) -> None: ...
+
+    def finish(self, manifest: str) -> None: ...
+
+
+class Supply:
+    """What the asker has. ``say`` is told what is sent, and to whom; ``sent``: bytes as they travelled, in all."""
+
+    def __init__(self, artifacts: ArtifactStore, token: Token, say: Callable[[str], None]) -> None:
+        self._artifacts, self._token, self._say = artifacts, token, say
+        self._manifests: dict[ArtifactRef, Manifest] = {}
+        self._busy: dict[tuple[str, ArtifactRef], threading.Lock] = {}
+        self._lock = threading.Lock()
+        self.sent = 0
+
+    def needs(self, refs: tuple[ArtifactRef, ...]) -> tuple[Need, ...]:
+        """What a worker has to have, by the digests of all its bytes. Raises HostError for what is not here."""
+        return tuple(Need(ref, self._manifest(ref).digest) for ref in refs)
+
+    def _manifest(self, ref: ArtifactRef) -> Manifest:
+        with self._lock:  # described once, however many ask
+            if ref not in self._manifests:
+                self._manifests[ref] = describe(self._artifacts.cache_of(ref), ref.kind, ref.key)
+            return self._manifests[ref]
+
+    def bring(self, refs: tuple[ArtifactRef, ...], address: str, line: Line) -> None:
+        """Have these at a worker. Raises as ``Line``."""
+        for ref in refs:
+            with self._lock:
+                busy = self._busy.setdefault((address, ref), threading.Lock())
+            with busy:  # others wait for it, and find it there
+                self._bring(ref, line)
+
+    def _bring(self, ref: ArtifactRef, line: Line) -> None:
+        whole = self._manifest(ref)
+        offered = line.offer(manifest.encode(whole), ref.stored, self._token)
+        if offered.found == "different":
+            differing = ", ".join(offered.differing[:3])
+            self._say(f"{line.name}: its {ref.kind}/{ref.key} is not what this host has ({differing}): replaced")
+        if offered.whole:
+            return
+        cache, before = self._artifacts.cache_of(ref), self.sent
+        size = sum(whole.pieces[piece.digest].size for piece in offered.pieces if piece.digest in whole.pieces)
+        self._say(f"{line.name}: is sent {ref.kind}/{ref.key}, {size / 1e6:.1f} MB")
+        for piece in offered.pieces:
+            if piece.digest not in whole.pieces:
+                raise HostError(f"{line.name}: wants a piece that {ref.kind}/{ref.key} does not have")
+            data = read_piece(cache, ref.kind, ref.key, piece.path, piece.index)
+            line.send(whole.digest, piece.digest, data)
+            with self._lock:
+                self.sent += len(data)
+        line.finish(whole.digest)
+        self._say(f"{line.name}: has {ref.kind}/{ref.key}, {(self.sent - before) / 1e6:.1f} MB compressed")
