@@ -103,6 +103,7 @@ class Arrivals:
         return True
 
     def _copied(self, manifest: Manifest, source: Path) -> bool:
+        """The asker's locks may be of no use here (another host's), and are not needed: each piece is verified."""
         if _is_same(source, self._folder(manifest)):
             return False
         with self._cache.writing(manifest.kind, manifest.key):
