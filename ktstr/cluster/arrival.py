@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from ktstr.cluster.artifacts import is_offered
 from ktstr.cluster.manifest import EntryFile, Manifest, Piece
-from ktstr.cluster.pieces import Place, is_piece, read_file, read_place, unpack
-from ktstr.errors import HostError, InputError
+from ktstr.cluster.pieces import Missing, Place, fetch, unpack, verified
+from ktstr.cluster.standing import Standing, look_at, stamp_of
+from ktstr.errors import InputError
 from ktstr.files import write_atomic
 from ktstr.host.cache import WRITE_S, Cache
-from ktstr.host.leftovers import PIECES, PIECES_KEPT_S, abandoned_pieces, clean
-
-# What makes a file another one although its bytes are the same: whether its owner may read and run it. The rest is
-# a matter of each host's umask.
-_MODE = 0o500
+from ktstr.host.leftovers import PIECES, PIECES_KEPT_S, abandoned_pieces, clean, staged_files
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,6 @@ class Lacking:
     found: Literal["whole", "absent", "different"]
     differing: tuple[str, ...] = ()
     pieces: tuple[Piece, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Files that are not there as the manifest has them, whether any file is, and where the pieces are that are."""
-
-    differing: tuple[str, ...] = ()
-    any_file: bool = True
-    places: Mapping[str, Place] = field(default_factory=dict)
-
-
-class _Missing(HostError):
-    """A piece is nowhere to be had."""
 
 
 class Arrivals:
@@ -118,6 +103,7 @@ class Arrivals:
         return True
 
     def _copied(self, manifest: Manifest, source: Path) -> bool:
+        """The asker's locks may be of no use here (another host's), and are not needed: each piece is verified."""
         if _is_same(source, self._folder(manifest)):
             return False
         with self._cache.writing(manifest.kind, manifest.key):
@@ -125,24 +111,26 @@ class Arrivals:
             try:
                 if look.differing:
                     self._store(manifest, lambda piece: (Place(source, piece.path, piece.offset),))
-            except _Missing:
+            except Missing:
                 return False
         return True
 
     def sweep(self, max_age_s: float = PIECES_KEPT_S) -> int:
-        """Remove the pieces of abandoned transfers, those that nobody counted on for so long; gives their number."""
-        return len(clean(abandoned_pieces(self._cache.root, max_age_s), dry_run=False).removed)
+        """Remove the pieces of abandoned transfers, those that nobody counted on for so long, and what killed
+        processes left of some; gives their number."""
+        left = chain(abandoned_pieces(self._cache.root, max_age_s), staged_files((self._pieces,)))
+        return len(clean(left, dry_run=False).removed)
 
     def _folder(self, manifest: Manifest) -> Path:
         return self._cache.entry(manifest.kind, manifest.key)
 
-    def _look(self, manifest: Manifest) -> _Look:
+    def _look(self, manifest: Manifest) -> Standing:
         """What is there now. The caller holds a lock on the entry."""
         folder = self._folder(manifest)
-        stamp = _stamp(folder, manifest.files)
+        stamp = stamp_of(folder, manifest.files)
         if stamp is not None and self._verified.get(manifest.digest) == stamp:
-            return _Look()
-        look = _look(folder, manifest.files)
+            return Standing()
+        look = look_at(folder, manifest.files)
         if stamp is not None and not look.differing:
             self._verified[manifest.digest] = stamp
         return look
@@ -153,7 +141,7 @@ class Arrivals:
             for file in manifest.files:
                 self._cache.cancel.check()
                 _write(out / file.path, file, places)
-        if (stamp := _stamp(self._folder(manifest), manifest.files)) is not None:
+        if (stamp := stamp_of(self._folder(manifest), manifest.files)) is not None:
             self._verified[manifest.digest] = stamp
 
     def _assemble(self, manifest: Manifest, there: Mapping[str, Place]) -> None:
@@ -162,14 +150,14 @@ class Arrivals:
 
         try:
             self._store(manifest, places)
-        except _Missing:
+        except Missing:
             self._drop_damaged(manifest)
             raise
 
     def _drop_damaged(self, manifest: Manifest) -> None:
         """Whatever was kept and is not what its name says, so that it is lacking from now on."""
         for piece in manifest.pieces.values():
-            if _read_piece(self._kept(piece), piece) is None:
+            if verified(self._kept(piece), piece) is None:
                 self._unlink(piece.digest)
 
     def _unlink(self, digest: str) -> None:
@@ -201,65 +189,13 @@ class Arrivals:
                 self._unlink(digest)
 
 
-def _stamp(folder: Path, files: Sequence[EntryFile]) -> tuple[object, ...] | None:
-    """What changes when the entry is replaced or one of these files touched; None when one is missing."""
-    try:
-        stats = [(folder / file.path).lstat() for file in files]
-        at = folder.stat()
-    except OSError:
-        return None
-    return (at.st_dev, at.st_ino, *((stat.st_ino, stat.st_ctime_ns, stat.st_size) for stat in stats))
-
-
-def _look(folder: Path, files: Sequence[EntryFile]) -> _Look:
-    """Read what is there of these files. One that cannot be read counts as damaged."""
-    differing: list[str] = []
-    places: dict[str, Place] = {}
-    for file in files:
-        found = _read(folder, file.path)
-        if found is None or not _is_as(found, file):
-            differing.append(file.path)
-        for piece in found.pieces() if found is not None else ():
-            places.setdefault(piece.digest, Place(folder, piece.path, piece.offset))
-    return _Look(tuple(differing), any(os.path.lexists(folder / file.path) for file in files), places)
-
-
-def _read(folder: Path, path: str) -> EntryFile | None:
-    try:
-        return read_file(folder, path)
-    except (OSError, ValueError):
-        return None
-
-
-def _is_as(found: EntryFile, wanted: EntryFile) -> bool:
-    return found.digests == wanted.digests and found.size == wanted.size and (found.mode ^ wanted.mode) & _MODE == 0
-
-
 def _write(target: Path, file: EntryFile, places: Callable[[Piece], Iterable[Place]]) -> None:
-    """Raises OSError; _Missing for a piece that is at none of its places."""
+    """Raises OSError; Missing for a piece that is at none of its places."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as out:
         for piece in file.pieces():
-            out.write(_fetch(piece, places(piece)))
+            out.write(fetch(piece, places(piece)))
     target.chmod(file.mode)
-
-
-def _fetch(piece: Piece, places: Iterable[Place]) -> bytes:
-    for place in places:
-        if (data := _read_piece(place, piece)) is not None:
-            return data
-    raise _Missing(
-        f"piece {piece.index} of {piece.path}: did not arrive, or was damaged here", fix="run the command again"
-    )
-
-
-def _read_piece(place: Place, piece: Piece) -> bytes | None:
-    """Its bytes, if they are there."""
-    try:
-        data = read_place(place, piece.size)
-    except OSError:
-        return None
-    return data if is_piece(data, piece) else None
 
 
 def _is_same(one: Path, other: Path) -> bool:

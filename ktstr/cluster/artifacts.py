@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktstr.cluster.manifest import PIECE, Kind, Manifest, check_kind, check_path, encode
+from ktstr.cluster.manifest import MAX_ENTRY, PIECE, Kind, Manifest, check_kind, check_path, encode
 from ktstr.cluster.pieces import Place, open_file, pack, read_file, read_place
 from ktstr.errors import HostError, InputError
 from ktstr.files import full_or_denied, reason, write_atomic
@@ -53,8 +53,8 @@ def read_piece(cache: Cache, kind: Kind, key: str, path: str, index: int) -> byt
         check_path(path)
     except ValueError as err:
         raise InputError(f"piece of {kind}/{key}: {err}") from err
-    if index < 0:
-        raise InputError(f"{kind}/{key}/{path}: found piece {index}, expected 0 or more")
+    if not 0 <= index < MAX_ENTRY // PIECE:
+        raise InputError(f"{kind}/{key}/{path}: found piece {index}, expected 0 to {MAX_ENTRY // PIECE - 1}")
     folder = cache.entry(kind, key)
     with cache.reading(kind, key):
         try:

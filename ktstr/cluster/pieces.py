@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -19,6 +20,10 @@ MAX_PACKED = PIECE + 1  # bytes
 _LEVEL = 3
 _WINDOW = 2 * PIECE  # bytes: what the level needs, and no more of anybody's
 _PLAIN, _ZSTD = b"\0", b"\1"  # the first byte of a packed piece
+
+
+class Missing(HostError):
+    """A piece is nowhere to be had."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,25 @@ def digest_of(data: bytes) -> str:
 def is_piece(data: bytes, piece: Piece) -> bool:
     """Whether these are its bytes."""
     return len(data) == piece.size and digest_of(data) == piece.digest
+
+
+def verified(place: Place, piece: Piece) -> bytes | None:
+    """Its bytes, if they are there."""
+    try:
+        data = read_place(place, piece.size)
+    except OSError:
+        return None
+    return data if is_piece(data, piece) else None
+
+
+def fetch(piece: Piece, places: Iterable[Place]) -> bytes:
+    """Its bytes, from the first of these places that has them. Raises Missing."""
+    for place in places:
+        if (data := verified(place, piece)) is not None:
+            return data
+    raise Missing(
+        f"piece {piece.index} of {piece.path}: did not arrive, or was damaged here", fix="run the command again"
+    )
 
 
 def pack(data: bytes) -> bytes:

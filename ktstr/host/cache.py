@@ -1,7 +1,7 @@
 """The cache on disk: where it is, its locks, and storing an entry in one step.
 
-Layout: ``kernels/KEY/``, ``tools/KEY/``, ``apt/SUITE/`` and ``.locks/KIND-KEY.lock``. An entry
-appears by rename, complete or not at all; what a killed process left is swept by the next
+Layout: ``kernels/KEY/``, ``tools/KEY/``, ``apt/SUITE/`` and ``.locks/KIND-KEY.lock``; ``cluster/`` is of transfers
+between hosts. An entry appears by rename, complete or not at all; what a killed process left is swept by the next
 writer of the same key.
 """
 

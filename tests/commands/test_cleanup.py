@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.commands.projects import ROOT, CommandProject, command_project
-from tests.host.test_leftovers import DEAD, HOUR_AGO, holding
+from tests.host.test_leftovers import DAYS_AGO, DEAD, HOUR_AGO, holding
 
 SCHEMA = json.loads((ROOT / "schemas/cleanup.schema.json").read_text())
 
@@ -38,13 +38,14 @@ def litter(project: CommandProject) -> dict[str, Path]:
         "tree": project.runs / ".trees" / "abc1234",
         "lab": here / "tmp" / "ktstr-lab-00",
         "build": here / "cache" / "vmm" / ".vmm-00",
+        "token": here / "cache" / "cluster" / "tokens" / ".token-0123456789abcdef",
         "entry": here / "cache" / "machines" / f".tmp-key-{DEAD}",
         "unstored": project.runs / ".unstored" / "kernels" / f".tmp-local-1-{DEAD}-old",
     }
     for path in left.values():
         path.mkdir(parents=True)
         (path / "file").write_text("x" * 10_000)
-    for name in ("run", "lab", "build"):
+    for name in ("run", "lab", "build", "token"):
         lease = left[name].with_name(left[name].name + ".lease")
         lease.write_text(json.dumps({"boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}))
         left[f"lease of {name}"] = lease
@@ -52,6 +53,7 @@ def litter(project: CommandProject) -> dict[str, Path]:
         "sidecar": project.runs / "7.2-abc" / "icount-s0" / f"a.ktstr.json.tmp.{DEAD}.x",
         "state": project.runs / ".state" / f"failed.json.tmp.{DEAD}.x",
         "image": here / "cache" / "images" / "k" / f"image.cpio.tmp.{DEAD}.x",
+        "arriving": here / "cache" / "cluster" / "pieces" / f"{'0' * 64}.tmp.{DEAD}.x",
         "pins": project.path / f"ktstr.lock.tmp.{DEAD}.x",
         "cpu": here / "locks" / "ktstr-cpu-0.lock",
     }.items():
@@ -60,6 +62,9 @@ def litter(project: CommandProject) -> dict[str, Path]:
         left[name] = path
         if path.suffix != ".lock":
             os.utime(path, (HOUR_AGO, HOUR_AGO))
+    left["piece"] = here / "cache" / "cluster" / "pieces" / ("1" * 64)
+    left["piece"].touch()
+    os.utime(left["piece"], (DAYS_AGO, DAYS_AGO))
     return left
 
 
@@ -69,6 +74,7 @@ def kept(project: CommandProject) -> list[Path]:
     paths = [
         here / "tmp" / "ktstr-notes", here / "tmp" / "other.lock", project.runs / ".cells" / "0123456789abcdef",
         project.runs / "7.2-abc" / "a.ktstr.json", here / "cache" / "machines" / "key",
+        here / "cache" / "cluster" / "pieces" / ("2" * 64),
     ]  # fmt: skip
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)

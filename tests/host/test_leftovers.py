@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ktstr.files import staged
 from ktstr.host import leftovers, orphans
 from ktstr.host.cache import Cache
 from ktstr.host.flock import locked, try_lock
@@ -21,6 +22,7 @@ from ktstr.host.reserve import llc_lock
 from ktstr.host.scratch import LEASE, scratch
 
 HOUR_AGO = time.time() - 3600
+DAYS_AGO = time.time() - 2 * 86_400
 DEAD = 4_194_305  # above any pid: kernel/pid.c, PID_MAX_LIMIT
 
 _HOLDING = """
@@ -126,6 +128,27 @@ def test_a_file_that_was_being_written_goes_when_its_writer_is_dead_and_it_is_ol
         os.utime(path, (at, at))
     cleaned = clean(leftovers.staged_files([tmp_path]), dry_run=False)
     assert (len(cleaned.removed), len(cleaned.in_use), path.exists()) == (gone, not gone, not gone)
+
+
+def test_a_piece_that_arrived_goes_when_nobody_counted_on_it_for_a_day(tmp_path: Path) -> None:
+    folder = tmp_path / leftovers.PIECES
+    folder.mkdir(parents=True)
+    for name, at in (("a" * 64, DAYS_AGO), ("b" * 64, HOUR_AGO), (f"c.tmp.{DEAD}.x", DAYS_AGO)):
+        (folder / name).write_text("x")
+        os.utime(folder / name, (at, at))
+    cleaned = clean(leftovers.abandoned_pieces(tmp_path), dry_run=False)
+    assert names(cleaned.removed) == ["a" * 64]
+    assert names(clean(leftovers.abandoned_pieces(tmp_path, max_age_s=60), dry_run=False).removed) == ["b" * 64]
+    assert list(leftovers.abandoned_pieces(tmp_path / "none")) == []
+
+
+def test_what_is_being_made_inside_an_entry_is_known_by_its_name(tmp_path: Path) -> None:
+    with scratch(".vmm-", tmp_path) as folder, staged(tmp_path / "symbols.zst") as temp:
+        temp.touch()
+        assert len(list(tmp_path.iterdir())) == 3
+        assert all(leftovers.is_unfinished(path.name) for path in (folder, temp, *tmp_path.iterdir()))
+    for name in ("vmlinux", "libc.so.6", ".config", "a.lease", "a.tmp", "x-0123456789abcdef", "tool.json"):
+        assert not leftovers.is_unfinished(name)
 
 
 def test_who_waits_for_a_lock_file_that_is_removed_gets_another(tmp_path: Path) -> None:
