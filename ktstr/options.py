@@ -203,8 +203,11 @@ class Fetching:
 class Running:
     """How cells are run."""
 
-    jobs: int | None = variable(COUNT, "cells run at once; default: this host's CPUs", None)
+    jobs: int | None = variable(COUNT, "cells run at once; default: as many as there are CPUs", None)
     timeout: float = variable(DURATION, "wall-clock limit of one cell's machine", 900.0)
+    cluster: str | None = variable(
+        WORD, "run cells on a Dask cluster: its scheduler's address, local (one for this run), or none", None
+    )
     no_perf_mode: bool = variable(FLAG, "skip the tests that ask for performance mode", False)
     no_clone: bool = variable(
         FLAG, "boot each cell's machine, rather than clone one that has booted and attached", False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from distributed import Client, Future, LocalCluster
 
@@ -17,7 +18,8 @@ from ktstr.cluster.address import LOCAL
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.dispatch import Dispatch
 from ktstr.cluster.facts import Span, WorkerFacts, unfit
-from ktstr.cluster.wire import Failed, Offered
+from ktstr.cluster.supply import Lost
+from ktstr.cluster.wire import Answer, Offered
 from ktstr.cluster.workers import KnownWorker, names_of
 from ktstr.errors import HostError, KtstrError
 from ktstr.host.cache import cache_root
@@ -26,10 +28,6 @@ from ktstr.host.limits import usable
 T = TypeVar("T")
 CONNECT_S = 15.0
 _FLUSH_S = 1.0  # how often workers are told what has arrived
-
-
-class Lost(HostError):
-    """A worker, or the scheduler, is gone."""
 
 
 class Connection:
@@ -48,8 +46,16 @@ class Connection:
         self._changes: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._held = ExitStack()
+        if not environ.get("KTSTR_DEBUG"):
+            self._quiet()
         self._client = self._connected(environ)
         self._watch()
+
+    @staticmethod
+    def _quiet() -> None:
+        """What Dask logs of connections that come and go is told as what became of cells."""
+        for name in ("distributed", "distributed.client"):  # those that Dask gives a level
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
     def _connected(self, environ: Mapping[str, str]) -> Client:
         try:
@@ -204,15 +210,15 @@ class Connection:
                 self._client.run(plugin.drop_finished, tuple(names), workers=[address])
 
     def call(self, address: str, kind: type[T], function: Callable[..., Any], *args: object) -> T:
-        """Have a worker do something, and give its answer. Raises HostError with its own words, Lost when it is gone."""
+        """Have a worker do something, and give its answer. Raises HostError with its words, Lost when it is gone."""
         try:
             answer = self._client.run(function, *args, workers=[address])[address]
         except Exception as err:
             raise self.why(err) from err
-        found = wire.decode(answer if isinstance(answer, bytes) else b"", kind | Failed)  # type: ignore[arg-type]
-        if isinstance(found, Failed):
+        found = wire.decode(answer if isinstance(answer, bytes) else b"", Answer)
+        if found.error is not None:
             raise HostError(f"worker {self.name_of(address)}: {found.error.message}", fix=found.error.fix)
-        return cast(T, found)
+        return wire.decode(found.value, kind)
 
     @property
     def is_alive(self) -> bool:
@@ -255,10 +261,10 @@ def _facts(answer: object) -> WorkerFacts | str:
     if not isinstance(answer, bytes):
         return f"does not answer: {_first_line(answer) if isinstance(answer, BaseException) else 'it is gone'}"
     try:
-        found = wire.decode(answer, WorkerFacts | Failed)  # type: ignore[arg-type]
+        found = wire.decode(answer, Answer)
+        return found.error.message if found.error is not None else wire.decode(found.value, WorkerFacts)
     except HostError as err:
         return err.message
-    return found.error.message if isinstance(found, Failed) else found
 
 
 def _first_line(err: BaseException) -> str:

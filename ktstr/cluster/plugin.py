@@ -36,11 +36,11 @@ class KtstrWorker(WorkerPlugin):
 
     def __init__(self) -> None:
         self.name = f"ktstr-{ktstr_version()}"
-        self._running: dict[str, Cancel] = {}
-        self._lock = threading.Lock()
 
     async def setup(self, worker: Worker) -> None:
         """Called by Dask in the worker's event loop."""
+        self._running: dict[str, Cancel] = {}
+        self._lock = threading.Lock()
         self.bench = WorkerBench(dict(os.environ))
         self.facts = await asyncio.to_thread(self.look)
         await asyncio.to_thread(self.bench.tidy)
@@ -92,14 +92,16 @@ def _attempt(work: Callable[[], T]) -> T | wire.Failed:
     try:
         return work()
     except KtstrError as err:
-        return wire.failed(err)
+        return wire.Failed(wire.parts_of(err))
     except OSError as err:
-        return wire.failed(full_or_denied(err, Path(err.filename or ".")))
+        return wire.Failed(wire.parts_of(full_or_denied(err, Path(err.filename or "."))))
 
 
 def _answered(work: Callable[[], object]) -> bytes:
-    """The same as a message."""
-    return wire.encode(_attempt(work))
+    """The same as ``Answer``."""
+    came = _attempt(work)
+    answer = wire.Answer(error=came.error) if isinstance(came, wire.Failed) else wire.Answer(wire.encode(came))
+    return wire.encode(answer)
 
 
 def run_job(data: bytes) -> bytes:

@@ -9,12 +9,12 @@ from pathlib import Path
 from ktstr.cancel import Cancel
 from ktstr.cells.job import Asked, CellJob, CellResult, JobError
 from ktstr.cluster import plugin
-from ktstr.cluster.connect import Connection, Lost, WorkerLine
+from ktstr.cluster.connect import Connection, WorkerLine
 from ktstr.cluster.dispatch import MAX_RUNS
 from ktstr.cluster.facts import ktstr_version
 from ktstr.cluster.finished import PIECE
 from ktstr.cluster.submit import FIX, Came, NotWanted, Submissions, Tries, Wish
-from ktstr.cluster.supply import Supply
+from ktstr.cluster.supply import Lost, Supply
 from ktstr.cluster.wire import Ask, Done, Lacking, OutFile, check_name, unpack_file
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, KtstrError
 

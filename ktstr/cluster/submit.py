@@ -13,8 +13,9 @@ from distributed import Future
 from ktstr.cancel import Cancel
 from ktstr.cells.job import Asked, CellJob, CellResult
 from ktstr.cluster import wire
-from ktstr.cluster.connect import Connection, Lost
+from ktstr.cluster.connect import Connection
 from ktstr.cluster.dispatch import Dispatch
+from ktstr.cluster.supply import Lost
 from ktstr.cluster.wire import Ask, Done, Failed, Lacking, Reply
 from ktstr.cluster.workers import Homes, able, resources_for
 from ktstr.errors import HostError
@@ -26,8 +27,8 @@ FIX = "doit doctor cluster=..."
 
 @dataclass
 class Tries:
-    """What was tried of a job. ``runs`` began; ``avoided``: how each worker failed it, by address; ``supplied``: the one
-    that was just sent what it lacked."""
+    """What was tried of a job. ``runs`` began; ``avoided``: how each worker failed it, by address; ``supplied``: the
+    one that was just sent what it lacked."""
 
     runs: int = 0
     avoided: dict[str, str] = field(default_factory=dict)

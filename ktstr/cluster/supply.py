@@ -14,6 +14,10 @@ from ktstr.cluster.wire import Need, Offered
 from ktstr.errors import HostError
 
 
+class Lost(HostError):
+    """A worker, or the scheduler, is gone."""
+
+
 class Line(Protocol):
     """Calls to one worker. Each raises HostError with the worker's own words, Lost when it is gone."""
 
@@ -63,9 +67,19 @@ class Supply:
             self._say(f"{line.name}: its {ref.kind}/{ref.key} is not what this host has ({differing}): replaced")
         if offered.whole:
             return
-        cache, before = self._artifacts.cache_of(ref), self.sent
         size = sum(whole.pieces[piece.digest].size for piece in offered.pieces if piece.digest in whole.pieces)
         self._say(f"{line.name}: is sent {ref.kind}/{ref.key}, {size / 1e6:.1f} MB")
+        self._send(ref, whole, offered, line)
+        try:
+            line.finish(whole.digest)
+        except Lost:
+            raise
+        except HostError:  # another process of that host had counted on one of its pieces, and used it up
+            self._send(ref, whole, line.offer(manifest.encode(whole), ref.stored, self._token), line)
+            line.finish(whole.digest)
+
+    def _send(self, ref: ArtifactRef, whole: Manifest, offered: Offered, line: Line) -> None:
+        cache = self._artifacts.cache_of(ref)
         for piece in offered.pieces:
             if piece.digest not in whole.pieces:
                 raise HostError(f"{line.name}: wants a piece that {ref.kind}/{ref.key} does not have")
@@ -73,5 +87,3 @@ class Supply:
             line.send(whole.digest, piece.digest, data)
             with self._lock:
                 self.sent += len(data)
-        line.finish(whole.digest)
-        self._say(f"{line.name}: has {ref.kind}/{ref.key}, {(self.sent - before) / 1e6:.1f} MB compressed")

@@ -84,6 +84,13 @@ class Failed(Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     error: JobError
 
 
+class Answer(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a call gave: ``value``, itself a message, unless there is an ``error``."""
+
+    value: bytes = b""
+    error: JobError | None = None
+
+
 class Reply(Struct, frozen=True, forbid_unknown_fields=True):
     """A worker's answer to a job; ``at``: Dask's address of it."""
 
@@ -104,9 +111,9 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise HostError(f"found a message that is no {kind.__name__}: {err}", fix="doit doctor cluster=...") from None
 
 
-def failed(error: KtstrError) -> Failed:
-    """An error as a message."""
-    return Failed(JobError(error.message, error.fix, error.exit_code))
+def parts_of(error: KtstrError) -> JobError:
+    """An error as it travels."""
+    return JobError(error.message, error.fix, error.exit_code)
 
 
 def pack_files(folder: Path) -> tuple[OutFile, ...]:

@@ -296,6 +296,7 @@ POINT: Table = {
 }
 
 TOP: Table = {
+    "cluster": Field("word", "where cells run: the address of a Dask scheduler, or local; without it, on this host"),
     "include": Field("paths", "more files of declarations, relative to this one"),
     "define": Field("node", "mappings by name, for `use` in others", shape="define"),
     "kernels": Field(

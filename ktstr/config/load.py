@@ -116,7 +116,9 @@ def _typed(root: Node, path: Path) -> Config:
     labels = {test.topology for test in tests.values() if test.topology is not None} - presets.keys()
     presets.update({label: Topology.parse(label) for label in sorted(labels)})
     declared_matrices = tuple(matrices.values())
-    return Config(path, kernels, schedulers, presets, tests, declared_matrices, payloads, frozenset(labels))
+    return Config(
+        path, kernels, schedulers, presets, tests, declared_matrices, payloads, frozenset(labels), top.get("cluster")
+    )
 
 
 def _each(r: Reader, top: dict[str, Any], key: str, make: Callable[[Node, str, str], T | None]) -> dict[str, T]:

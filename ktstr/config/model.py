@@ -361,7 +361,7 @@ class Matrix:
 @dataclass(frozen=True)
 class Config:
     """A whole ktstr.yaml. ``presets`` holds the built-in ones, those declared, and ``labels``, which only a test's
-    ``topology:`` names: no pattern of a matrix means them."""
+    ``topology:`` names: no pattern of a matrix means them. ``cluster``: where cells run, None for this host."""
 
     path: Path
     kernels: dict[str, KernelDecl]
@@ -371,6 +371,7 @@ class Config:
     matrices: tuple[Matrix, ...]
     payloads: dict[str, PayloadDecl] = field(default_factory=dict)
     labels: frozenset[str] = frozenset()
+    cluster: str | None = None
 
     @property
     def named_presets(self) -> dict[str, Topology]:

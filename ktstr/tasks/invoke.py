@@ -18,6 +18,7 @@ from ktstr.errors import EXIT_ENVIRONMENT, InputError, KtstrError
 from ktstr.files import full_or_denied
 from ktstr.host.flock import refuse_remote
 from ktstr.host.limits import usable
+from ktstr.planning.hosts import all_cpus
 from ktstr.progress import Progress
 from ktstr.results.ledger import ExitRules, Ledger
 from ktstr.results.store import CellStore
@@ -30,6 +31,7 @@ from ktstr.tasks.usage import unknown_task
 if TYPE_CHECKING:
     from ktstr.planning.plan import Plan
 
+MOST_WAITING = 512  # threads
 _NOT_STARTED = 3  # doit's code for an error before any task ran
 
 
@@ -183,10 +185,14 @@ def _run_doit(namespace: Namespace, asked: Asked, graph: Graph) -> None:
 
 
 def _jobs(planned: Planned | None) -> int:
-    """How many threads run tasks; 0 for this one alone."""
+    """How many threads run tasks; 0 for this one alone. On a cluster each waits for a cell, and one more for each
+    worker keeps that from standing still between two."""
     if planned is None or len(planned.turns) < 2:
         return 0
-    return planned.plan.request.options.running.jobs or usable().cpus
+    request = planned.plan.request
+    if request.hosts:
+        return request.options.running.jobs or min(all_cpus(request.hosts) + len(request.hosts), MOST_WAITING)
+    return request.options.running.jobs or usable().cpus
 
 
 def _finish(invocation: Invocation, asked: Asked, planned: Planned | None, texts: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from ktstr.results.ledger import ExitRules, Ledger
 if TYPE_CHECKING:
     from ktstr.cells.cells import Cells
     from ktstr.cells.remembered import Remembered
+    from ktstr.cluster.session import Cluster
     from ktstr.planning.plan import Plan
     from ktstr.planning.points import CellPlan
     from ktstr.results.view import Epoch
@@ -31,7 +32,8 @@ Opts = TypeVar("Opts")
 class Invocation:
     """One command line, as its commands see it. ``words`` are its tasks, those that its own tasks need included.
 
-    ``held``: what is closed when everything has run and was reported.
+    ``held``: what is closed when everything has run and was reported; ``clusters``: those that are connected to until
+    then, by address.
     """
 
     project: Project
@@ -42,6 +44,7 @@ class Invocation:
     ledger: Ledger
     epoch: Epoch
     held: ExitStack = field(default_factory=ExitStack)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ktstr.commands.declare.clusters import cluster_of
 from ktstr.commands.declare.command import Invocation, Planned
 from ktstr.options import GraphOptions, TestOptions
 from ktstr.results.ledger import Ledger
@@ -52,7 +53,7 @@ def request_of(
     from ktstr.host.tokens import TokenPool
     from ktstr.planning.request import Narrowing, Rebuild, Request
 
-    ours = usable()
+    ours, cluster = usable(), cluster_of(invocation, options.running)
     return Request(
         project=invocation.project,
         environ=invocation.environ,
@@ -63,6 +64,7 @@ def request_of(
         narrowing=narrowing or Narrowing(),
         rebuild=rebuild or Rebuild(),
         vmm="vmm" in invocation.words,
+        hosts=() if cluster is None else cluster.hosts,
     )
 
 
@@ -75,7 +77,9 @@ def planned_of(
     from ktstr.cells.remembered import Remembered
 
     remembered = Remembered(plan)
-    return Planned(plan, Cells(plan, invocation.ledger, remembered, is_over, times), remembered)
+    cluster = cluster_of(invocation, plan.request.options.running) if plan.request.hosts else None
+    jobs = None if cluster is None else cluster.runner
+    return Planned(plan, Cells(plan, invocation.ledger, remembered, is_over, times, jobs), remembered)
 
 
 def failed_enough(ledger: Ledger, maxfail: int | None) -> bool:
