@@ -85,8 +85,9 @@ class Connection:
     def _watch(self) -> None:
         """From now on know who is there. The first look is over when this returns."""
         try:
-            self._client.subscribe_topic("all", self._on_membership)
-            self._client.subscribe_topic(self.topic, self._on_announcement)
+            for topic, handler in (("all", self._on_membership), (self.topic, self._on_announcement)):
+                self._client.subscribe_topic(topic, handler)
+                self._held.callback(self._unsubscribe, topic)
             self._client.register_plugin(plugin.KtstrWorker())
             self._look(tuple(self._given_names()))
         except Exception as err:
@@ -96,6 +97,10 @@ class Connection:
         thread.start()
         self._held.callback(thread.join, 10)
         self._held.callback(self._changes.put, None)
+
+    def _unsubscribe(self, topic: str) -> None:
+        with suppress(Exception):  # the scheduler may be gone
+            self._client.unsubscribe_topic(topic)
 
     def close(self) -> None:
         """Tell the workers what has arrived, and leave."""
