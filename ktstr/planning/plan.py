@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ktstr.config.keep import parse_keep
 from ktstr.config.model import CellKey, Config
@@ -36,6 +36,9 @@ from ktstr.results.names import leaf_name, run_source
 from ktstr.tools.pinned import RECIPES
 from ktstr.vm.machine import Machine
 
+if TYPE_CHECKING:
+    from ktstr.planning.shards import Sliced
+
 T = TypeVar("T")
 PERF = "perf"  # what run directories of two commits that are compared begin with
 
@@ -46,7 +49,7 @@ class Plan:
 
     ``machine`` runs the guests, None where there are no cells; ``accel_reason``: why ``accel=auto`` chose it.
     ``commit``: the project's. ``machines``: by their key, of all plans that are made beside each other: schedulers of
-    several names may have the same, which then has the first one's.
+    several names may have the same, which then has the first one's. ``sliced``: of what ``shard=`` makes it a part.
     """
 
     request: Request
@@ -61,6 +64,7 @@ class Plan:
     machine: Machine | None = None
     accel_reason: str | None = None
     machines: dict[str, ParkedPlan] = field(default_factory=dict, compare=False)
+    sliced: Sliced | None = None
 
     @cached_property
     def _sharing(self) -> Counter[str]:
@@ -162,7 +166,7 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
         raise _nothing(request, len(expansion.cells))
     return Plan(
         request, config, ground.archive, ground.steps, commit, judged, tuple(cells), skips, broken, chosen.machine,
-        chosen.reason, {} if beside is None else beside.machines,
+        chosen.reason, {} if beside is None else beside.machines, _sliced(request, kernels, chosen, expansion, commit),
     )  # fmt: skip
 
 
@@ -240,6 +244,26 @@ def _keep(chosen: Select, seeds: tuple[int, ...] | None) -> tuple[int, ...] | No
     if chosen.seed is None and (seeds is None or len(seeds) != 1):
         raise InputError(f"keep={','.join(chosen.keep)}: found no one seed, expected the one whose changes they are")
     return keep
+
+
+def _sliced(
+    request: Request, kernels: Kernels, chosen: ChosenMachine, expansion: Expansion, commit: str | None
+) -> Sliced | None:
+    """What ``shard=`` makes the plan a part of; nothing is looked at without it."""
+    if request.narrowing.shard is None:
+        return None
+    from ktstr.planning.shards import Selected, sliced  # records are types of their own: for shards only
+
+    accel, side = chosen.machine.accel, request.side
+    cells, skips = expansion.cells, expansion.skips
+    selected = Selected(
+        tuple(cell_name(key, kernels[key.kernel], accel, side) for key in cells),
+        tuple(cell_name(skip.key, kernels[skip.key.kernel], accel, side) for skip in skips),
+        {word: kernels[word] for word in _kernels_of(expansion)},
+        chosen.machine,
+        commit,
+    )
+    return sliced(request, selected)
 
 
 def _slice(request: Request, items: Sequence[T]) -> Sequence[T]:

@@ -112,7 +112,8 @@ def test_a_part_of_it_is_not_compared(duel: UserProject, first: dict[str, Any]) 
     assert done.stdout.endswith("\ncomparison: NOT COMPARED\n")
     done = duel.doit("test", *CELLS, "shard=1/2")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("\ncompare: duel not judged: shard=1/2 selects a part of their cells\n")
+    why = "shard=1/2 selects a part of their cells; doit merge judges them"
+    assert done.stdout.endswith(f"\ncompare: duel not judged: {why}\n")
 
 
 def test_without_what_statistics_need_the_cells_run_and_the_comparison_is_missed(
