@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +36,7 @@ from ktstr.results.failure_dumps import read_dump
 from ktstr.results.last import Failure
 from ktstr.results.ledger import CellOutcome
 from ktstr.results.names import DUMP
-from ktstr.results.shards import Found, entries_of, inside
+from ktstr.results.shards import Found, entries_of, inside, refuse_outside
 from ktstr.results.store import ERRORS, RECORD, SETTING, SIDECAR, CellStore, folder_name, load_record
 
 FILE_CAP = 16 << 30  # bytes of one file beside a record: the memory of a guest is the largest
@@ -79,12 +79,8 @@ def _taken(found: Found, entry: PartCell) -> Taken:
     def where() -> str:
         return f"{found.path}: {entry.name}"
 
-    sidecar = None
-    if entry.sidecar is not None and entry.verdict in (*JUDGED, Outcome.SKIP):
-        path = inside(found.root, entry.sidecar, where)
-        sidecar = sidecars.read_sidecar(path)
-        _refuse_other(path, sidecar, entry, found.part.whole)
-    folder = _folder(found, entry)
+    sidecar = _sidecar(found, entry, where)
+    folder = _folder(entry)
     names = tuple(_names(found, entry, folder))
     if entry.verdict in JUDGED:
         assert folder is not None, "what is judged has a digest"
@@ -98,7 +94,23 @@ def _taken(found: Found, entry: PartCell) -> Taken:
     return Taken(entry, found.part.whole, sidecar, None if folder is None else found.root / folder, names)
 
 
-def _folder(found: Found, entry: PartCell) -> str | None:
+def _sidecar(found: Found, entry: PartCell, where: Callable[[], str]) -> Sidecar | None:
+    """What was published, or where a later run cleared that, what lies beside the record. A skip may have none then."""
+    if entry.sidecar is None or entry.verdict not in (*JUDGED, Outcome.SKIP):
+        return None
+    refuse_outside(entry.sidecar, where)
+    relative = entry.sidecar
+    if not os.path.lexists(found.root / relative):
+        if entry.input_digest is None:
+            return None
+        relative = f"{_folder(entry)}/{SIDECAR}"
+    path = inside(found.root, relative, where)
+    sidecar = sidecars.read_sidecar(path)
+    _refuse_other(path, sidecar, entry, found.part.whole)
+    return sidecar
+
+
+def _folder(entry: PartCell) -> str | None:
     """Where its files are, from the folder of run directories: by its digest, whatever it says."""
     if entry.input_digest is None:
         return None

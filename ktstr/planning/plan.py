@@ -160,8 +160,8 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     points = () if request.narrowing.failed else _slice(request, expansion.skips)
     skips = tuple(_skip(skip, ground, chosen.machine.accel, request.side) for skip in points)
     broken = tuple(cell for cell in made if isinstance(cell, Broken))
-    if broken and len(broken) == len(made) and all(isinstance(cell.error, InputError) for cell in broken):
-        raise broken[0].error  # nothing but what is declared wrongly was selected
+    if request.narrowing.shard is None and _all_declared_wrongly(made):
+        raise broken[0].error  # of a slice nobody knows that: the others may have more
     if not cells and not skips and not broken:
         raise _nothing(request, len(expansion.cells))
     return Plan(
@@ -244,6 +244,12 @@ def _keep(chosen: Select, seeds: tuple[int, ...] | None) -> tuple[int, ...] | No
     if chosen.seed is None and (seeds is None or len(seeds) != 1):
         raise InputError(f"keep={','.join(chosen.keep)}: found no one seed, expected the one whose changes they are")
     return keep
+
+
+def _all_declared_wrongly(made: Sequence[CellPlan | Broken]) -> bool:
+    """Whether nothing but what is declared wrongly was selected."""
+    errors = [cell.error for cell in made if isinstance(cell, Broken)]
+    return bool(errors) and len(errors) == len(made) and all(isinstance(error, InputError) for error in errors)
 
 
 def _sliced(

@@ -279,16 +279,22 @@ def _refuse_other_names(found: Sequence[Found]) -> None:
         )
 
 
-def inside(root: Path, relative: str, where: Callable[[], str]) -> Path:
-    """The regular file that a part names. ``where``: which field of which part says so.
-
-    Raises InputError for a path that leaves ``root``, by its name or by a link, and for what is no regular file.
-    """
+def refuse_outside(relative: str, where: Callable[[], str]) -> list[str]:
+    """The steps of a path that a part names. Raises InputError for one that by its name leaves its folder."""
     steps = relative.split("/")
     if not relative or "\0" in relative or any(step in ("", ".", "..") for step in steps):
         raise InputError(
             f"{where()}: found {printable(relative[:200])!r}, expected a path inside of its folder", fix=_ANEW
         )
+    return steps
+
+
+def inside(root: Path, relative: str, where: Callable[[], str]) -> Path:
+    """The regular file that a part names. ``where``: which field of which part says so.
+
+    Raises InputError for a path that leaves ``root``, by its name or by a link, and for what is no regular file.
+    """
+    steps = refuse_outside(relative, where)
     path = root
     for count, step in enumerate(steps, 1):
         path = path / step
