@@ -16,7 +16,7 @@ from ktstr.cells.measure import machines_open
 from ktstr.cells.run import Runner
 from ktstr.cluster.arrival import Arrivals
 from ktstr.cluster.artifacts import Token
-from ktstr.cluster.facts import ktstr_version
+from ktstr.cluster.facts import WorkerFacts, facts_here, ktstr_version
 from ktstr.cluster.finished import Finished
 from ktstr.cluster.manifest import Manifest
 from ktstr.cluster.wire import Ask, Done, Lacking, Need, Offered, WantedPiece, pack_files
@@ -56,6 +56,10 @@ class WorkerBench:
         self._offers: dict[str, _Offer] = {}  # by the digest of the manifest
         self._machines: dict[str, Machine] = {}
         self._lock = threading.Lock()
+
+    def facts(self) -> WorkerFacts:
+        """What this worker is now."""
+        return facts_here(self._environ, self.finished.digests())
 
     def tidy(self) -> None:
         """Remove what killed workers left, and results that nobody asked for in a day."""

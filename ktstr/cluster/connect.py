@@ -74,7 +74,7 @@ class Connection:
     def _local(self, environ: Mapping[str, str]) -> Client:
         scratch = cache_root(environ) / "cluster" / "dask"
         cluster = LocalCluster(
-            n_workers=1, threads_per_worker=usable().cpus, dashboard_address=None, local_directory=str(scratch),
+            n_workers=1, threads_per_worker=usable().cpus, dashboard_address=":0", local_directory=str(scratch),
             memory_limit=0, host="127.0.0.1", silence_logs=50,
         )  # fmt: skip
         self._held.callback(cluster.close, 10)
@@ -88,7 +88,7 @@ class Connection:
             for topic, handler in (("all", self._on_membership), (self.topic, self._on_announcement)):
                 self._client.subscribe_topic(topic, handler)
                 self._held.callback(self._unsubscribe, topic)
-            self._client.register_plugin(plugin.KtstrWorker())
+            self._client.register_plugin(plugin.KtstrWorker(is_local=self.address == LOCAL))
             self._look(tuple(self._given_names()))
         except Exception as err:
             self._held.close()
@@ -118,19 +118,19 @@ class Connection:
         began = time.time()
         answers = self._client.run(plugin.tell_facts, workers=list(addresses), on_error="return")
         span = Span(began, time.time())
-        found = {address: _facts(answers.get(address)) for address in addresses}
+        there = self._given_names()
+        found = {address: _facts(answers.get(address)) for address in addresses if address in there}
         with self._lock:
             hosts = {at: one.facts.host for at, one in self.workers.items() if one.facts is not None}
             hosts |= {at: one.host if isinstance(one, WorkerFacts) else at for at, one in found.items()}
-            names = names_of(hosts, self._given_names())
+            names = names_of(hosts, there)
             for address, facts in found.items():
                 if isinstance(facts, WorkerFacts):
                     known = KnownWorker(address, names[address], facts, unfit(facts, span))
                 else:
                     known = KnownWorker(address, names[address], None, (facts,))
                 self.workers[address] = known
-        for address in addresses:
-            known = self.workers[address]
+        for known in [self.workers[address] for address in found if address in self.workers]:
             if known.faults:
                 self._say(f"worker {known.name} is left out: it {'; it '.join(known.faults)}")
 
@@ -211,11 +211,15 @@ class Connection:
         with self._lock:
             arrived, self._arrived = self._arrived, {}
         for address, names in arrived.items():
+            if address not in self.workers:
+                continue
             with suppress(Exception):  # what it is not told expires
                 self._client.run(plugin.drop_finished, tuple(names), workers=[address])
 
     def call(self, address: str, kind: type[T], function: Callable[..., Any], *args: object) -> T:
         """Have a worker do something, and give its answer. Raises HostError with its words, Lost when it is gone."""
+        if address not in self.workers:
+            raise Lost(f"worker {self.name_of(address)} was lost", fix="doit doctor cluster=...")
         try:
             answer = self._client.run(function, *args, workers=[address])[address]
         except Exception as err:

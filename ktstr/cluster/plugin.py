@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,14 @@ from ktstr.cancel import Cancel
 from ktstr.cluster import wire
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.bench import WorkerBench
-from ktstr.cluster.facts import WorkerFacts, facts_here, ktstr_version
+from ktstr.cluster.facts import ktstr_version
 from ktstr.cluster.manifest import decode as decode_manifest
 from ktstr.cluster.wire import Ask
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import full_or_denied
 
 T = TypeVar("T")
+READY_S = 60.0  # how long a worker may take to be set up: its probe guest may have to be compiled
 CPU, MEM, KVM = "CPU", "MEM", "KVM"  # Dask's resources: CPUs, MiB, and guests on KVM at once
 _RUNNING = "executing"
 _ENDED = frozenset({"memory", "error"})
@@ -34,20 +36,29 @@ class KtstrWorker(WorkerPlugin):
 
     idempotent = True  # of several askers the first one's stays
 
-    def __init__(self) -> None:
-        self.name = f"ktstr-{ktstr_version()}"
+    def __init__(self, *, is_local: bool = False) -> None:
+        """``is_local``: of a cluster that is of one run; what interrupts that is not for its workers."""
+        self.name, self._is_local = f"ktstr-{ktstr_version()}", is_local
 
     async def setup(self, worker: Worker) -> None:
         """Called by Dask in the worker's event loop."""
+        if self._is_local:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, which is sent to all
+        self._ready = asyncio.Event()
         self._running: dict[str, Cancel] = {}
         self._lock = threading.Lock()
         self.bench = WorkerBench(dict(os.environ))
-        self.facts = await asyncio.to_thread(self.look)
+        facts = await asyncio.to_thread(self.bench.facts)
         await asyncio.to_thread(self.bench.tidy)
-        has = self.facts.capacity
-        resources = {CPU: has.cpus, MEM: has.memory_mib * 3 // 4, KVM: has.cpus if self.facts.kvm.usable else 0}
+        has = facts.capacity
+        resources = {CPU: has.cpus, MEM: has.memory_mib * 3 // 4, KVM: has.cpus if facts.kvm.usable else 0}
         given = {name: amount for name, amount in resources.items() if name not in worker.state.total_resources}
         await worker.set_resources(**given)
+        self._ready.set()
+
+    async def ready(self) -> None:
+        """Once ``setup`` is over: a worker that has just come is heard of before."""
+        await self._ready.wait()
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask when the worker ends, or another plugin of this name replaces this one."""
@@ -63,10 +74,6 @@ class KtstrWorker(WorkerPlugin):
             if cancel is not None:
                 cancel.set()
 
-    def look(self) -> WorkerFacts:
-        """What this worker is now."""
-        return facts_here(os.environ, self.bench.finished.digests())
-
     def run(self, ask: Ask, key: str, announce: Callable[[str], None]) -> wire.Done | wire.Lacking:
         """Run a job as the task ``key``. Raises as ``WorkerBench.run``."""
         cancel = Cancel()
@@ -79,12 +86,25 @@ class KtstrWorker(WorkerPlugin):
                 self._running.pop(key, None)
 
 
-def _plugin(worker: Worker | None = None) -> KtstrWorker:
+def _plugin(worker: Worker) -> KtstrWorker:
     """This worker's. Raises HostError where it has none."""
-    found = (worker or get_worker()).plugins.get(f"ktstr-{ktstr_version()}")
+    found = worker.plugins.get(f"ktstr-{ktstr_version()}")
     if not isinstance(found, KtstrWorker):
         raise HostError("this worker was not set up for ktstr", fix="doit doctor cluster=...")
     return found
+
+
+async def _asked(worker: Worker, work: Callable[[WorkerBench], object]) -> bytes:
+    """What ``work`` gives, as ``Answer``; in a thread, for the worker's event loop is not to wait for a disk."""
+    try:
+        async with asyncio.timeout(READY_S):
+            while f"ktstr-{ktstr_version()}" not in worker.plugins:
+                await asyncio.sleep(0.1)
+            plugin = _plugin(worker)
+            await plugin.ready()
+    except (TimeoutError, KtstrError):
+        return _answered(lambda: _plugin(worker).bench)
+    return await asyncio.to_thread(_answered, lambda: work(plugin.bench))
 
 
 def _attempt(work: Callable[[], T]) -> T | wire.Failed:
@@ -122,40 +142,34 @@ def run_job(data: bytes) -> bytes:
 
 async def tell_facts(dask_worker: Worker) -> bytes:
     """``WorkerFacts``, read now."""
-    return await asyncio.to_thread(_answered, _plugin(dask_worker).look)
+    return await _asked(dask_worker, lambda bench: bench.facts())
 
 
 async def take_manifest(data: bytes, stored: bool, token: Token, dask_worker: Worker) -> bytes:
     """An entry of the cache is offered: ``Offered``, what of it has to be sent."""
-    bench = _plugin(dask_worker).bench
-    return await asyncio.to_thread(_answered, lambda: bench.offered(decode_manifest(data), stored, token))
+    return await _asked(dask_worker, lambda bench: bench.offered(decode_manifest(data), stored, token))
 
 
 async def take_piece(manifest: str, digest: str, data: bytes, dask_worker: Worker) -> bytes:
     """A piece of an entry that was offered arrives; ``manifest`` is its digest."""
-    bench = _plugin(dask_worker).bench
-    return await asyncio.to_thread(_answered, lambda: bench.accept(manifest, digest, data))
+    return await _asked(dask_worker, lambda bench: bench.accept(manifest, digest, data))
 
 
 async def finish_entry(manifest: str, dask_worker: Worker) -> bytes:
     """All pieces of an entry have been sent."""
-    bench = _plugin(dask_worker).bench
-    return await asyncio.to_thread(_answered, lambda: bench.finish(manifest))
+    return await _asked(dask_worker, lambda bench: bench.finish(manifest))
 
 
 async def find_finished(digest: str, dask_worker: Worker) -> bytes:
     """What is kept of an earlier run of these inputs: ``Done``, or None."""
-    bench = _plugin(dask_worker).bench
-    return await asyncio.to_thread(_answered, lambda: bench.finished.find(digest))
+    return await _asked(dask_worker, lambda bench: bench.finished.find(digest))
 
 
 async def read_finished(name: str, file: str, offset: int, dask_worker: Worker) -> bytes:
-    """A piece of a large file that a run left, as it is; or ``Failed``."""
-    bench = _plugin(dask_worker).bench
-    return await asyncio.to_thread(_answered, lambda: bench.finished.piece(name, file, offset))
+    """A piece of a large file that a run left, as it is."""
+    return await _asked(dask_worker, lambda bench: bench.finished.piece(name, file, offset))
 
 
 async def drop_finished(names: tuple[str, ...], dask_worker: Worker) -> bytes:
     """Results have arrived: they are kept no longer."""
-    bench = _plugin(dask_worker).bench
-    return await asyncio.to_thread(_answered, lambda: bench.finished.drop(names))
+    return await _asked(dask_worker, lambda bench: bench.finished.drop(names))
