@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
@@ -17,16 +18,20 @@ from ktstr.cluster import plugin, wire
 from ktstr.cluster.address import LOCAL
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.dispatch import Dispatch
-from ktstr.cluster.facts import Span, WorkerFacts, unfit
+from ktstr.cluster.facts import SAME_KTSTR, Fault, Span, WorkerFacts, unfit
 from ktstr.cluster.supply import Lost
+from ktstr.cluster.survey import INSTALL, SchedulerSeen
 from ktstr.cluster.wire import Answer, Offered
 from ktstr.cluster.workers import KnownWorker, names_of
 from ktstr.errors import HostError, KtstrError
 from ktstr.host.cache import cache_root
+from ktstr.host.leftovers import DASK
 from ktstr.host.limits import usable
 
 T = TypeVar("T")
 CONNECT_S = 15.0
+SET_UP_S = 60.0  # for a worker's plugin: its host may have to compile the VMM
+FACTS_S = 30.0  # for what a worker tells of itself
 _FLUSH_S = 1.0  # how often workers are told what has arrived
 
 
@@ -67,12 +72,12 @@ class Connection:
         except (OSError, TimeoutError, ValueError, RuntimeError) as err:
             self._held.close()
             raise HostError(
-                f"cluster={self.address}: cannot be reached: {_first_line(err)}",
+                f"cluster={self.address}: cannot be reached: {first_line(err)}",
                 fix="dask scheduler runs there? tls:// needs Dask's certificates on both sides",
             ) from err
 
     def _local(self, environ: Mapping[str, str]) -> Client:
-        scratch = cache_root(environ) / "cluster" / "dask"
+        scratch = cache_root(environ) / DASK
         cluster = LocalCluster(
             n_workers=1, threads_per_worker=usable().cpus, dashboard_address=None, local_directory=str(scratch),
             memory_limit=0, host="127.0.0.1", silence_logs=50,
@@ -87,7 +92,7 @@ class Connection:
         try:
             self._client.subscribe_topic("all", self._on_membership)
             self._client.subscribe_topic(self.topic, self._on_announcement)
-            self._client.register_plugin(plugin.KtstrWorker())
+            self._set_up()
             self._look(tuple(self._given_names()))
         except Exception as err:
             self._held.close()
@@ -96,6 +101,18 @@ class Connection:
         thread.start()
         self._held.callback(thread.join, 10)
         self._held.callback(self._changes.put, None)
+
+    def _set_up(self) -> None:
+        """Give each worker the plugin, those that come later too. What one of them lacks for it, or that it does not
+        answer, is found when it is looked at."""
+
+        def register() -> None:
+            with suppress(Exception):
+                self._client.register_plugin(plugin.KtstrWorker())
+
+        thread = threading.Thread(target=register, name="cluster-set-up", daemon=True)
+        thread.start()
+        thread.join(SET_UP_S)
 
     def close(self) -> None:
         """Tell the workers what has arrived, and leave."""
@@ -111,7 +128,7 @@ class Connection:
         if not addresses:
             return
         began = time.time()
-        answers = self._client.run(plugin.tell_facts, workers=list(addresses), on_error="return")
+        answers = self.ask(addresses, FACTS_S, plugin.tell_facts)
         span = Span(began, time.time())
         found = {address: _facts(answers.get(address)) for address in addresses}
         with self._lock:
@@ -127,7 +144,8 @@ class Connection:
         for address in addresses:
             known = self.workers[address]
             if known.faults:
-                self._say(f"worker {known.name} is left out: it {'; it '.join(known.faults)}")
+                faults = "; it ".join(fault.what for fault in known.faults)
+                self._say(f"worker {known.name} is left out: it {faults}")
 
     def look_again(self, address: str) -> None:
         """Ask a worker once more what it is, some time soon."""
@@ -172,6 +190,11 @@ class Connection:
         """What messages call a worker, one that is gone too."""
         known = self.workers.get(address)
         return self.gone.get(address, address) if known is None else known.name
+
+    def known(self) -> list[KnownWorker]:
+        """All workers that are there now."""
+        with self._lock:
+            return list(self.workers.values())
 
     def fit(self) -> list[KnownWorker]:
         """The workers that cells can be run on now."""
@@ -220,6 +243,40 @@ class Connection:
             raise HostError(f"worker {self.name_of(address)}: {found.error.message}", fix=found.error.fix)
         return wire.decode(found.value, kind)
 
+    def ask(
+        self, addresses: Sequence[str], within_s: float, function: Callable[..., Any], *args: object
+    ) -> dict[str, object]:
+        """Have workers do something, all at once. What each gave, by address; an exception for one that gave none."""
+
+        async def one(address: str) -> object:
+            call = self._client.run(function, *args, workers=[address], on_error="return", asynchronous=True)
+            try:
+                return (await asyncio.wait_for(call, within_s)).get(address)
+            except TimeoutError:
+                return TimeoutError(f"not within {within_s:.0f} s")
+            except Exception as err:
+                return err
+
+        async def every() -> list[object]:
+            return await asyncio.gather(*map(one, addresses))
+
+        return dict(zip(addresses, self._client.sync(every), strict=True))
+
+    def scheduler(self) -> SchedulerSeen:
+        """What the scheduler is. Raises Lost."""
+        try:
+            told = self._client.sync(self._client.scheduler.versions, packages=[])
+        except Exception as err:
+            raise self.why(err) from err
+        dask = str(told["packages"]["distributed"])
+        try:
+            answer = wire.decode(self._client.run_on_scheduler(plugin.tell_version), Answer)
+            return SchedulerSeen(self.address, dask, wire.decode(answer.value, str))
+        except ModuleNotFoundError as err:
+            return SchedulerSeen(self.address, dask, None, f"has no {err.name}")
+        except Exception as err:
+            return SchedulerSeen(self.address, dask, None, f"cannot say which ktstr it has: {first_line(err)}")
+
     @property
     def is_alive(self) -> bool:
         """Whether the scheduler is there."""
@@ -230,8 +287,8 @@ class Connection:
         if isinstance(err, KtstrError):
             return err
         if isinstance(err, ModuleNotFoundError):
-            return HostError(f"cluster={self.address}: has no {err.name}", fix="pip install 'ktstr[cluster]' there")
-        return Lost(f"cluster={self.address}: {_first_line(err)}", fix="doit doctor cluster=...")
+            return HostError(f"cluster={self.address}: has no {err.name}", fix=INSTALL)
+        return Lost(f"cluster={self.address}: {first_line(err)}", fix="doit doctor cluster=...")
 
 
 class WorkerLine:
@@ -254,19 +311,25 @@ class WorkerLine:
         self._connection.call(self._address, type(None), plugin.finish_entry, manifest)
 
 
-def _facts(answer: object) -> WorkerFacts | str:
+def _facts(answer: object) -> WorkerFacts | Fault:
     """What a worker is, or why nobody knows."""
     if isinstance(answer, ModuleNotFoundError):
-        return f"has no {answer.name}: pip install 'ktstr[cluster]' there"
+        return Fault("ktstr", f"has no {answer.name}", INSTALL)
+    if isinstance(answer, AttributeError):  # what it was to call
+        return Fault("ktstr", f"has another ktstr: {first_line(answer)}", SAME_KTSTR)
     if not isinstance(answer, bytes):
-        return f"does not answer: {_first_line(answer) if isinstance(answer, BaseException) else 'it is gone'}"
+        why = first_line(answer) if isinstance(answer, BaseException) else "it is gone"
+        return Fault("answer", f"does not answer: {why}", "look at its log, and start its dask worker anew")
     try:
         found = wire.decode(answer, Answer)
-        return found.error.message if found.error is not None else wire.decode(found.value, WorkerFacts)
+        if found.error is None:
+            return wire.decode(found.value, WorkerFacts)
+        return Fault("answer", f"cannot say what it is: {found.error.message}", found.error.fix or SAME_KTSTR)
     except HostError as err:
-        return err.message
+        return Fault("ktstr", f"has another ktstr: {err.message}", SAME_KTSTR)
 
 
-def _first_line(err: BaseException) -> str:
+def first_line(err: BaseException) -> str:
+    """An error's kind and the first line of its text."""
     text = str(err).strip().partition("\n")[0]
     return f"{type(err).__name__}: {text}" if text else type(err).__name__

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from distributed import Worker, WorkerPlugin, get_worker
 
 from ktstr.cancel import Cancel
-from ktstr.cluster import wire
+from ktstr.cluster import upkeep, wire
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.bench import WorkerBench
 from ktstr.cluster.facts import WorkerFacts, facts_here, ktstr_version
@@ -121,8 +121,26 @@ def run_job(data: bytes) -> bytes:
 
 
 async def tell_facts(dask_worker: Worker) -> bytes:
-    """``WorkerFacts``, read now."""
-    return await asyncio.to_thread(_answered, _plugin(dask_worker).look)
+    """``WorkerFacts``, read now. A worker that was set up by another ktstr than its own has no plugin of its own, and
+    tells that."""
+    plugin = dask_worker.plugins.get(f"ktstr-{ktstr_version()}")
+    look = plugin.look if isinstance(plugin, KtstrWorker) else lambda: facts_here(os.environ)
+    return await asyncio.to_thread(_answered, look)
+
+
+def tell_version() -> bytes:
+    """``ktstr_version``, of the scheduler too."""
+    return _answered(ktstr_version)
+
+
+async def tell_locks() -> bytes:
+    """The locks of the worker's host: ``Locks``."""
+    return await asyncio.to_thread(_answered, lambda: upkeep.locks_here(os.environ))
+
+
+async def clean_up(dry_run: bool) -> bytes:
+    """Remove what killed processes left on the worker's host: ``Cleaned``."""
+    return await asyncio.to_thread(_answered, lambda: upkeep.clean_here(os.environ, dry_run=dry_run))
 
 
 async def take_manifest(data: bytes, stored: bool, token: Token, dask_worker: Worker) -> bytes:

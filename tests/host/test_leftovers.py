@@ -17,7 +17,7 @@ from ktstr.files import staged
 from ktstr.host import leftovers, orphans
 from ktstr.host.cache import Cache
 from ktstr.host.flock import locked, try_lock
-from ktstr.host.leftovers import Cleaned, Leftover, clean
+from ktstr.host.leftovers import Cleaned, Left, Leftover, clean
 from ktstr.host.reserve import llc_lock
 from ktstr.host.scratch import LEASE, scratch
 
@@ -71,7 +71,7 @@ FOUND: dict[str, Callable[[Path], Iterator[Leftover]]] = {
 }
 
 
-def names(rows: tuple[Leftover, ...]) -> list[str]:
+def names(rows: tuple[Left, ...]) -> list[str]:
     return [Path(row.name).name for row in rows]
 
 
