@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import re
 import secrets
 import threading
 import time
@@ -272,10 +273,10 @@ class Connection:
         try:
             answer = wire.decode(self._client.run_on_scheduler(plugin.tell_version), Answer)
             return SchedulerSeen(self.address, dask, wire.decode(answer.value, str))
-        except ModuleNotFoundError as err:
-            return SchedulerSeen(self.address, dask, None, f"has no {err.name}")
         except Exception as err:
-            return SchedulerSeen(self.address, dask, None, f"cannot say which ktstr it has: {first_line(err)}")
+            missing = _missing_module(err)
+            fault = f"has no {missing}" if missing else f"cannot say which ktstr it has: {first_line(err)}"
+            return SchedulerSeen(self.address, dask, None, fault)
 
     @property
     def is_alive(self) -> bool:
@@ -286,8 +287,8 @@ class Connection:
         """An error of Dask's as one of ours."""
         if isinstance(err, KtstrError):
             return err
-        if isinstance(err, ModuleNotFoundError):
-            return HostError(f"cluster={self.address}: has no {err.name}", fix=INSTALL)
+        if (missing := _missing_module(err)) is not None:
+            return HostError(f"cluster={self.address}: has no {missing}", fix=INSTALL)
         return Lost(f"cluster={self.address}: {first_line(err)}", fix="doit doctor cluster=...")
 
 
@@ -313,13 +314,13 @@ class WorkerLine:
 
 def _facts(answer: object) -> WorkerFacts | Fault:
     """What a worker is, or why nobody knows."""
-    if isinstance(answer, ModuleNotFoundError):
-        return Fault("ktstr", f"has no {answer.name}", INSTALL)
-    if isinstance(answer, AttributeError):  # what it was to call
-        return Fault("ktstr", f"has another ktstr: {first_line(answer)}", SAME_KTSTR)
     if not isinstance(answer, bytes):
-        why = first_line(answer) if isinstance(answer, BaseException) else "it is gone"
-        return Fault("answer", f"does not answer: {why}", "look at its log, and start its dask worker anew")
+        why = answer if isinstance(answer, BaseException) else OSError("it is gone")
+        if (missing := _missing_module(why)) is not None:
+            return Fault("ktstr", f"has no {missing}", INSTALL)
+        if "AttributeError" in first_line(why):  # it has not what it was to call
+            return Fault("ktstr", f"has another ktstr: {first_line(why)}", SAME_KTSTR)
+        return Fault("answer", f"does not answer: {first_line(why)}", "look at its log, and start its dask worker anew")
     try:
         found = wire.decode(answer, Answer)
         if found.error is None:
@@ -327,6 +328,14 @@ def _facts(answer: object) -> WorkerFacts | Fault:
         return Fault("answer", f"cannot say what it is: {found.error.message}", found.error.fix or SAME_KTSTR)
     except HostError as err:
         return Fault("ktstr", f"has another ktstr: {err.message}", SAME_KTSTR)
+
+
+def _missing_module(err: BaseException) -> str | None:
+    """What somebody could not import; Dask gives some errors of others as text."""
+    if isinstance(err, ModuleNotFoundError):
+        return err.name
+    found = re.search(r"ModuleNotFoundError\W+No module named '([\w.]+)'", str(err))
+    return None if found is None else found[1]
 
 
 def first_line(err: BaseException) -> str:

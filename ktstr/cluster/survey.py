@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ktstr.cluster.facts import SAME_KTSTR, WorkerFacts, dask_version, ktstr_version
+from ktstr.cluster.facts import WorkerFacts, dask_version, ktstr_version
 from ktstr.cluster.workers import KnownWorker
 from ktstr.columns import printable
 from ktstr.planning.readiness import Finding
@@ -17,8 +17,8 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class SchedulerSeen:
-    """A scheduler. ``dask``: its version of dask.distributed; ``version``: its ktstr's, None where that has a ``fault``,
-    which follows "it"."""
+    """A scheduler. ``dask``: its version of dask.distributed; ``version``: of its ktstr, None where that has a
+    ``fault``, which follows "it"."""
 
     address: str
     dask: str
@@ -61,9 +61,8 @@ def _dask(theirs: str) -> Finding:
     mine = dask_version()
     if theirs == mine:
         return Finding("dask", True, mine)
-    return Finding(
-        "dask", None, printable(f"{theirs}, the asker's is {mine}"), f"pip install distributed=={mine} there"
-    )
+    detail = printable(f"{theirs}, the asker's is {mine}")
+    return Finding("dask", None, detail, f"pip install distributed=={mine} there, and start it anew")
 
 
 def _workers(address: str, workers: Sequence[KnownWorker]) -> Finding:
