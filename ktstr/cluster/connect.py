@@ -266,7 +266,8 @@ class Connection:
     def scheduler(self) -> SchedulerSeen:
         """What the scheduler is. Raises Lost."""
         try:
-            told = self._client.sync(self._client.scheduler.versions, packages=[])
+            scheduler: Any = self._client.scheduler
+            told = self._client.sync(scheduler.versions, packages=[])
         except Exception as err:
             raise self.why(err) from err
         dask = str(told["packages"]["distributed"])
