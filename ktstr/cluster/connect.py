@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from distributed import Client, Future, LocalCluster
+from distributed.security import Security
 
 from ktstr.cluster import plugin, wire
 from ktstr.cluster.address import LOCAL
@@ -67,6 +68,7 @@ class Connection:
         try:
             if self.address == LOCAL:
                 return self._local(environ)
+            _check_certificates(self.address)
             client = Client(self.address, timeout=CONNECT_S, set_as_default=False, name="ktstr")
             self._held.callback(client.close, 5)
             return client
@@ -311,6 +313,15 @@ class WorkerLine:
     def finish(self, manifest: str) -> None:
         """As ``Line``."""
         self._connection.call(self._address, type(None), plugin.finish_entry, manifest)
+
+
+def _check_certificates(address: str) -> None:
+    """Dask itself meets an address with TLS and no certificate with an error of types. Raises HostError, OSError."""
+    if address.startswith(("tls://", "wss://")) and not Security().get_connection_args("client").get("ssl_context"):
+        raise HostError(
+            f"cluster={address}: needs certificates, and Dask is told of none",
+            fix="DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY: docs/cluster.md",
+        )
 
 
 def _facts(answer: object) -> WorkerFacts | Fault:

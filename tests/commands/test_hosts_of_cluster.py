@@ -103,6 +103,9 @@ def test_a_scheduler_that_is_not_there_is_an_error_with_a_fix(tmp_path: Path, mo
     with pytest.raises(HostError, match=r"tcp://127.0.0.1:1: cannot be reached") as error:
         run_report(tmp_path, "doctor cluster=tcp://127.0.0.1:1")
     assert error.value.fix is not None
+    with pytest.raises(HostError, match="needs certificates, and Dask is told of none") as error:
+        run_report(tmp_path, "doctor cluster=tls://127.0.0.1:1")
+    assert error.value.fix is not None and "docs/cluster.md" in error.value.fix
     with pytest.raises(InputError, match="expected local, none or the address"):
         run_report(tmp_path, "doctor cluster=here")
 
