@@ -228,6 +228,20 @@ class GraphOptions:
     fetching: Fetching = Fetching()
 
 
+def decisive(options: GraphOptions) -> dict[str, str]:
+    """The variables that decide what a cell is beside its name, as words; those that were not given are left out."""
+    building, running = options.building, options.running
+    given = {
+        "work_type": options.select.work_type or "",
+        "kconfig": ",".join(building.kconfig),
+        "CC": building.CC or "",
+        "LLVM": building.LLVM or "",
+        "release": "1" if running.release else "",
+        "no_clone": "1" if running.no_clone else "",
+    }
+    return {name: value for name, value in given.items() if value}
+
+
 @dataclass(frozen=True)
 class Testing:
     """Which of the selected cells, and what is said of them."""

@@ -1,22 +1,21 @@
-"""The comparisons of two schedulers in a plan that was run.
+"""The comparisons of two schedulers in cells that were run.
 
-Imports scipy: it is for a plan with a test that compares.
+Imports scipy: it is for runs with a test that compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ktstr.cells.goals import cell_runs
+from ktstr.cells.declared import DeclaredRun
+from ktstr.cells.goals import cell_run
 from ktstr.cells.judge import gates
 from ktstr.config.model import TestDecl
 from ktstr.errors import EXIT_OK, EXIT_VERDICT
-from ktstr.planning.plan import Plan
-from ktstr.planning.request import Narrowing
 from ktstr.record.outcome import Outcome
 from ktstr.results.junit import Case
-from ktstr.results.ledger import UNTESTABLE, CellOutcome, ExitRules
+from ktstr.results.ledger import UNTESTABLE, ExitRules
 from ktstr.stats.perf.cases import gate_cases
 from ktstr.stats.perf.document import Document, document
 from ktstr.stats.perf.duel import Comparison, Duel, compare
@@ -28,7 +27,7 @@ _OUTCOMES = {"pass": Outcome.PASS, "fail": Outcome.FAIL, "inconclusive": Outcome
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Every comparison of a plan. ``left_out``: why none was made, empty when they were."""
+    """Every comparison of a run. ``left_out``: why none was made, empty when they were."""
 
     made: tuple[Comparison, ...] = ()
     left_out: str = ""
@@ -74,14 +73,14 @@ def _whole(one: Comparison) -> Case:
     return Case(result.title, name, _OUTCOMES.get(one.verdict, Outcome.SKIP), lines)
 
 
-def comparisons_of(plan: Plan, outcomes: Sequence[CellOutcome], *, interrupted: bool) -> Comparisons:
-    """Every test with ``compare:`` judged, all of them as one family. None is when some of their cells may be missing:
-    half of the seeds would say another thing than all."""
-    tests = {cell.key.test: cell.point.test for cell in plan.cells if cell.point.test.compare}
-    why = "interrupted" if interrupted else _why_partial(plan)
-    if why:
-        return Comparisons(left_out=f"{', '.join(tests)} not judged: {why}")
-    runs = list(cell_runs(plan, outcomes, lambda test: bool(test.compare)))
+def comparisons_of(declared: Iterable[DeclaredRun], partial: str = "") -> Comparisons:
+    """Every test with ``compare:`` judged, all of them as one family. None is when some of their cells may be missing,
+    which ``partial`` says: half of the seeds would say another thing than all."""
+    cells = [cell for cell in declared if cell.test.compare]
+    tests = {cell.test.name: cell.test for cell in cells}
+    if partial:
+        return Comparisons(left_out=f"{', '.join(tests)} not judged: {partial}")
+    runs = [cell_run(cell) for cell in cells]
     duels = [_duel(test, [run for run in runs if run.test == name]) for name, test in tests.items()]
     return Comparisons(tuple(compare(duels)))
 
@@ -89,11 +88,3 @@ def comparisons_of(plan: Plan, outcomes: Sequence[CellOutcome], *, interrupted: 
 def _duel(test: TestDecl, runs: Sequence[CellRun]) -> Duel:
     mine, other = test.compare
     return Duel(test.name, mine, other, gates(test), tuple(runs))
-
-
-def _why_partial(plan: Plan) -> str:
-    narrowing = plan.request.narrowing
-    if narrowing == Narrowing():
-        return ""
-    given = "failed=1" if narrowing.failed else f"shard={narrowing.shard}" if narrowing.shard else "a cell by name"
-    return f"{given} selects a part of their cells"

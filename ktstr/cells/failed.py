@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 from ktstr.cells.goals import sidecar_of
 from ktstr.cells.run import host_context
 from ktstr.config.model import CellKey
-from ktstr.config.undeclared import TREE
+from ktstr.config.undeclared import TREE, undeclared_words
+from ktstr.options import decisive
 from ktstr.planning.inputs import inputs_of
 from ktstr.planning.kernel import Kernel
 from ktstr.planning.plan import Plan
@@ -67,18 +69,14 @@ def reasons_of(outcome: CellOutcome, whole: Sidecar | None) -> tuple[FailedReaso
 
 def asked(plan: Plan) -> dict[str, str]:
     """The variables of the command line that decide what its cells are, beside their names."""
-    options, stand = plan.request.options, plan.request.project.stand
-    undeclared = (word for word in options.select.scheduler if word.startswith(TREE) or "/" in word)
-    given = {
-        "work_type": options.select.work_type or "",
-        "kconfig": ",".join(options.building.kconfig),
-        "CC": options.building.CC or "",
-        "LLVM": options.building.LLVM or "",
-        "release": "1" if options.running.release else "",
-        "no_clone": "1" if options.running.no_clone else "",
-        "scheduler": ",".join(word if word.startswith(TREE) else str(stand / word) for word in undeclared),
-    }
-    return {name: value for name, value in given.items() if value}
+    options = plan.request.options
+    return with_programs(decisive(options), undeclared_words(options.select.scheduler), plan.request.project.stand)
+
+
+def with_programs(asked: Mapping[str, str], words: Iterable[str], stand: Path) -> dict[str, str]:
+    """The same with the schedulers that no declaration has, by paths that hold wherever the user stands."""
+    programs = ",".join(word if word.startswith(TREE) else str(stand / word) for word in words)
+    return {**asked, "scheduler": programs} if programs else dict(asked)
 
 
 def _kernel_word(plan: Plan, key: CellKey, kernel: Kernel) -> str:

@@ -1,14 +1,13 @@
-"""The goals of a plan that was run, and its cells' runs as what reads their numbers has them."""
+"""The goals of cells that were run, and their runs as what reads their numbers has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
+from ktstr.cells.declared import DeclaredRun
 from ktstr.cells.judge import gates
-from ktstr.config.model import TestDecl
 from ktstr.errors import InputError
-from ktstr.planning.plan import Plan
 from ktstr.record.sidecar import Sidecar
 from ktstr.results.ledger import CellOutcome
 from ktstr.results.sidecar import read_sidecar
@@ -16,30 +15,27 @@ from ktstr.stats.perf.goals import Goal, goals
 from ktstr.stats.perf.samples import CellRun
 
 
-def goals_of(plan: Plan, outcomes: Sequence[CellOutcome]) -> list[Goal]:
-    """The goals of every planned test that declares limits, in the order of the plan."""
-    runs = list(cell_runs(plan, outcomes, lambda test: bool(test.perf_delta)))
-    tests = {cell.key.test: cell.point.test for cell in plan.cells if cell.point.test.perf_delta}
+def goals_of(declared: Iterable[DeclaredRun]) -> list[Goal]:
+    """The goals of every test that declares limits, in the order of the cells."""
+    cells = [cell for cell in declared if cell.test.perf_delta]
+    tests = {cell.test.name: cell.test for cell in cells}
+    runs = [cell_run(cell) for cell in cells]
     found = (goals((run for run in runs if run.test == name), gates(test)) for name, test in tests.items())
     return [goal for some in found for goal in some]
 
 
-def cell_runs(plan: Plan, outcomes: Sequence[CellOutcome], wanted: Callable[[TestDecl], bool]) -> Iterator[CellRun]:
-    """The cells of the tests that are wanted, with their sidecars, in the order of the plan."""
-    known = {outcome.name: outcome for outcome in outcomes}
-    for cell in plan.cells:
-        if wanted(cell.point.test) and cell.name in known:
-            outcome, key = known[cell.name], cell.key
-            yield CellRun(
-                test=key.test,
-                preset=key.preset,
-                kernel=cell.point.kernel.label,
-                scheduler=key.scheduler,
-                accel=cell.point.accel,
-                seed=key.seed,
-                verdict=outcome.verdict,
-                sidecar=sidecar_of(outcome),
-            )
+def cell_run(cell: DeclaredRun) -> CellRun:
+    """The cell as what reads its numbers has it, with its sidecar."""
+    return CellRun(
+        test=cell.test.name,
+        preset=cell.preset,
+        kernel=cell.kernel,
+        scheduler=cell.scheduler,
+        accel=cell.accel,
+        seed=cell.seed,
+        verdict=cell.outcome.verdict,
+        sidecar=sidecar_of(cell.outcome),
+    )
 
 
 def sidecar_of(outcome: CellOutcome) -> Sidecar | None:

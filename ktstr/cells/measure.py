@@ -44,11 +44,11 @@ from ktstr.record.outcome import Outcome
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sidecars
 from ktstr.results.ledger import CellOutcome, failure
-from ktstr.results.store import RECORD, SETTING, CellStore, reusable
+from ktstr.results.store import RECORD, SETTING, SIDECAR, CellStore, reusable
 from ktstr.vm.memory import HOST_OVERHEAD_MIB, clone_mib
 from ktstr.vm.snapshot_store import SnapshotStore, limit_bytes
 
-CONSOLE, SCHED_LOG, COMMAND, SIDECAR = "console.log", "sched.log", "command.txt", "sidecar.json"
+CONSOLE, SCHED_LOG, COMMAND = "console.log", "sched.log", "command.txt"
 SCHED_PRINTK = "sched.printk"  # what its programs printed with bpf_printk, if they did
 PAYLOADS_LOG = "payloads.log"  # what payloads printed, if they did
 _SHOWN = (CONSOLE, SCHED_LOG, SCHED_PRINTK, PAYLOADS_LOG, VMCORE, COMMAND)

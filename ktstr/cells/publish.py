@@ -1,12 +1,13 @@
-"""Filling the run directory from what the cells of a plan left in the store."""
+"""Filling the run directory from what cells left in the store."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ktstr.cancel import Cancel
 from ktstr.cells.remembered import Remembered
 from ktstr.config.project import Project
 from ktstr.planning.plan import Plan
@@ -26,12 +27,21 @@ def _shown(project: Project) -> Callable[[str], str]:
     return shown
 
 
-def _publish_one(plan: Plan, epoch: view.Epoch, kernel: str | None, sidecars: list[view.Publishable]) -> Sequence[Path]:
-    project = plan.request.project
-    verbatim = plan.request.environ.get("KTSTR_SIDECAR_DIR")
+@dataclass(frozen=True)
+class Place:
+    """Where sidecars are published. ``leaf``: the run directory's name for what ran on a kernel."""
+
+    project: Project
+    environ: Mapping[str, str]
+    leaf: Callable[[str | None], str]
+    cancel: Cancel
+
+
+def _publish_one(place: Place, epoch: view.Epoch, kernel: str | None, sidecars: list[view.Publishable]) -> list[Path]:
+    verbatim = place.environ.get(view.VERBATIM)
     if verbatim:
-        return view.publish_verbatim(project.stand / verbatim, sidecars)
-    return view.publish(project.runs_root, plan.leaf(kernel), sidecars, epoch, plan.request.cancel)
+        return view.publish_verbatim(place.project.stand / verbatim, sidecars)
+    return view.publish(place.project.runs_root, place.leaf(kernel), sidecars, epoch, place.cancel)
 
 
 def _by_kernel(outcomes: Iterable[CellOutcome]) -> dict[str | None, list[tuple[CellOutcome, view.Publishable]]]:
@@ -45,24 +55,37 @@ def _by_kernel(outcomes: Iterable[CellOutcome]) -> dict[str | None, list[tuple[C
     return found
 
 
-def publish(
-    plan: Plan, remembered: Remembered, epoch: view.Epoch, outcomes: Sequence[CellOutcome]
-) -> list[CellOutcome]:
-    """Publish every sidecar, one run directory per kernel; gives the outcomes with their paths in it.
+def publish_at(place: Place, epoch: view.Epoch, outcomes: Sequence[CellOutcome]) -> dict[str, Path]:
+    """Publish every sidecar, one run directory per kernel; gives their paths by the names of their cells.
 
     Raises HostError when a run directory cannot be locked or written.
     """
     paths: dict[str, Path] = {}
     for kernel, items in _by_kernel(outcomes).items():
-        made = _publish_one(plan, epoch, kernel, [sidecar for _, sidecar in items])
+        made = _publish_one(place, epoch, kernel, [sidecar for _, sidecar in items])
         paths |= {outcome.name: path for (outcome, _), path in zip(items, made, strict=True)}
-    setting = view.VERBATIM if plan.request.environ.get(view.VERBATIM) else view.SETTING
+    setting = view.VERBATIM if place.environ.get(view.VERBATIM) else view.SETTING
     publish_dumps({paths[o.name]: o.files for o in outcomes if o.name in paths}, setting)
-    remembered.keep({cell.name: cell for cell in plan.cells}, outcomes, paths)
-    shown = _shown(plan.request.project)
+    return paths
+
+
+def shown_at(project: Project, outcomes: Iterable[CellOutcome], paths: Mapping[str, Path]) -> list[CellOutcome]:
+    """The outcomes with their paths, as they are shown."""
+    shown = _shown(project)
     return [
         replace(outcome, path=shown(str(paths[outcome.name])), files=tuple(map(shown, outcome.files)))
         if outcome.name in paths
         else outcome
         for outcome in outcomes
     ]
+
+
+def publish(
+    plan: Plan, remembered: Remembered, epoch: view.Epoch, outcomes: Sequence[CellOutcome]
+) -> list[CellOutcome]:
+    """Publish what came of a plan, and remember where; gives them with their paths. Raises as ``publish_at``."""
+    request = plan.request
+    place = Place(request.project, request.environ, plan.leaf, request.cancel)
+    paths = publish_at(place, epoch, outcomes)
+    remembered.keep({cell.name: cell for cell in plan.cells}, outcomes, paths)
+    return shown_at(request.project, outcomes, paths)

@@ -93,8 +93,9 @@ class Connection:
     def _watch(self) -> None:
         """From now on know who is there. The first look is over when this returns."""
         try:
-            self._client.subscribe_topic("all", self._on_membership)
-            self._client.subscribe_topic(self.topic, self._on_announcement)
+            for topic, handler in (("all", self._on_membership), (self.topic, self._on_announcement)):
+                self._client.subscribe_topic(topic, handler)
+                self._held.callback(self._unsubscribe, topic)
             self._set_up()
             self._look(tuple(self._given_names()))
         except Exception as err:
@@ -116,6 +117,10 @@ class Connection:
         thread = threading.Thread(target=register, name="cluster-set-up", daemon=True)
         thread.start()
         thread.join(SET_UP_S)
+
+    def _unsubscribe(self, topic: str) -> None:
+        with suppress(Exception):  # the scheduler may be gone
+            self._client.unsubscribe_topic(topic)
 
     def close(self) -> None:
         """Tell the workers what has arrived, and leave."""

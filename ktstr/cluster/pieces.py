@@ -100,17 +100,19 @@ def pack(data: bytes) -> bytes:
 
 def unpack(packed: bytes, piece: Piece) -> bytes:
     """The bytes of a packed piece. Raises HostError for whatever else was packed; no more than a piece is unpacked."""
-    if len(packed) <= MAX_PACKED:
-        data = _unpacked(packed[:1], packed[1:], piece.size)
-        if data is not None and is_piece(data, piece):
-            return data
+    data = unpacked(packed, piece.size)
+    if data is not None and is_piece(data, piece):
+        return data
     raise HostError(
         f"piece {piece.index} of {piece.path}: what arrived is not what its digest says", fix="run the command again"
     )
 
 
-def _unpacked(tag: bytes, data: bytes, size: int) -> bytes | None:
-    """At most one byte more than ``size``; None for what is not packed at all."""
+def unpacked(packed: bytes, size: int) -> bytes | None:
+    """What was packed: at most one byte more than ``size``; None for what is not packed at all, or too large."""
+    tag, data = packed[:1], packed[1:]
+    if len(packed) > MAX_PACKED:
+        return None
     if tag == _PLAIN:
         return data
     if tag != _ZSTD:

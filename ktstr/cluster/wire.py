@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import zstandard
 from msgspec import Struct
 
 from ktstr.cells.job import ArtifactRef, CellJob, CellResult, JobError
+from ktstr.cluster.pieces import pack, unpacked
 from ktstr.errors import HostError, KtstrError
 from ktstr.record.codec import ready
 
 T = TypeVar("T")
-MAX_FILE = 64 << 20  # bytes of one file, unpacked, that comes with its result; larger ones are asked for piece by piece
-INLINE = 1 << 20  # bytes up to which one does
+INLINE = 1 << 20  # bytes of the largest file that comes with its result; others are asked for piece by piece
 
 
 class Need(Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,24 +117,20 @@ def parts_of(error: KtstrError) -> JobError:
 
 def pack_files(folder: Path) -> tuple[OutFile, ...]:
     """The regular files of a folder: small ones with their bytes. Raises OSError."""
-    packer = zstandard.ZstdCompressor(level=3)
     files = []
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.is_symlink():
             size = path.stat().st_size
-            files.append(OutFile(path.name, size, packer.compress(path.read_bytes()) if size <= INLINE else None))
+            files.append(OutFile(path.name, size, pack(path.read_bytes()) if size <= INLINE else None))
     return tuple(files)
 
 
 def unpack_file(file: OutFile) -> bytes:
     """The bytes of a file that came along. Raises HostError for one that is not what it says."""
     assert file.data is not None
-    try:
-        data = zstandard.ZstdDecompressor().decompress(file.data, max_output_size=MAX_FILE)
-    except zstandard.ZstdError as err:
-        raise HostError(f"{file.name}: a worker sent it damaged: {err}") from None
-    if len(data) != file.size:
-        raise HostError(f"{file.name}: a worker sent {len(data)} bytes of it and said {file.size}")
+    data = unpacked(file.data, file.size) if file.size <= INLINE else None
+    if data is None or len(data) != file.size:
+        raise HostError(f"{file.name}: what a worker sent of it is damaged", fix="run the command again")
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -73,21 +74,26 @@ class Homes:
     _cpus: Counter[str] = field(default_factory=Counter)
 
     def choose(self, job: CellJob, workers: Sequence[KnownWorker]) -> tuple[str, ...]:
-        """The addresses that a job may go to, of workers that can run it. One where the machine that it is a clone of
-        was made and there is room, or where the run is that it is compared with; else all of them: Dask chooses."""
-        addresses = [worker.address for worker in workers]
+        """The addresses that a job may go to, of workers that can run it.
+
+        One alone for a job that is compared with another: where that runs. One for a clone of a parked machine: where
+        there is room and the machine was made; else where there is most room; where there is none at all, in the
+        shortest queue of those that have the machine. Else all of them: Dask chooses.
+        """
+        rooms = {worker.address: self._room(worker) for worker in workers}
         if job.together:
             home = self._pairs.get(job.together)
-            if home not in addresses:
-                home = max(workers, key=lambda worker: (self._room(worker), worker.address)).address
-                self._pairs[job.together] = home
+            if home not in rooms:
+                home = self._pairs[job.together] = _roomiest(rooms, job.together)
             return (home,)
-        if job.parked is not None:
-            rooms = {worker.address: self._room(worker) for worker in workers}
-            for home in self._machines.get(job.parked.key, ()):
-                if rooms.get(home, 0) >= job.limits.host_cpus:
-                    return (home,)
-        return tuple(addresses)
+        if job.parked is None:
+            return tuple(rooms)
+        homes = {address: rooms[address] for address in self._machines.get(job.parked.key, ()) if address in rooms}
+        for choice in (homes, rooms):
+            fitting = {address: room for address, room in choice.items() if room >= job.limits.host_cpus}
+            if fitting:
+                return (_roomiest(fitting, job.parked.key),)
+        return (_roomiest(homes, job.parked.key),) if homes else tuple(rooms)
 
     def starts(self, job: CellJob, address: str) -> None:
         """A job is counted on a worker from now on: sent to it alone, or running there."""
@@ -103,6 +109,11 @@ class Homes:
 
     def _room(self, worker: KnownWorker) -> int:
         return 0 if worker.facts is None else worker.facts.capacity.cpus - self._cpus[worker.address]
+
+
+def _roomiest(rooms: Mapping[str, int], word: str) -> str:
+    """The address with most room; of equal ones another for each word."""
+    return max(rooms, key=lambda address: (rooms[address], hashlib.sha256(f"{word} {address}".encode()).digest()))
 
 
 def resources_for(job: CellJob, workers: Collection[KnownWorker]) -> dict[str, int]:

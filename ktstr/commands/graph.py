@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ktstr.cluster.address import NONE
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.plans import plan_cells
 from ktstr.commands.test import finish_cells
@@ -13,6 +14,12 @@ from ktstr.results.ledger import ExitRules
 
 def _plan(invocation: Invocation, options: GraphOptions) -> Planned:
     return plan_cells(invocation, TestOptions(options))
+
+
+def _plan_build(invocation: Invocation, options: GraphOptions) -> Planned:
+    """What is only built is built here."""
+    here = replace(options, running=replace(options.running, cluster=NONE))
+    return _plan(invocation, here)
 
 
 def _finish_cells(invocation: Invocation, options: GraphOptions, planned: Planned) -> Report:
@@ -62,7 +69,7 @@ COMMANDS = (
         "Build",
         "machines that have booted and attached, for cells to be clones of",
         GraphOptions,
-        plan=_plan,
+        plan=_plan_build,
         finish=_finish_build,
         parts="machines",
     ),
@@ -72,7 +79,7 @@ COMMANDS = (
             "Build",
             family.doc,
             GraphOptions,
-            plan=_plan,
+            plan=_plan_build,
             parts="steps",
             finish=_finish_build,
         )

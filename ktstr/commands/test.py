@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
-from ktstr.commands.declare.ended import called_as, reproduce, settle, write_junit
+from ktstr.commands.declare.ended import reproduce, settle
 from ktstr.commands.declare.plans import cell_tasks, plan_cells
-from ktstr.errors import HostError
+from ktstr.commands.declare.reported import Saying, report_of
+from ktstr.errors import HostError, KtstrError
 from ktstr.options import TestOptions
 from ktstr.results.ledger import CellOutcome, ExitRules
 
 if TYPE_CHECKING:
-    from ktstr.cells.comparisons import Comparisons
     from ktstr.planning.points import CellPlan
     from ktstr.results import summary
 
@@ -40,66 +40,49 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
     ]
 
 
-def _compared(invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome]) -> Comparisons | None:
-    """The comparisons of two schedulers; None without a test that compares, or without what statistics need."""
-    if not any(cell.point.test.compare for cell in planned.plan.cells):
-        return None
-    from ktstr.stats.needs import need_reports
-
-    try:
-        need_reports()
-    except HostError as err:
-        invocation.ledger.fail("compare", err)
-        return None
-    from ktstr.cells.comparisons import comparisons_of  # imports scipy
-
-    return comparisons_of(planned.plan, outcomes, interrupted=bool(invocation.cancel.signal))
-
-
-def _findings(planned: Planned, outcomes: Sequence[CellOutcome], compared: Comparisons | None) -> summary.Findings:
-    from ktstr.results.summary import Findings
-
-    documents = () if compared is None else compared.documents()
-    if not any(cell.point.test.perf_delta for cell in planned.plan.cells):
-        return Findings(comparisons=documents)
-    from ktstr.cells.goals import goals_of  # reads sidecars: only for what declares goals
-
-    return Findings([asdict(goal) for goal in goals_of(planned.plan, outcomes)], documents)
-
-
-def _write_junit(
-    invocation: Invocation, target: str, cells: Sequence[summary.CellSummary], compared: Comparisons | None
-) -> None:
-    from ktstr.results.junit import junit
-
-    write_junit(invocation, target, junit(cells, () if compared is None else compared.cases()))
-
-
 def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned) -> Report:
-    """Publish the view, remember the verdicts and give the report's text."""
-    from ktstr.results import summary
+    """Publish the view, remember the verdicts and give the report's text. A shard leaves its part besides."""
+    from ktstr.cells.declared import declared_runs, why_partial
 
+    failures = dict(invocation.ledger.failures)
     outcomes = settle(invocation, planned, options.testing.maxfail)
-    cells = _summaries(options, planned, outcomes)
-    compared = _compared(invocation, planned, outcomes)
-    if options.testing.junit is not None:
-        _write_junit(invocation, options.testing.junit, cells, compared)
-    code = 0 if compared is None else compared.code(_rules(options))
     interrupted = bool(invocation.cancel.signal)
-    if options.testing.json:
-        findings = _findings(planned, outcomes, compared)
-        return Report(summary.to_json(cells, findings, interrupted=interrupted), code)
-    text = summary.table(
-        cells, verbose=options.testing.verbose, interrupted=interrupted, replay=f"{called_as()} replay"
+    if planned.plan.sliced is not None:
+        _leave_part(invocation, planned, outcomes, failures)
+    saying = Saying(
+        json=options.testing.json,
+        verbose=options.testing.verbose,
+        junit=options.testing.junit,
+        rules=_rules(options),
+        partial=why_partial(planned.plan.request.narrowing),
+        interrupted=interrupted,
     )
-    compared_text = "" if compared is None else compared.text(verbose=options.testing.verbose)
-    return Report(text + _all_skipped(invocation) + compared_text, code)
+    declared = list(declared_runs(planned.plan, outcomes))
+    return report_of(invocation, saying, _summaries(options, planned, outcomes), declared)
 
 
-def _all_skipped(invocation: Invocation) -> str:
-    if not invocation.ledger.all_skipped():
-        return ""
-    return f"EVERY CELL WAS SKIPPED ({len(invocation.ledger.outcomes)}): nothing was tested\n"
+def _plan(invocation: Invocation, options: TestOptions) -> Planned:
+    """The cells. What a shard left before goes: should this run be killed, nobody is to take that for its result."""
+    planned = plan_cells(invocation, options)
+    if options.testing.shard is not None and not options.testing.dry_run:
+        from ktstr.results.shards import remove_part
+
+        remove_part(invocation.project.runs_root, options.testing.shard)
+    return planned
+
+
+def _leave_part(
+    invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome], failures: Mapping[str, KtstrError]
+) -> None:
+    """What ``doit merge`` reads. One that cannot be written costs an exit code of 3."""
+    from ktstr.cells.parts import part_of
+    from ktstr.results.shards import write_part
+
+    part = part_of(planned.plan, outcomes, failures, interrupted=bool(invocation.cancel.signal))
+    try:
+        write_part(invocation.project.runs_root, part)
+    except HostError as err:
+        invocation.ledger.fail(f"shard={part.shard}", err)
 
 
 def preview(invocation: Invocation, options: TestOptions, planned: Planned) -> str | None:
@@ -141,7 +124,7 @@ COMMAND = Command(
     "Run",
     "run the declared cells and judge the scheduler",
     TestOptions,
-    plan=plan_cells,
+    plan=_plan,
     preview=preview,
     finish=finish_cells,
     rules=_rules,

@@ -31,6 +31,11 @@ class Named:
     patterns: tuple[str, ...]
 
 
+def undeclared_words(words: Sequence[str]) -> tuple[str, ...]:
+    """Those of the words that name a scheduler without a declaration."""
+    return tuple(word for word in words if word.startswith(TREE) or "/" in word)
+
+
 def with_undeclared(config: Config, words: Sequence[str], stand: Path, environ: Mapping[str, str]) -> Named:
     """``config`` with those of ``words`` declared that are no pattern; paths are relative to ``stand``.
 

@@ -35,6 +35,11 @@ def load_config(project: Project) -> Config:
     return config
 
 
+def declarations_digest(project: Project) -> str:
+    """Of the project's ktstr.yaml with what it includes: the same on every machine. Raises as ``load_config``."""
+    return read_sources(project.config).digest
+
+
 def _remember(stamp: Path) -> None:
     """An unwritable target is reported by what needs it; here it only costs validating again."""
     with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ktstr.config.keep import parse_keep
 from ktstr.config.model import CellKey, Config
@@ -37,6 +37,9 @@ from ktstr.results.names import leaf_name, run_source
 from ktstr.tools.pinned import RECIPES
 from ktstr.vm.machine import Machine
 
+if TYPE_CHECKING:
+    from ktstr.planning.shards import Sliced
+
 T = TypeVar("T")
 PERF = "perf"  # what run directories of two commits that are compared begin with
 
@@ -48,7 +51,7 @@ class Plan:
     ``machine`` runs the guests, None where there are no cells; ``accel_reason``: why ``accel=auto`` chose it;
     ``machine_entries``: the folders of the cache that it is in.
     ``commit``: the project's. ``machines``: by their key, of all plans that are made beside each other: schedulers of
-    several names may have the same, which then has the first one's.
+    several names may have the same, which then has the first one's. ``sliced``: of what ``shard=`` makes it a part.
     """
 
     request: Request
@@ -64,6 +67,7 @@ class Plan:
     accel_reason: str | None = None
     machines: dict[str, ParkedPlan] = field(default_factory=dict, compare=False)
     machine_entries: tuple[Path, ...] = ()
+    sliced: Sliced | None = None
 
     @cached_property
     def _sharing(self) -> Counter[str]:
@@ -161,13 +165,14 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     points = () if request.narrowing.failed else _slice(request, expansion.skips)
     skips = tuple(_skip(skip, ground, chosen.machine.accel, request.side) for skip in points)
     broken = tuple(cell for cell in made if isinstance(cell, Broken))
-    if broken and len(broken) == len(made) and all(isinstance(cell.error, InputError) for cell in broken):
-        raise broken[0].error  # nothing but what is declared wrongly was selected
+    if request.narrowing.shard is None and _all_declared_wrongly(made):
+        raise broken[0].error  # of a slice nobody knows that: the others may have more
     if not cells and not skips and not broken:
         raise _nothing(request, len(expansion.cells))
     return Plan(
         request, config, ground.archive, ground.steps, commit, judged, tuple(cells), skips, broken, chosen.machine,
         chosen.reason, {} if beside is None else beside.machines, chosen.entries,
+        _sliced(request, kernels, chosen, expansion, commit),
     )  # fmt: skip
 
 
@@ -245,6 +250,32 @@ def _keep(chosen: Select, seeds: tuple[int, ...] | None) -> tuple[int, ...] | No
     if chosen.seed is None and (seeds is None or len(seeds) != 1):
         raise InputError(f"keep={','.join(chosen.keep)}: found no one seed, expected the one whose changes they are")
     return keep
+
+
+def _all_declared_wrongly(made: Sequence[CellPlan | Broken]) -> bool:
+    """Whether nothing but what is declared wrongly was selected."""
+    errors = [cell.error for cell in made if isinstance(cell, Broken)]
+    return bool(errors) and len(errors) == len(made) and all(isinstance(error, InputError) for error in errors)
+
+
+def _sliced(
+    request: Request, kernels: Kernels, chosen: ChosenMachine, expansion: Expansion, commit: str | None
+) -> Sliced | None:
+    """What ``shard=`` makes the plan a part of; nothing is looked at without it."""
+    if request.narrowing.shard is None:
+        return None
+    from ktstr.planning.shards import Selected, sliced  # records are types of their own: for shards only
+
+    accel, side = chosen.machine.accel, request.side
+    cells, skips = expansion.cells, expansion.skips
+    selected = Selected(
+        tuple(cell_name(key, kernels[key.kernel], accel, side) for key in cells),
+        tuple(cell_name(skip.key, kernels[skip.key.kernel], accel, side) for skip in skips),
+        {word: kernels[word] for word in _kernels_of(expansion)},
+        chosen.machine,
+        commit,
+    )
+    return sliced(request, selected)
 
 
 def _slice(request: Request, items: Sequence[T]) -> Sequence[T]:

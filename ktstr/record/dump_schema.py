@@ -1,5 +1,5 @@
-"""JSON Schemas (2020-12) of documents that are made from types: failure dumps, and the output of ``doit verifier`` and
-``doit explore``.
+"""JSON Schemas (2020-12) of documents that are made from types: failure dumps, what shards leave, and the output of
+``doit verifier`` and ``doit explore``.
 
 ``python -m ktstr.record.dump_schema FOLDER`` rewrites them there for other programs; a test compares.
 """
@@ -14,12 +14,14 @@ from msgspec import Struct
 
 from ktstr.record.dump import FailureDump
 from ktstr.record.exploration import Exploration
+from ktstr.record.part import Part
 from ktstr.record.sidecar_schema import Schema, definitions_of
 from ktstr.record.verification import VerifierReport
 
 DOCUMENTS: dict[str, tuple[str, type[Struct]]] = {
     "explore.schema.json": ("ktstr explore", Exploration),
     "failure_dump.schema.json": ("ktstr failure dump", FailureDump),
+    "shard_part.schema.json": ("ktstr part of a run", Part),
     "verifier.schema.json": ("ktstr verifier", VerifierReport),
 }
 """Each file's title and type."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ktstr.files import full_or_denied
+from ktstr.results.names import SHARDS
 from ktstr.results.trees import TREES
 from ktstr.results.view import EPOCH
 
-OWN = (".cells", ".state", ".locks", ".unstored", TREES)
+OWN = (".cells", ".state", ".locks", ".unstored", SHARDS, TREES)
 
 
 def _ours(root: Path) -> Iterator[Path]:

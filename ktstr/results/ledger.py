@@ -57,6 +57,11 @@ def failure(name: str, error: KtstrError) -> CellOutcome:
     return CellOutcome(name, Outcome.ERROR, (str(error),), error=error)
 
 
+def did_pass(outcomes: Iterable[CellOutcome]) -> list[str]:
+    """The names of those that ran, and did not fail; or that are not to be run."""
+    return [outcome.name for outcome in outcomes if not outcome.failed and outcome.verdict != Outcome.NOT_RUN]
+
+
 @dataclass(frozen=True)
 class ExitRules:
     """What of a run the user lets pass, and in whose language the exit code is. ``verdicts``: whether those of cells

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ktstr.record.sidecar import PerfDeltaAssertion, ResolveSource, RunSource
 
 
+SHARDS = ".shards"  # the folder, below that of run directories, of what each shard leaves for ``doit merge``
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ktstr.record.cell import CellRecord
 
 VERSION = 1
-RECORD = "record.json"
+RECORD, SIDECAR = "record.json", "sidecar.json"
 ERRORS = ".errors"
 SETTING = "KTSTR_RUNS_ROOT"  # where the store is
 NAME_DIGITS = 16

@@ -112,7 +112,17 @@ def test_a_part_of_it_is_not_compared(duel: UserProject, first: dict[str, Any]) 
     assert done.stdout.endswith("\ncomparison: NOT COMPARED\n")
     done = duel.doit("test", *CELLS, "shard=1/2")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("\ncompare: duel not judged: shard=1/2 selects a part of their cells\n")
+    why = "shard=1/2 selects a part of their cells; doit merge judges them"
+    assert done.stdout.endswith(f"\ncompare: duel not judged: {why}\n")
+
+
+def test_parts_are_compared_once_they_are_merged(duel: UserProject, first: dict[str, Any]) -> None:
+    for shard in ("1/2", "2/2"):
+        assert duel.doit("test", *CELLS, f"shard={shard}").returncode == 0
+    done = duel.doit("merge", "dir=target/ktstr", "json=1")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["comparisons"], report["goals"]) == (first["comparisons"], first["goals"])
 
 
 def test_without_what_statistics_need_the_cells_run_and_the_comparison_is_missed(

@@ -10,11 +10,11 @@ from ktstr.results.view import EPOCH
 
 def test_everything_of_ktstr_goes_and_the_root_with_it(tmp_path: Path) -> None:
     root = tmp_path / "target/ktstr"
-    for name in (".cells/x", ".state", ".locks", ".unstored/kernels/local-1", "7.2-abc"):
+    for name in (".cells/x", ".state", ".locks", ".shards", ".unstored/kernels/local-1", "7.2-abc"):
         (root / name).mkdir(parents=True)
     (root / "7.2-abc" / EPOCH).touch()
     removed = remove_results(root)
-    assert sorted(path.name for path in removed) == [".cells", ".locks", ".state", ".unstored", "7.2-abc"]
+    assert sorted(path.name for path in removed) == [".cells", ".locks", ".shards", ".state", ".unstored", "7.2-abc"]
     assert not root.exists()
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ktstr.cancel import Cancelled
 from ktstr.commands.declare.command import Invocation, Planned
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import write_atomic
-from ktstr.options import GraphOptions
+from ktstr.options import GraphOptions, decisive
 from ktstr.record.outcome import Outcome
-from ktstr.results.ledger import CellOutcome, failure
+from ktstr.results.ledger import CellOutcome, did_pass, failure
 
 if TYPE_CHECKING:
+    from ktstr.config.model import CellKey
     from ktstr.planning.plan import Plan
     from ktstr.planning.points import CellPlan
 
@@ -28,24 +29,25 @@ def called_as() -> str:
 
 def reproduce(cell: CellPlan, options: GraphOptions) -> str:
     """One copyable command that runs this cell and no other."""
+    return command_of(cell.key, cell.point.accel, decisive(options))
+
+
+def command_of(key: CellKey, accel: str, asked: Mapping[str, str]) -> str:
+    """The command that runs one cell. ``asked``: as ``options.decisive`` gives it."""
     from shlex import quote  # not paid for by ``doit list``
 
     from ktstr.config.keep import keep_words
 
-    building = options.building
     pins = {
-        "test": cell.key.test,
-        "preset": cell.key.preset,
-        "kernel": cell.key.kernel,
-        "scheduler": cell.key.scheduler,
-        "work_type": options.select.work_type or "",
-        "accel": cell.point.accel,
-        "seed": str(cell.key.seed),
-        "keep": "" if cell.key.keep is None else keep_words(cell.key.keep),
-        "kconfig": ",".join(building.kconfig),
-        "CC": building.CC or "",
-        "LLVM": building.LLVM or "",
-        "release": "1" if options.running.release else "",
+        "test": key.test,
+        "preset": key.preset,
+        "kernel": key.kernel,
+        "scheduler": key.scheduler,
+        "work_type": asked.get("work_type", ""),
+        "accel": accel,
+        "seed": str(key.seed),
+        "keep": "" if key.keep is None else keep_words(key.keep),
+        **{name: asked.get(name, "") for name in ("kconfig", "CC", "LLVM", "release")},
         "rerun": "1",
     }
     words = (quote(f"{name}={value}") for name, value in pins.items() if value)
@@ -70,7 +72,7 @@ def settle(
     for outcome in outcomes:
         invocation.ledger.record(outcome)
     if explain:
-        _explain(outcomes)
+        explain_losses(outcomes)
     return list(outcomes)
 
 
@@ -118,7 +120,7 @@ def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[Cell
 def _remember(invocation: Invocation, plan: Plan, outcomes: Sequence[CellOutcome]) -> None:
     from ktstr.results.last import remember
 
-    passed = [outcome.name for outcome in outcomes if not outcome.failed and outcome.verdict != Outcome.NOT_RUN]
+    passed = did_pass(outcomes)
     if not any(outcome.failed for outcome in outcomes):
         remember(invocation.project.state, passed, ())
         return
@@ -127,7 +129,7 @@ def _remember(invocation: Invocation, plan: Plan, outcomes: Sequence[CellOutcome
     remember(invocation.project.state, passed, failures(plan, outcomes))
 
 
-def _explain(outcomes: Sequence[CellOutcome]) -> None:
+def explain_losses(outcomes: Sequence[CellOutcome]) -> None:
     """On standard error: what happened to schedulers that were lost."""
     if not any(outcome.failed for outcome in outcomes):
         return

@@ -1,7 +1,8 @@
 """``compare: [mine, other]``: the first of two schedulers judged against the second, on the same kernel and topology.
 
 Runs are compared within a scenario: one preset, kernel and accel, all of them clones or all of them boots of their
-own. Whatever is judged at once is one family: the rule's rate of false alarms is that of the whole.
+own, in real time on hosts of one class. Whatever is judged at once is one family: the rule's rate of false alarms is
+that of the whole.
 """
 
 from __future__ import annotations
@@ -85,17 +86,23 @@ def compare(duels: Sequence[Duel]) -> list[Comparison]:
 
 
 def _scenarios(duel: Duel) -> list[_Scenario]:
-    found: dict[tuple[str, str], tuple[list[CellRun], list[CellRun]]] = {}
+    found: dict[tuple[str, str, str], tuple[list[CellRun], list[CellRun]]] = {}
     for run in duel.runs:
         if run.counts and run.scheduler in (duel.mine, duel.other):
             name = f"{duel.test}/{run.preset}/{run.kernel}/{run.accel}"
-            sides = found.setdefault((name, run.start), ([], []))
+            sides = found.setdefault((name, run.start, run.host), ([], []))
             sides[run.scheduler == duel.mine].append(run)
-    both = [(name, start, a, b) for (name, start), (a, b) in found.items() if a and b]
-    repeated = {name for name, _, _, _ in both if sum(other == name for other, _, _, _ in both) > 1}
-    return [
-        _Scenario(f"{name} ({start})" if name in repeated else name, tuple(a), tuple(b)) for name, start, a, b in both
-    ]
+    both = {kind: (tuple(a), tuple(b)) for kind, (a, b) in found.items() if a and b}
+    return [_Scenario(_scenario_name(kind, list(both)), a, b) for kind, (a, b) in both.items()]
+
+
+def _scenario_name(kind: tuple[str, str, str], kinds: Sequence[tuple[str, str, str]]) -> str:
+    """The name, with what tells it from others of that name: how its runs began, the class of their host."""
+    name, start, host = kind
+    alike = [other for other in kinds if other[0] == name]
+    told = [start] if len({start for _, start, _ in alike}) > 1 else []
+    told += [f"host {host}"] if len({host for _, _, host in alike}) > 1 else []
+    return f"{name} ({', '.join(told)})" if told else name
 
 
 def _questions(duel: Duel, scenario: _Scenario) -> Iterator[_Question]:

@@ -79,13 +79,14 @@ def _goal(scenario: str, runs: Sequence[CellRun], gate: PerfDeltaAssertion) -> G
 
 
 def _values(runs: Sequence[CellRun], gate: PerfDeltaAssertion) -> list[float]:
-    """One value a run; of clones and boots of their own those that are more, as they are no samples of one thing."""
-    found = [(run.start, run.value(gate.metric, gate.phase)) for run in runs if run.counts]
-    measured = [(start, value) for start, value in found if value is not None]
+    """One value a run; of clones and boots of their own, and of classes of host in real time, those that are more, as
+    they are no samples of one thing."""
+    found = [((run.start, run.host), run.value(gate.metric, gate.phase)) for run in runs if run.counts]
+    measured = [(kind, value) for kind, value in found if value is not None]
     if not measured:
         return []
-    start = Counter(start for start, _ in measured).most_common(1)[0][0]
-    return [value for kind, value in measured if kind == start]
+    most = Counter(kind for kind, _ in measured).most_common(1)[0][0]
+    return [value for kind, value in measured if kind == most]
 
 
 def half_width(values: Sequence[float]) -> float | None:

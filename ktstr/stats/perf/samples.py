@@ -11,7 +11,7 @@ from ktstr.record.metric import Metric, Polarity
 from ktstr.record.metrics import METRICS, higher_is_worse, polarity_of
 from ktstr.record.outcome import Outcome
 from ktstr.record.sidecar import PayloadMetric, PerfDeltaAssertion, Sidecar, TargetValue
-from ktstr.stats.frames import phase_values, run_metrics
+from ktstr.stats.frames import host_class, phase_values, run_metrics
 
 if TYPE_CHECKING:
     from ktstr.stats.inference.samples import Gate, Sample
@@ -43,6 +43,12 @@ class CellRun:
         """What it began as: a clone's numbers are no sample of what a machine measures that booted by itself."""
         origin = None if self.sidecar is None else self.sidecar.origin
         return "cold" if origin is None or origin.kind == "cold" else "clone"
+
+    @property
+    def host(self) -> str:
+        """The class of host that its times are of; empty where instructions are counted, which hold everywhere."""
+        known = None if self.sidecar is None or self.accel == "icount" else self.sidecar.host
+        return "" if known is None else host_class(known)
 
     def value(self, metric: str, phase: int | None = None) -> float | None:
         """What it measured, in the metric's unit; None when it did not."""

@@ -23,7 +23,8 @@ def test_cells_and_builds_share_what_the_cgroup_leaves(
 ) -> None:
     monkeypatch.setattr(limits, "usable", lambda: Usable(3, 4000))
     monkeypatch.setattr(invoke, "usable", lambda: Usable(3, 4000))
-    asked = SimpleNamespace(project=None, environ={}, progress=None, cancel=Cancel(), words=())
+    project = SimpleNamespace(config=tmp_path / "ktstr.yaml")
+    asked = SimpleNamespace(project=project, environ={}, progress=None, cancel=Cancel(), words=())
     request = request_of(cast(Invocation, asked), GraphOptions(running=Running(jobs=jobs)))
     assert request.tokens.total == (cpus, 3000)
     planned: Any = SimpleNamespace(turns=(1, 2), plan=SimpleNamespace(request=request))

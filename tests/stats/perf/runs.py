@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ktstr.record.host import Host
 from ktstr.record.machine import Origin
 from ktstr.stats.perf.samples import CellRun
 from tests.results.cells import sidecar
@@ -14,14 +15,16 @@ WHOLE = sidecar()
 
 
 def run(seed: int, **changes: Any) -> CellRun:
-    """A run; ``changes``: its fields, ``origin``, and metrics by name, of the whole run and of its only phase."""
-    verdict, origin = changes.pop("verdict", "pass"), changes.pop("origin", "attached")
+    """A run; ``changes``: its fields, ``origin``, ``cpu`` of its host, and metrics by name, of the whole run and of its
+    only phase."""
+    verdict, origin, cpu = changes.pop("verdict", "pass"), changes.pop("origin", "attached"), changes.pop("cpu", "x")
     fields = {key: changes.pop(key) for key in ("test", "preset", "kernel", "scheduler", "accel") if key in changes}
     phases = tuple(replace(phase, metrics=dict(changes)) for phase in WHOLE.stats.phases)
     assert [phase.step_index for phase in phases] == [1]
     whole = replace(
         WHOLE,
         seed=seed,
+        host=Host(cpu_model=cpu, online_cpus=2),
         origin=None if origin is None else Origin(kind=origin),
         stats=replace(WHOLE.stats, ext_metrics=dict(changes), phases=phases),
     )

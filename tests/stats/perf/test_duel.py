@@ -127,6 +127,19 @@ def test_a_clone_that_booted_and_one_that_attached_are_alike_and_both_kinds_of_s
     }  # fmt: skip
 
 
+def test_in_real_time_each_class_of_host_is_a_scenario_of_its_own_and_counted_instructions_are_alike_everywhere() -> (
+    None
+):
+    apart = (runs("eevdf", A, accel="kvm"), runs("mine", scaled(0.5), accel="kvm", cpu="y"))
+    assert (judged(*apart).verdict, judged(*apart).result.scenarios) == ("inconclusive", 0)
+    counted = (runs("eevdf", A), runs("mine", scaled(0.5), cpu="y"))
+    assert [one.verdict.scenario for one in judged(*counted).result.findings] == ["pipe/tiny/7.2/icount"]
+    both = (*apart, runs("eevdf", scaled(0.5), accel="kvm", cpu="y"), runs("mine", A, accel="kvm"))
+    found = {one.verdict.scenario: one.word for one in judged(*both).result.findings}
+    assert list(found.values()) == [Word.SAME, Word.SAME]
+    assert all(name.startswith("pipe/tiny/7.2/kvm (host ") for name in found) and len(found) == 2
+
+
 def test_several_comparisons_are_judged_together_and_told_apart() -> None:
     worse, same = duel(runs("eevdf", A), runs("mine", scaled(0.5))), duel(runs("eevdf", A), runs("mine", A))
     assert [found.verdict for found in compare([worse, same])] == ["fail", "pass"]

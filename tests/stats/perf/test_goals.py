@@ -68,6 +68,12 @@ def test_clones_and_boots_are_not_mixed() -> None:
     assert (goal.value, goal.n) == (10.0, 2)
 
 
+def test_in_real_time_hosts_of_two_classes_are_not_mixed() -> None:
+    common = [run(seed, accel="kvm", iteration_rate=10.0) for seed in range(2)]
+    (goal,) = goals([run(9, accel="kvm", cpu="y", iteration_rate=99.0), *common], [gate()])
+    assert (goal.value, goal.n) == (10.0, 2)
+
+
 def test_the_interval_of_a_median_leaves_at_most_a_fortieth_on_each_side() -> None:
     """Worked out anew from the binomial distribution: the published k are 1 for 6 to 8, 2 for 9 to 11, 6 for 20."""
     for n, k in ((5, 0), (6, 1), (8, 1), (9, 2), (11, 2), (20, 6)):

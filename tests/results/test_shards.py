@@ -1,0 +1,228 @@
+"""Parts of runs: found, read as what strangers wrote, and held against each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from msgspec.structs import replace
+
+from ktstr.errors import InputError
+from ktstr.results import shards
+from ktstr.results.shards import entries_of, inside, joined, parts_in
+from tests.results.parts import NAMES, SKIPPED, Shard, copy_of, make_project, three
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> list[Shard]:
+    """Three shards of one run in ``parts/1`` to ``parts/3``."""
+    found = three(make_project(tmp_path / "project"), tmp_path / "parts")
+    for one in found:
+        one.write()
+    return found
+
+
+def read(*folders: Path) -> list[shards.Found]:
+    return [found for folder in folders for found in parts_in(folder, folder.name)]
+
+
+def test_the_parts_of_one_run_are_joined_in_the_order_of_one_run(parts: list[Shard]) -> None:
+    found = joined(read(*(one.root for one in reversed(parts))))
+    assert [one.part.shard for one in found] == ["1/3", "2/3", "3/3"]
+    names = [cell.name for _, cell in entries_of(found)]
+    assert names == [*NAMES, *SKIPPED]  # the last cell is the broken one, which a table has after the others
+
+
+def test_what_is_written_is_of_the_schema(parts: list[Shard]) -> None:
+    schema = json.loads((ROOT / "schemas/shard_part.schema.json").read_text())
+    for one in parts:
+        jsonschema.validate(json.loads(shards.part_path(one.root, one.part).read_text()), schema)
+
+
+def test_a_folder_that_holds_them_is_as_good_as_each(parts: list[Shard], tmp_path: Path) -> None:
+    assert [one.shown for one in parts_in(tmp_path / "parts", "parts")] == ["parts/1", "parts/2", "parts/3"]
+    assert len(parts_in(tmp_path, "all")) == 3  # two levels above
+    (tmp_path / "deep/a/b").mkdir(parents=True)
+    copy_of(parts[0], tmp_path / "deep/a/b/target/ktstr")
+    assert [one.shown for one in parts_in(tmp_path / "deep", "deep")] == ["deep/a/b/target/ktstr"]
+
+
+def test_a_folder_without_a_part_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="dir=empty: found no part of a run") as err:
+        parts_in(tmp_path / "empty", "empty")
+    assert err.value.fix is not None and "hidden files included" in err.value.fix
+    with pytest.raises(InputError, match="dir=gone: found no folder"):
+        parts_in(tmp_path / "gone", "gone")
+
+
+def test_a_missing_shard_is_named(parts: list[Shard]) -> None:
+    with pytest.raises(InputError, match=r"^shard 2/3 is missing: found 2 of 3 parts in 1, 3"):
+        joined(read(parts[0].root, parts[2].root))
+    with pytest.raises(InputError, match=r"^shards 2/3, 3/3 are missing"):
+        joined(read(parts[0].root))
+
+
+def test_a_shard_that_is_there_twice_is_named_with_both_folders(parts: list[Shard], tmp_path: Path) -> None:
+    again = copy_of(parts[1], tmp_path / "again")
+    with pytest.raises(InputError, match="shard 2/3: found it in 2 and in again, expected it once"):
+        joined(read(*(one.root for one in parts), again))
+
+
+def test_parts_of_different_n_are_no_run(parts: list[Shard], tmp_path: Path) -> None:
+    other = Shard(tmp_path / "other", replace(parts[1].part, of=4, cells=()))
+    other.write()
+    with pytest.raises(InputError, match=r"other: found shard 2/4, expected one of 3 as in 1 \(1/3\)"):
+        joined(read(parts[0].root, other.root))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"commit": "fffffff"}, "the commit: found fffffff, expected abc1234"),
+        ({"kernels": {"default": "e" * 64}}, "kernels: found default=eeeeeeeeeeeeeeee, expected default=kkkk"),
+        ({"accel": "kvm"}, "accel: found kvm, expected icount"),
+        ({"declarations": "d" * 64}, "ktstr.yaml: found dddddddddddddddd"),
+        ({"asked": {"release": "1"}}, "variables: found release=1, expected none"),
+        ({"selection": "5" * 64}, "the cells' names: found 5555555555555555"),
+        ({"ktstr": "9"}, "ktstr: found 9, expected 0.1.0"),
+    ],
+)
+def test_a_part_of_another_run_is_refused_by_what_differs(
+    parts: list[Shard], change: dict[str, Any], words: str
+) -> None:
+    parts[1].with_part(whole=replace(parts[1].part.whole, **change)).write()
+    with pytest.raises(InputError, match="2: shard 2/3 is of another run: ") as err:
+        joined(read(*(one.root for one in parts)))
+    assert words in str(err.value) and "as in 1 (1/3)" in str(err.value) and err.value.fix
+
+
+def test_names_that_were_not_selected_are_refused(parts: list[Shard]) -> None:
+    cells = [
+        replace(cell, seed=9, name=cell.name[:-1] + "9") if cell.seed == 1 else cell for cell in parts[1].part.cells
+    ]
+    parts[1].with_part(cells=tuple(cells)).write()
+    with pytest.raises(InputError, match="found other cells than were selected"):
+        joined(read(*(one.root for one in parts)))
+
+
+def test_a_cell_of_another_shard_and_one_too_few_are_refused(parts: list[Shard]) -> None:
+    cells = parts[1].part.cells
+    parts[1].with_part(cells=(replace(cells[0], place=0), *cells[1:])).write()
+    with pytest.raises(InputError, match="found cells of other shards, expected every 3th"):
+        joined(read(*(one.root for one in parts)))
+    parts[1].with_part(cells=cells[1:]).write()
+    with pytest.raises(InputError, match="found 1 cells, expected 2"):
+        joined(read(*(one.root for one in parts)))
+
+
+def test_what_a_budget_left_out_is_not_missed(parts: list[Shard]) -> None:
+    narrowed = [one.with_part(whole=replace(one.part.whole, narrowed="budget_secs=9")) for one in parts]
+    narrowed[1] = narrowed[1].with_part(cells=narrowed[1].part.cells[1:])
+    for one in narrowed:
+        one.write()
+    assert len(entries_of(joined(read(*(one.root for one in parts))))) == 6
+
+
+def spoil(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document.update({key: value})
+
+
+def spoil_cell(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["cells"][0].update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (spoil("version", 2), "found a part of version 2, expected 1"),
+        (spoil("version", True), "found a part of version True, expected 1"),
+        (spoil("more", 1), "more: unknown field"),
+        (spoil("index", 0), "index: found 0, expected"),
+        (spoil("index", 2), "found shard 2/3 in it, expected its name to say so"),
+        (spoil_cell("place", -1), "place"),
+        (spoil_cell("verdict", "fine"), "verdict"),
+        (spoil_cell("verdict", "skip"), "verdict: found 'skip' of a cell"),
+        (spoil_cell("sidecar", None), "found no input_digest or no sidecar"),
+        (spoil_cell("name", "other"), "name: found 'other'"),
+        (spoil_cell("reasons", ["\x1b[2J"]), "expected text that can be printed"),
+        (spoil_cell("reasons", ["gap \u202e1"]), "expected text that can be printed"),
+        (spoil_cell("reasons", ["x" * (2 << 20)]), "reasons"),
+        (spoil_cell("input_digest", "../../etc"), "input_digest"),
+        (spoil_cell("seconds", -1.0), "seconds"),
+        (
+            lambda document: document["whole"].update({"asked": {"CC": "gcc;reboot"}}),
+            "asked: found 'gcc;reboot' for CC",
+        ),
+    ],
+)
+def test_a_part_is_read_as_what_a_stranger_wrote(
+    parts: list[Shard], edit: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    parts[0].write(edit)
+    with pytest.raises(InputError) as err:
+        parts_in(parts[0].root, "1")
+    assert words in str(err.value) and "1-of-3.json" in str(err.value)
+    assert str(err.value).isprintable() or "\x1b" not in str(err.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "NaN", '{"version": 1, "version": 1}', "[" * 100_000])
+def test_damaged_json_is_refused(parts: list[Shard], text: str) -> None:
+    shards.part_path(parts[0].root, parts[0].part).write_text(text)
+    with pytest.raises(InputError, match=r"1-of-3\.json"):
+        parts_in(parts[0].root, "1")
+
+
+def test_one_that_is_too_large_is_refused(parts: list[Shard], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SIDECAR_CAP", 100)
+    with pytest.raises(InputError, match="found more than 100 bytes"):
+        parts_in(parts[0].root, "1")
+
+
+def test_links_are_not_followed(parts: list[Shard], tmp_path: Path) -> None:
+    path = shards.part_path(parts[0].root, parts[0].part)
+    moved = path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(moved)
+    with pytest.raises(InputError, match="found no regular file"):
+        parts_in(parts[0].root, "1")
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / ".shards").symlink_to(parts[1].root / ".shards")
+    (linked / "below").symlink_to(parts[1].root)
+    with pytest.raises(InputError, match="found no part of a run"):
+        parts_in(linked, "linked")
+
+
+@pytest.mark.parametrize("relative", ["", "/etc/passwd", "../out", "a/../../out", "a//b", "./a", "a\0b", "link/x", "a"])
+def test_no_path_leaves_its_folder(tmp_path: Path, relative: str) -> None:
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    (tmp_path / "x").touch()
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match=r"^part: ") as err:
+        inside(root, relative, lambda: "part")
+    assert err.value.fix
+
+
+def test_a_path_inside_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b").touch()
+    assert inside(tmp_path, "a/b", lambda: "part") == tmp_path / "a/b"
+
+
+def test_a_part_removes_those_of_other_runs_and_keeps_its_siblings(parts: list[Shard]) -> None:
+    root = parts[0].root
+    Shard(root, parts[1].part).write()
+    Shard(root, replace(parts[1].part, of=9, index=9, cells=())).write()  # of another run: it clears the others
+    assert sorted(path.name for path in (root / ".shards").iterdir()) == ["9-of-9.json"]
+    for one in parts:
+        Shard(root, one.part).write()
+    assert sorted(path.name for path in (root / ".shards").iterdir()) == ["1-of-3.json", "2-of-3.json", "3-of-3.json"]
+    assert len(joined(parts_in(root, "root"))) == 3
