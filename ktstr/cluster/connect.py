@@ -33,7 +33,7 @@ from ktstr.host.limits import usable
 T = TypeVar("T")
 CONNECT_S = 15.0
 SET_UP_S = 60.0  # for a worker's plugin: its host may have to compile the VMM
-FACTS_S = 30.0  # for what a worker tells of itself
+FACTS_S = 60.0  # for what a worker tells of itself: the same, where it has just come
 _FLUSH_S = 1.0  # how often workers are told what has arrived
 
 
