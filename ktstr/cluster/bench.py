@@ -23,6 +23,7 @@ from ktstr.cluster.wire import Ask, Done, Lacking, Need, Offered, WantedPiece, p
 from ktstr.errors import HostError
 from ktstr.host.cache import Cache, cache_root
 from ktstr.host.identity import host_identity
+from ktstr.host.leftovers import UNSTORED
 from ktstr.results.store import CellStore
 from ktstr.tools import bundle
 from ktstr.tools.pinned import QEMU, qemu_tool
@@ -31,7 +32,7 @@ from ktstr.vm.machine import Machine
 from ktstr.vm.snapshot_store import SnapshotStore, limit_bytes
 from ktstr.vm.vmm_build import Extension
 
-CELLS, UNSTORED = "cluster/cells", "cluster/unstored"  # below the cache
+CELLS = "cluster/cells"  # below the cache
 
 
 @dataclass(frozen=True)

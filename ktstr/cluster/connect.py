@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
+import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from distributed import Client, Future, LocalCluster
+from distributed.security import Security
 
 from ktstr.cluster import plugin, wire
 from ktstr.cluster.address import LOCAL
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.dispatch import Dispatch
-from ktstr.cluster.facts import Span, WorkerFacts, unfit
+from ktstr.cluster.facts import SAME_KTSTR, Fault, Span, WorkerFacts, ktstr_version, unfit
 from ktstr.cluster.supply import Lost
+from ktstr.cluster.survey import INSTALL, SchedulerSeen
 from ktstr.cluster.wire import Answer, Offered
 from ktstr.cluster.workers import KnownWorker, names_of
 from ktstr.errors import HostError, KtstrError
 from ktstr.host.cache import cache_root
+from ktstr.host.leftovers import DASK
 from ktstr.host.limits import usable
 
 T = TypeVar("T")
 CONNECT_S = 15.0
+SET_UP_S = 60.0  # for a worker's plugin: its host may have to compile the VMM
+FACTS_S = 60.0  # for what a worker tells of itself: the same, where it has just come
 _FLUSH_S = 1.0  # how often workers are told what has arrived
 
 
@@ -61,18 +68,19 @@ class Connection:
         try:
             if self.address == LOCAL:
                 return self._local(environ)
+            _check_certificates(self.address)
             client = Client(self.address, timeout=CONNECT_S, set_as_default=False, name="ktstr")
             self._held.callback(client.close, 5)
             return client
         except (OSError, TimeoutError, ValueError, RuntimeError) as err:
             self._held.close()
             raise HostError(
-                f"cluster={self.address}: cannot be reached: {_first_line(err)}",
+                f"cluster={self.address}: cannot be reached: {first_line(err)}",
                 fix="dask scheduler runs there? tls:// needs Dask's certificates on both sides",
             ) from err
 
     def _local(self, environ: Mapping[str, str]) -> Client:
-        scratch = cache_root(environ) / "cluster" / "dask"
+        scratch = cache_root(environ) / DASK
         cluster = LocalCluster(
             n_workers=1, threads_per_worker=usable().cpus, dashboard_address=":0", local_directory=str(scratch),
             memory_limit=0, host="127.0.0.1", silence_logs=50,
@@ -88,7 +96,7 @@ class Connection:
             for topic, handler in (("all", self._on_membership), (self.topic, self._on_announcement)):
                 self._client.subscribe_topic(topic, handler)
                 self._held.callback(self._unsubscribe, topic)
-            self._client.register_plugin(plugin.KtstrWorker(is_local=self.address == LOCAL))
+            self._set_up()
             self._look(tuple(self._given_names()))
         except Exception as err:
             self._held.close()
@@ -97,6 +105,18 @@ class Connection:
         thread.start()
         self._held.callback(thread.join, 10)
         self._held.callback(self._changes.put, None)
+
+    def _set_up(self) -> None:
+        """Give each worker the plugin, those that come later too. What one of them lacks for it, or that it does not
+        answer, is found when it is looked at."""
+
+        def register() -> None:
+            with suppress(Exception):
+                self._client.register_plugin(plugin.KtstrWorker(is_local=self.address == LOCAL))
+
+        thread = threading.Thread(target=register, name="cluster-set-up", daemon=True)
+        thread.start()
+        thread.join(SET_UP_S)
 
     def _unsubscribe(self, topic: str) -> None:
         with suppress(Exception):  # the scheduler may be gone
@@ -116,7 +136,7 @@ class Connection:
         if not addresses:
             return
         began = time.time()
-        answers = self._client.run(plugin.tell_facts, workers=list(addresses), on_error="return")
+        answers = self.ask(addresses, FACTS_S, plugin.tell_facts, ktstr_version())
         span = Span(began, time.time())
         there = self._given_names()
         found = {address: _facts(answers.get(address)) for address in addresses if address in there}
@@ -132,7 +152,8 @@ class Connection:
                 self.workers[address] = known
         for known in [self.workers[address] for address in found if address in self.workers]:
             if known.faults:
-                self._say(f"worker {known.name} is left out: it {'; it '.join(known.faults)}")
+                faults = "; it ".join(fault.what for fault in known.faults)
+                self._say(f"worker {known.name} is left out: it {faults}")
 
     def look_again(self, address: str) -> None:
         """Ask a worker once more what it is, some time soon."""
@@ -177,6 +198,11 @@ class Connection:
         """What messages call a worker, one that is gone too."""
         known = self.workers.get(address)
         return self.gone.get(address, address) if known is None else known.name
+
+    def known(self) -> list[KnownWorker]:
+        """All workers that are there now."""
+        with self._lock:
+            return list(self.workers.values())
 
     def fit(self) -> list[KnownWorker]:
         """The workers that cells can be run on now."""
@@ -229,6 +255,41 @@ class Connection:
             raise HostError(f"worker {self.name_of(address)}: {found.error.message}", fix=found.error.fix)
         return wire.decode(found.value, kind)
 
+    def ask(
+        self, addresses: Sequence[str], within_s: float, function: Callable[..., Any], *args: object
+    ) -> dict[str, object]:
+        """Have workers do something, all at once. What each gave, by address; an exception for one that gave none."""
+
+        async def one(address: str) -> object:
+            call = self._client.run(function, *args, workers=[address], on_error="return", asynchronous=True)
+            try:
+                return (await asyncio.wait_for(call, within_s)).get(address)
+            except TimeoutError:
+                return TimeoutError(f"not within {within_s:.0f} s")
+            except Exception as err:
+                return err
+
+        async def every() -> list[object]:
+            return await asyncio.gather(*map(one, addresses))
+
+        return dict(zip(addresses, self._client.sync(every), strict=True))
+
+    def scheduler(self) -> SchedulerSeen:
+        """What the scheduler is. Raises Lost."""
+        try:
+            scheduler: Any = self._client.scheduler
+            told = self._client.sync(scheduler.versions, packages=[])
+        except Exception as err:
+            raise self.why(err) from err
+        dask = str(told["packages"]["distributed"])
+        try:
+            answer = wire.decode(self._client.run_on_scheduler(plugin.tell_version), Answer)
+            return SchedulerSeen(self.address, dask, wire.decode(answer.value, str))
+        except Exception as err:
+            missing = _missing_module(err)
+            fault = f"has no {missing}" if missing else f"cannot say which ktstr it has: {first_line(err)}"
+            return SchedulerSeen(self.address, dask, None, fault)
+
     @property
     def is_alive(self) -> bool:
         """Whether the scheduler is there."""
@@ -238,9 +299,9 @@ class Connection:
         """An error of Dask's as one of ours."""
         if isinstance(err, KtstrError):
             return err
-        if isinstance(err, ModuleNotFoundError):
-            return HostError(f"cluster={self.address}: has no {err.name}", fix="pip install 'ktstr[cluster]' there")
-        return Lost(f"cluster={self.address}: {_first_line(err)}", fix="doit doctor cluster=...")
+        if (missing := _missing_module(err)) is not None:
+            return HostError(f"cluster={self.address}: has no {missing}", fix=INSTALL)
+        return Lost(f"cluster={self.address}: {first_line(err)}", fix="doit doctor cluster=...")
 
 
 class WorkerLine:
@@ -263,19 +324,42 @@ class WorkerLine:
         self._connection.call(self._address, type(None), plugin.finish_entry, manifest)
 
 
-def _facts(answer: object) -> WorkerFacts | str:
+def _check_certificates(address: str) -> None:
+    """Dask itself meets an address with TLS and no certificate with an error of types. Raises HostError, OSError."""
+    if address.startswith(("tls://", "wss://")) and not Security().get_connection_args("client").get("ssl_context"):
+        raise HostError(
+            f"cluster={address}: needs certificates, and Dask is told of none",
+            fix="DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY: docs/cluster.md",
+        )
+
+
+def _facts(answer: object) -> WorkerFacts | Fault:
     """What a worker is, or why nobody knows."""
-    if isinstance(answer, ModuleNotFoundError):
-        return f"has no {answer.name}: pip install 'ktstr[cluster]' there"
     if not isinstance(answer, bytes):
-        return f"does not answer: {_first_line(answer) if isinstance(answer, BaseException) else 'it is gone'}"
+        why = answer if isinstance(answer, BaseException) else OSError("it is gone")
+        if (missing := _missing_module(why)) is not None:
+            return Fault("ktstr", f"has no {missing}", INSTALL)
+        if "AttributeError" in first_line(why):  # it has not what it was to call
+            return Fault("ktstr", f"has another ktstr: {first_line(why)}", SAME_KTSTR)
+        return Fault("answer", f"does not answer: {first_line(why)}", "look at its log, and start its dask worker anew")
     try:
         found = wire.decode(answer, Answer)
-        return found.error.message if found.error is not None else wire.decode(found.value, WorkerFacts)
+        if found.error is None:
+            return wire.decode(found.value, WorkerFacts)
+        return Fault("answer", f"cannot say what it is: {found.error.message}", found.error.fix or SAME_KTSTR)
     except HostError as err:
-        return err.message
+        return Fault("ktstr", f"has another ktstr: {err.message}", SAME_KTSTR)
 
 
-def _first_line(err: BaseException) -> str:
+def _missing_module(err: BaseException) -> str | None:
+    """What somebody could not import; Dask gives some errors of others as text."""
+    if isinstance(err, ModuleNotFoundError):
+        return err.name
+    found = re.search(r"ModuleNotFoundError\W+No module named '([\w.]+)'", str(err))
+    return None if found is None else found[1]
+
+
+def first_line(err: BaseException) -> str:
+    """An error's kind and the first line of its text."""
     text = str(err).strip().partition("\n")[0]
     return f"{type(err).__name__}: {text}" if text else type(err).__name__

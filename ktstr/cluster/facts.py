@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ktstr
@@ -23,6 +24,8 @@ from ktstr.vm.probe_kvm import Kvm
 
 CLOCK_S = 5.0  # how far clocks may differ: leases and records bear their host's time
 FREE_MIN = CACHE_FREE_MIN
+SAME_KTSTR = "install the same ktstr there, and start its dask worker anew"
+CACHE_FIX = "start its dask worker with KTSTR_CACHE_DIR=DIR on a local disk with space"
 _ANY_TIMEOUT_S = 0.0  # whoever plans has a limit of its own
 
 
@@ -30,7 +33,7 @@ _ANY_TIMEOUT_S = 0.0  # whoever plans has a limit of its own
 class WorkerFacts:
     """``version`` is ``ktstr_version``'s; ``unix_s`` the worker's clock; ``free_bytes`` on the disk of its cache, None
     where that cannot be written, which ``cache_fault`` then says; ``finished``: the input digests of results that
-    nobody has fetched."""
+    nobody has fetched; ``dask``: the version of dask.distributed."""
 
     host: str
     version: str
@@ -45,6 +48,16 @@ class WorkerFacts:
     cache_fault: str | None
     classes: tuple[CacheClass, ...]
     finished: tuple[str, ...] = ()
+    dask: str = ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why no cell can be run on a worker: what it is ``about``, in one word; ``what`` follows "it"."""
+
+    about: str
+    what: str
+    fix: str
 
 
 @cache
@@ -55,6 +68,14 @@ def ktstr_version() -> str:
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
     return f"{ktstr.__version__}+{digest.hexdigest()[:12]}"
+
+
+def dask_version() -> str:
+    """Of dask.distributed here; empty where there is none."""
+    try:
+        return version("distributed")
+    except PackageNotFoundError:
+        return ""
 
 
 def facts_here(environ: Mapping[str, str], finished: tuple[str, ...] = ()) -> WorkerFacts:
@@ -75,6 +96,7 @@ def facts_here(environ: Mapping[str, str], finished: tuple[str, ...] = ()) -> Wo
         cache_fault=room.fault,
         classes=read_classes(root),
         finished=finished,
+        dask=dask_version(),
     )
 
 
@@ -90,7 +112,7 @@ def _room(root: Path) -> _Room:
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(bytes(4096))
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a cleanup may have been quicker
         return _Room(shutil.disk_usage(root).free, None)
     except OSError as err:
         return _Room(None, err.strerror or str(err))
@@ -104,24 +126,27 @@ class Span:
     ended: float
 
 
-def unfit(facts: WorkerFacts, span: Span) -> tuple[str, ...]:
+def unfit(facts: WorkerFacts, span: Span) -> tuple[Fault, ...]:
     """Why no cell can be run on a worker; empty when some can."""
     return tuple(_faults(facts, span))
 
 
-def _faults(facts: WorkerFacts, span: Span) -> Iterator[str]:
+def _faults(facts: WorkerFacts, span: Span) -> Iterator[Fault]:
     mine, python = ktstr_version(), ".".join(str(part) for part in sys.version_info[:2])
     if facts.version != mine:
-        yield f"has ktstr {facts.version}, expected {mine}, the asker's"
+        yield Fault("ktstr", f"has ktstr {facts.version}, expected {mine}, the asker's", SAME_KTSTR)
     if facts.python.rpartition(".")[0] != python:
-        yield f"runs Python {facts.python}, expected {python}, the asker's"
+        fix = f"run ktstr and dask worker there with Python {python}"
+        yield Fault("python", f"runs Python {facts.python}, expected {python}, the asker's", fix)
     if facts.arch != "x86_64":
-        yield f"is a {facts.arch}, expected x86_64, as guests are"
+        yield Fault("machine", f"is a {facts.arch}, expected x86_64, as guests are", "use x86_64 hosts")
     ahead = facts.unix_s - span.ended if facts.unix_s > span.ended else min(0.0, facts.unix_s - span.began)
     if abs(ahead) > CLOCK_S:
-        yield f"has a clock that is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+        what = f"has a clock that is {abs(ahead):.0f} s {'ahead' if ahead > 0 else 'behind'}"
+        yield Fault("clock", what, "timedatectl set-ntp true, there and here")
     if facts.cache_fault is not None:
-        yield f"cannot write to its cache {facts.cache}: {facts.cache_fault}"
+        yield Fault("cache", f"cannot write to its cache {facts.cache}: {facts.cache_fault}", CACHE_FIX)
     elif facts.free_bytes is not None and facts.free_bytes < FREE_MIN:
         free, least = (size / (1 << 30) for size in (facts.free_bytes, FREE_MIN))
-        yield f"has {free:.1f} GiB left for its cache {facts.cache}, expected {least:.0f}"
+        what = f"has {free:.1f} GiB left for its cache {facts.cache}, expected {least:.0f}"
+        yield Fault("cache", what, "doit cleanup cluster=..., or a larger disk for KTSTR_CACHE_DIR there")

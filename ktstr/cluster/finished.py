@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +13,9 @@ from ktstr.cells.job import CellResult, decode_result
 from ktstr.cluster.wire import Done, OutFile, check_name, pack_files
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
+from ktstr.host import leftovers
 
-PLACE = "cluster/finished"  # below the cache
-KEPT_S = 24 * 3600.0  # how long nobody may ask for it
+PLACE, KEPT_S = leftovers.RESULTS, leftovers.RESULTS_KEPT_S
 PIECE = 4 << 20  # bytes that are read of a large file at once
 _RESULT = ".result"
 
@@ -25,7 +24,7 @@ class Finished:
     """The results below the cache ``root``. Any number of processes may use it at once."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root / PLACE
+        self._cache, self._root = root, root / PLACE
 
     def keep(self, result: CellResult, workdir: Path) -> Done:
         """Take ``workdir`` with its files, and the result. Raises HostError when the disk does not take it."""
@@ -67,10 +66,7 @@ class Finished:
 
     def sweep(self, max_age_s: float = KEPT_S) -> None:
         """Remove what nobody asked for in that time."""
-        for path in self._folders():
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > max_age_s:
-                    shutil.rmtree(path, ignore_errors=True)
+        leftovers.clean(leftovers.unfetched_results(self._cache, max_age_s), dry_run=False)
 
     def _folders(self) -> list[Path]:
         try:

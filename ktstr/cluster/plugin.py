@@ -14,17 +14,17 @@ from typing import Any, TypeVar
 from distributed import Worker, WorkerPlugin, get_worker
 
 from ktstr.cancel import Cancel
-from ktstr.cluster import wire
+from ktstr.cluster import upkeep, wire
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.bench import WorkerBench
-from ktstr.cluster.facts import ktstr_version
+from ktstr.cluster.facts import facts_here, ktstr_version
 from ktstr.cluster.manifest import decode as decode_manifest
 from ktstr.cluster.wire import Ask
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import full_or_denied
 
 T = TypeVar("T")
-READY_S = 60.0  # how long a worker may take to be set up: its probe guest may have to be compiled
+READY_S = 50.0  # how long a worker may take to be set up: its probe guest may have to be compiled
 CPU, MEM, KVM = "CPU", "MEM", "KVM"  # Dask's resources: CPUs, MiB, and guests on KVM at once
 _RUNNING = "executing"
 _ENDED = frozenset({"memory", "error"})
@@ -140,9 +140,27 @@ def run_job(data: bytes) -> bytes:
     return wire.encode(wire.Reply(worker.address, _attempt(work)))
 
 
-async def tell_facts(dask_worker: Worker) -> bytes:
-    """``WorkerFacts``, read now."""
+async def tell_facts(asker: str, dask_worker: Worker) -> bytes:
+    """``WorkerFacts``, read now. A worker of another version than the ``asker``'s was not set up by it: it tells what it
+    is all the same."""
+    if asker != ktstr_version():
+        return await asyncio.to_thread(_answered, lambda: facts_here(os.environ))
     return await _asked(dask_worker, lambda bench: bench.facts())
+
+
+def tell_version() -> bytes:
+    """``ktstr_version``, of the scheduler too."""
+    return _answered(ktstr_version)
+
+
+async def tell_locks() -> bytes:
+    """The locks of the worker's host: ``Locks``."""
+    return await asyncio.to_thread(_answered, lambda: upkeep.locks_here(os.environ))
+
+
+async def clean_up(dry_run: bool) -> bytes:
+    """Remove what killed processes left on the worker's host: ``Cleaned``."""
+    return await asyncio.to_thread(_answered, lambda: upkeep.clean_here(os.environ, dry_run=dry_run))
 
 
 async def take_manifest(data: bytes, stored: bool, token: Token, dask_worker: Worker) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ktstr.cells.job import CellJob
-from ktstr.cluster.facts import WorkerFacts
+from ktstr.cluster.facts import Fault, WorkerFacts
 from ktstr.planning.capacity import Wanted
 from ktstr.planning.hosts import RunHost
 
@@ -20,7 +20,7 @@ class KnownWorker:
     address: str
     name: str
     facts: WorkerFacts | None
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @property
     def is_fit(self) -> bool:

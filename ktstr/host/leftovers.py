@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,11 @@ _STAGED = re.compile(r".*\.tmp\.(\d+)\.[^/]+")  # files.staging_name
 _SCRATCH = re.compile(rf"\..*[0-9a-f]{{16}}({re.escape(LEASE)})?")  # host.scratch
 PIECES = "cluster/pieces"  # below a cache: what arrived of entries that are not whole yet
 PIECES_KEPT_S = 86_400.0  # for a transfer that is taken up again
+RESULTS = "cluster/finished"  # below a worker's cache: results that were not fetched yet
+RESULTS_KEPT_S = 86_400.0  # how long nobody may ask for one
+UNSTORED = "cluster/unstored"  # below a worker's cache, a cache itself: what is of trees with uncommitted changes
+DASK = "cluster/dask"  # below a cache: where clusters of one run have their scratch folders
+_DASK_LOCK, _DASK_YOUNG_S = ".dirlock", 60.0
 _TREES = ("apt", "sources", "builds", "downloads")  # classes of the cache whose entries nobody works in
 
 
@@ -43,6 +48,15 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Left:
+    """What something is that may have been left: ``size_bytes`` of disk, 0 for a process."""
+
+    kind: str
+    name: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Leftover:
     """Something that may have been left. ``claim`` finds out whether it was; ``remove``, inside it, takes it away and
     raises OSError where it cannot."""
@@ -52,6 +66,10 @@ class Leftover:
     claim: Callable[[], AbstractContextManager[Claim]]
     remove: Callable[[], None]
     size_bytes: int = 0
+
+    @property
+    def what(self) -> Left:
+        return Left(self.kind, self.name, self.size_bytes)
 
 
 def processes() -> Iterator[Leftover]:
@@ -99,9 +117,34 @@ def is_unfinished(name: str) -> bool:
 def abandoned_pieces(cache: Path, max_age_s: float = PIECES_KEPT_S) -> Iterator[Leftover]:
     """Pieces of entries that arrived here, and that nobody counted on for ``max_age_s``."""
     for path in _names(cache / PIECES, lambda name: _STAGED.fullmatch(name) is None):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > max_age_s:
-                yield Leftover("abandoned piece", str(path), _always(Claim(True)), path.unlink, disk_bytes(path))
+        if _is_older(path, max_age_s):
+            yield Leftover("abandoned piece", str(path), _always(Claim(True)), path.unlink, disk_bytes(path))
+
+
+def unfetched_results(cache: Path, max_age_s: float = RESULTS_KEPT_S) -> Iterator[Leftover]:
+    """Results of cells that were run here for others, and that nobody asked for in ``max_age_s``."""
+    for path in _folders(cache / RESULTS):
+        if _is_older(path, max_age_s):
+            yield Leftover("unfetched result", str(path), _always(Claim(True)), _removing(path), disk_bytes(path))
+
+
+def scratch_of_dask(cache: Path) -> Iterator[Leftover]:
+    """Folders of workers that Dask made for one run. Each has a lock file beside it (``distributed.diskutils``), which
+    is locked a moment after it is made: a young one is nobody's business."""
+    for space in _folders(cache / DASK):
+        for lock in _names(space, lambda name: name.endswith(_DASK_LOCK)):
+            path = lock.with_name(lock.name.removesuffix(_DASK_LOCK))
+            if _is_older(lock, _DASK_YOUNG_S):
+                yield Leftover(
+                    "folder", str(path), _locked(lock, make=False), _removing(path, lock), disk_bytes(path)
+                )  # fmt: skip
+
+
+def _is_older(path: Path, age_s: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > age_s
+    except OSError:
+        return False
 
 
 def cache_folders(cache: Path) -> Iterator[Path]:
@@ -236,27 +279,27 @@ def _ending(pid: int) -> Callable[[], None]:
 class Cleaned:
     """What came of each: it went (or would go), somebody has it, or it could not be removed, and why."""
 
-    removed: tuple[Leftover, ...]
-    in_use: tuple[tuple[Leftover, str], ...]
-    failed: tuple[tuple[Leftover, str], ...]
+    removed: tuple[Left, ...]
+    in_use: tuple[tuple[Left, str], ...]
+    failed: tuple[tuple[Left, str], ...]
 
 
 def clean(found: Iterable[Leftover], *, dry_run: bool) -> Cleaned:
     """Take away what was left; an error with one does not stop the others. With ``dry_run`` nothing is removed."""
-    removed: list[Leftover] = []
-    in_use: list[tuple[Leftover, str]] = []
-    failed: list[tuple[Leftover, str]] = []
+    removed: list[Left] = []
+    in_use: list[tuple[Left, str]] = []
+    failed: list[tuple[Left, str]] = []
     for left in found:
         try:
             with left.claim() as claim:
                 if not claim.gone:
-                    in_use.append((left, claim.who))
+                    in_use.append((left.what, claim.who))
                     continue
                 if not dry_run:
                     left.remove()
-            removed.append(left)
+            removed.append(left.what)
         except FileNotFoundError:
             continue  # another one removed it
         except (OSError, HostError) as err:
-            failed.append((left, getattr(err, "strerror", None) or str(err)))
+            failed.append((left.what, getattr(err, "strerror", None) or str(err)))
     return Cleaned(tuple(removed), tuple(in_use), tuple(failed))

@@ -22,7 +22,7 @@ class LockRow:
 
     name: str
     node: int | None
-    lockfile: Path
+    lockfile: str
     holders: tuple[Holder, ...]
 
 
@@ -39,31 +39,47 @@ def survey(topology: HostTopology, lock_dir: Path, cache_root: Path, runs_root: 
 
 
 def _row(name: str, node: int | None, path: Path) -> LockRow | None:
-    return LockRow(name, node, path, holders(path)) if path.is_file() else None
+    return LockRow(name, node, str(path), holders(path)) if path.is_file() else None
 
 
 def _folder(path: Path) -> Iterable[LockRow]:
     if path.is_dir():
         for file in sorted(path.glob("*.lock")):
-            yield LockRow(file.name.removesuffix(".lock"), None, file, holders(file))
+            yield LockRow(file.name.removesuffix(".lock"), None, str(file), holders(file))
 
 
 _KEYS = {"llcs": "llc_idx", "cpus": "cpu", "cache": "cache_key", "run_dirs": "run_key"}
+_NUMBERED = ("llcs", "cpus")
+
+
+def check(rows: dict[str, list[LockRow]]) -> None:
+    """Raise ValueError for sections that ``survey`` does not give, and for names that are no numbers where it gives
+    some: rows of another host."""
+    if rows.keys() != _KEYS.keys():
+        raise ValueError(f"found the sections {', '.join(rows)[:80]}, expected {', '.join(_KEYS)}")
+    for section in _NUMBERED:
+        for row in rows[section]:
+            if not (row.name.isdecimal() and row.name.isascii() and len(row.name) < 10):
+                raise ValueError(f"found {row.name[:40]!r} in {section}, expected a number")
+
+
+def to_value(rows: dict[str, list[LockRow]]) -> dict[str, Any]:
+    """Plain values: an array for each section (``schemas/locks.schema.json``)."""
+    return {name: [_json_row(name, row) for row in found] for name, found in rows.items()}
 
 
 def to_json(rows: dict[str, list[LockRow]], *, compact: bool = False) -> str:
-    """One object with an array for each section; on one line when ``compact``."""
-    whole = {name: [_json_row(name, row) for row in found] for name, found in rows.items()}
-    return json.dumps(whole, indent=None if compact else 2) + "\n"
+    """One object; on one line when ``compact``."""
+    return json.dumps(to_value(rows), indent=None if compact else 2) + "\n"
 
 
 def _json_row(section: str, row: LockRow) -> dict[str, Any]:
-    numbered = section in ("llcs", "cpus")
+    numbered = section in _NUMBERED
     fields: dict[str, Any] = {_KEYS[section]: int(row.name) if numbered else row.name}
     if numbered:
         fields["numa_node"] = row.node
     held = [{"pid": holder.pid, "cmdline": holder.cmdline} for holder in row.holders]
-    return fields | {"lockfile": str(row.lockfile), "holders": held}
+    return fields | {"lockfile": row.lockfile, "holders": held}
 
 
 def to_text(rows: dict[str, list[LockRow]]) -> str:
@@ -76,7 +92,7 @@ def to_text(rows: dict[str, list[LockRow]]) -> str:
 
 
 def _text_row(section: str, row: LockRow) -> str:
-    where = f" (node {'?' if row.node is None else row.node})" if section in ("llcs", "cpus") else ""
+    where = f" (node {'?' if row.node is None else row.node})" if section in _NUMBERED else ""
     held = "; ".join(_clean(str(holder)) for holder in row.holders)
     return f"  {row.name}{where}  {held or 'free'}"
 

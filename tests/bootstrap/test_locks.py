@@ -40,7 +40,9 @@ def _declared(*extras: str) -> list[Requirement]:
     return [Requirement(line) for line in (*project["dependencies"], *(x for e in extras for x in optional[e]))]
 
 
-@pytest.mark.parametrize(("lock", "extras"), [(LOCKS[0], ()), (LOCKS[1], ("reports",)), (LOCKS[2], ("reports", "dev"))])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [(LOCKS[0], ()), (LOCKS[1], ("reports", "cluster")), (LOCKS[2], ("reports", "cluster", "dev"))]
+)
 def test_every_declared_package_is_locked_at_a_version_it_allows(lock: str, extras: tuple[str, ...]) -> None:
     pins = _pins(lock)
     for wanted in _declared(*extras):

@@ -168,6 +168,30 @@ def test_what_compares_or_reports_wants_the_lock_of_reports(elsewhere: Wrapper, 
 
 
 @pytest.mark.parametrize(
+    ("words", "environ", "code"),
+    [
+        ("test cluster=tcp://host:8786", {}, 3),
+        ("cluster=local test", {}, 3),
+        ("test cluster=none", {}, 0),
+        ("test test=cluster=", {}, 0),
+        ("test", {"KTSTR_CLUSTER": "local"}, 3),
+        ("test", {"KTSTR_CLUSTER": "", "DASK_SCHEDULER_ADDRESS": ""}, 0),
+        ("test", {"DASK_SCHEDULER_ADDRESS": "tcp://host:8786"}, 3),
+        ("test", {"KTSTR_CLUSTER": "none", "DASK_SCHEDULER_ADDRESS": "tcp://host:8786"}, 0),
+        ("test cluster=none", {"KTSTR_CLUSTER": "local"}, 0),
+    ],
+)
+def test_a_cluster_wants_the_lock_of_reports_too(
+    elsewhere: Wrapper, words: str, environ: dict[str, str], code: int
+) -> None:
+    elsewhere.environ |= {"KTSTR_PYTHON": "/nonexistent/python", **environ}
+    elsewhere.set_up("packages", "project", "run")
+    assert elsewhere.run(*words.split()).returncode == code
+    (elsewhere.root / ".venv/stamp.reports").write_text(_sums(elsewhere.root, STAMPS["reports"]))
+    assert elsewhere.run(*words.split()).returncode == 0
+
+
+@pytest.mark.parametrize(
     ("made", "first", "wanted"),
     [
         ((), "list", "requirements.lock"),

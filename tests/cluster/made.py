@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ktstr.cells.job import CellJob, Limits, ParkedRef
 from ktstr.cells.measure import job_of
-from ktstr.cluster.facts import WorkerFacts, ktstr_version
+from ktstr.cluster.facts import Fault, WorkerFacts, ktstr_version
 from ktstr.cluster.workers import KnownWorker
 from ktstr.host.cpu_topology import HostTopology, Llc
 from ktstr.planning.capacity import Capacity
@@ -28,7 +28,7 @@ def facts(cpus: int = 4, memory_mib: int = 8000, kvm: Kvm = NO_KVM, host_class: 
 
 
 def worker(address: str, of: WorkerFacts | None = None, *faults: str) -> KnownWorker:
-    return KnownWorker(address, address, of or facts(), faults)
+    return KnownWorker(address, address, of or facts(), tuple(Fault("any", fault, "a fix") for fault in faults))
 
 
 def job(folder: Path, machine: str | None = "m", cpus: int = 1, **changed: object) -> CellJob:

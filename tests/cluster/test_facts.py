@@ -31,7 +31,8 @@ FIT = replace(facts(), python=".".join(map(str, sys.version_info[:3])))
     ],
 )  # fmt: skip
 def test_each_fault_of_a_worker_is_named(changed: dict[str, object], fault: str) -> None:
-    assert unfit(replace(FIT, **changed), SPAN) == (fault,)  # type: ignore[arg-type]
+    (found,) = unfit(replace(FIT, **changed), SPAN)  # type: ignore[arg-type]
+    assert found.what == fault and found.fix
 
 
 def test_a_worker_without_a_fault_is_fit_and_a_slow_answer_is_none() -> None:

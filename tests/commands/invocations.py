@@ -16,7 +16,9 @@ from ktstr.results.ledger import Ledger
 from ktstr.results.view import Epoch
 
 
-def run_report(project: Path, words: str, environ: Mapping[str, str] | None = None) -> Report:
+def run_report(
+    project: Path, words: str, environ: Mapping[str, str] | None = None, cancel: Cancel | None = None
+) -> Report:
     """What ``doit WORDS`` reports in a project where the user stands too. Raises what the command raises."""
     name, *given = words.split()
     command = builtin_commands()[name]
@@ -27,7 +29,7 @@ def run_report(project: Path, words: str, environ: Mapping[str, str] | None = No
         environ=environ or {},
         words=(name,),
         progress=Progress(io.StringIO(), {}),
-        cancel=Cancel(),
+        cancel=cancel or Cancel(),
         ledger=Ledger(),
         epoch=Epoch("t", 0),
     )

@@ -64,7 +64,14 @@ def litter(project: CommandProject) -> dict[str, Path]:
             os.utime(path, (HOUR_AGO, HOUR_AGO))
     left["piece"] = here / "cache" / "cluster" / "pieces" / ("1" * 64)
     left["piece"].touch()
-    os.utime(left["piece"], (DAYS_AGO, DAYS_AGO))
+    left["result"] = here / "cache" / "cluster" / "finished" / "0123456789abcdef.00"
+    left["result"].mkdir(parents=True)
+    left["dask"] = here / "cache" / "cluster" / "dask" / "space" / "worker-0"
+    left["dask"].mkdir(parents=True)
+    left["lease of dask"] = left["dask"].with_name("worker-0.dirlock")
+    left["lease of dask"].touch()
+    for name in ("piece", "result", "lease of dask"):
+        os.utime(left[name], (DAYS_AGO, DAYS_AGO))
     return left
 
 
@@ -74,7 +81,8 @@ def kept(project: CommandProject) -> list[Path]:
     paths = [
         here / "tmp" / "ktstr-notes", here / "tmp" / "other.lock", project.runs / ".cells" / "0123456789abcdef",
         project.runs / "7.2-abc" / "a.ktstr.json", here / "cache" / "machines" / "key",
-        here / "cache" / "cluster" / "pieces" / ("2" * 64),
+        here / "cache" / "cluster" / "pieces" / ("2" * 64), here / "cache" / "cluster" / "finished" / "1" / "file",
+        here / "cache" / "cluster" / "dask" / "space" / "worker-1.dirlock",
     ]  # fmt: skip
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 from ktstr import resources
 from ktstr.commands import doctor
-from ktstr.options import Json
+from ktstr.commands.doctor import Options
 from ktstr.planning.readiness import Finding, examine
 
 
@@ -26,13 +26,13 @@ def test_json_satisfies_the_schema_and_holds_every_finding(findings: tuple[Findi
     parsed = json.loads(doctor.to_json(findings))
     jsonschema.validate(parsed, json.loads(resources.schema("doctor").read_text()))
     assert [item["name"] for item in parsed["findings"]] == [found.name for found in findings]
-    assert parsed["ok"] is (doctor.report(findings, Json()).code == 0)
+    assert parsed["ok"] is (doctor.report(findings, Options()).code == 0)
 
 
 def test_a_need_that_is_not_met_exits_3_and_an_unproven_one_does_not() -> None:
     fine, unknown, bad = Finding("a", True, "x"), Finding("b", None, "y"), Finding("c", False, "z", "do this")
-    assert doctor.report((fine, unknown), Json()).code == 0
-    assert doctor.report((fine, bad), Json()).code == 3
+    assert doctor.report((fine, unknown), Options()).code == 0
+    assert doctor.report((fine, bad), Options()).code == 3
 
 
 def test_text_has_the_fix_below_its_finding() -> None:

@@ -17,7 +17,7 @@ from ktstr.files import staged
 from ktstr.host import leftovers, orphans
 from ktstr.host.cache import Cache
 from ktstr.host.flock import locked, try_lock
-from ktstr.host.leftovers import Cleaned, Leftover, clean
+from ktstr.host.leftovers import Cleaned, Left, Leftover, clean
 from ktstr.host.reserve import llc_lock
 from ktstr.host.scratch import LEASE, scratch
 
@@ -71,7 +71,7 @@ FOUND: dict[str, Callable[[Path], Iterator[Leftover]]] = {
 }
 
 
-def names(rows: tuple[Leftover, ...]) -> list[str]:
+def names(rows: tuple[Left, ...]) -> list[str]:
     return [Path(row.name).name for row in rows]
 
 
@@ -140,6 +140,38 @@ def test_a_piece_that_arrived_goes_when_nobody_counted_on_it_for_a_day(tmp_path:
     assert names(cleaned.removed) == ["a" * 64]
     assert names(clean(leftovers.abandoned_pieces(tmp_path, max_age_s=60), dry_run=False).removed) == ["b" * 64]
     assert list(leftovers.abandoned_pieces(tmp_path / "none")) == []
+
+
+def test_results_that_nobody_fetched_go_once_they_are_old(tmp_path: Path) -> None:
+    for name, age in (("old", 2 * 86_400), ("young", 60)):
+        folder = tmp_path / leftovers.RESULTS / name
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+        os.utime(folder, (time.time() - age,) * 2)
+    (removed,) = clean(leftovers.unfetched_results(tmp_path), dry_run=False).removed
+    assert (removed.kind, Path(removed.name).name) == ("unfetched result", "old")
+    assert [path.name for path in (tmp_path / leftovers.RESULTS).iterdir()] == ["young"]
+
+
+def test_scratch_of_a_dask_worker_stays_while_it_is_locked_as_dask_locks_it(tmp_path: Path) -> None:
+    from distributed.diskutils import WorkSpace
+
+    space = tmp_path / leftovers.DASK / "dask-scratch-space"
+    alive = WorkSpace(str(space)).new_work_dir(prefix="worker-")
+    folder = Path(alive.dir_path)
+    (lock,) = space.glob("worker-*.dirlock")
+    os.utime(lock, (HOUR_AGO, HOUR_AGO))
+    ((left, who),) = clean(leftovers.scratch_of_dask(tmp_path), dry_run=False).in_use
+    assert left.name == str(folder) and who == f"pid {os.getpid()}" and folder.is_dir()
+    dead = space / "worker-dead"
+    dead.mkdir()
+    for age in (0, 3600):
+        (space / "worker-dead.dirlock").touch()
+        os.utime(space / "worker-dead.dirlock", (time.time() - age,) * 2)
+        removed = names(clean(leftovers.scratch_of_dask(tmp_path), dry_run=False).removed)
+        assert removed == (["worker-dead"] if age else [])
+    assert not dead.exists() and not (space / "worker-dead.dirlock").exists()
+    alive.release()
 
 
 def test_what_is_being_made_inside_an_entry_is_known_by_its_name(tmp_path: Path) -> None:

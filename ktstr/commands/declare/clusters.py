@@ -18,6 +18,19 @@ def cluster_address_of(invocation: Invocation, given: str | None) -> str | None:
     return cluster_address(given, invocation.environ, _declared(invocation))
 
 
+def cluster_looked_at(invocation: Invocation, given: str | None) -> str | None:
+    """The address of the cluster that a command about hosts is given; None for this host: neither Dask's own variable
+    nor ktstr.yaml changes which hosts it is about. Raises InputError, and HostError without the extra."""
+    from ktstr.cluster.address import cluster_address
+
+    address = cluster_address(given, {}, None)
+    if address is not None:
+        from ktstr.cluster.needs import need_cluster
+
+        need_cluster(address)
+    return address
+
+
 def _declared(invocation: Invocation) -> str | None:
     """What ktstr.yaml says. It is typed for that only where the word is in it."""
     try:
@@ -38,7 +51,7 @@ def cluster_of(invocation: Invocation, running: Running) -> Cluster | None:
     if address not in invocation.clusters:
         from ktstr.cluster.needs import need_cluster
 
-        need_cluster()
+        need_cluster(address)
         from ktstr.cluster.session import Asker, open_cluster
 
         asker = Asker(invocation.project, invocation.environ, invocation.progress, invocation.cancel, running.timeout)
