@@ -141,8 +141,8 @@ def run_job(data: bytes) -> bytes:
 
 
 async def tell_facts(asker: str, dask_worker: Worker) -> bytes:
-    """``WorkerFacts``, read now. A worker of another version than the ``asker``'s was not set up by it: it tells what it
-    is all the same."""
+    """``WorkerFacts``, read now. A worker of another version than the ``asker``'s was not set up by it, and tells what
+    it is all the same."""
     if asker != ktstr_version():
         return await asyncio.to_thread(_answered, lambda: facts_here(os.environ))
     return await _asked(dask_worker, lambda bench: bench.facts())
