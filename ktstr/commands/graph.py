@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ktstr.cluster.address import NONE
 from ktstr.commands.declare.command import Command, Invocation, Planned, Report
-from ktstr.commands.declare.plans import plan_cells
+from ktstr.commands.declare.plans import built_here, plan_cells
 from ktstr.commands.test import finish_cells
 from ktstr.options import GraphOptions, TestOptions
 from ktstr.results.ledger import ExitRules
@@ -17,9 +16,7 @@ def _plan(invocation: Invocation, options: GraphOptions) -> Planned:
 
 
 def _plan_build(invocation: Invocation, options: GraphOptions) -> Planned:
-    """What is only built is built here."""
-    here = replace(options, running=replace(options.running, cluster=NONE))
-    return _plan(invocation, here)
+    return _plan(invocation, built_here(options))
 
 
 def _finish_cells(invocation: Invocation, options: GraphOptions, planned: Planned) -> Report:

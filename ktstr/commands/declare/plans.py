@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ktstr.cluster.address import NONE
 from ktstr.commands.declare.clusters import cluster_of
 from ktstr.commands.declare.command import Invocation, Planned
 from ktstr.options import GraphOptions, TestOptions
@@ -38,7 +40,13 @@ def plan_kernels(invocation: Invocation, options: GraphOptions, rebuild: Rebuild
     """The kernels that ``words`` name, and no cells. Raises as ``make_plan``."""
     from ktstr.planning import plan
 
-    return planned_of(invocation, plan.plan_kernels(request_of(invocation, options, rebuild=rebuild), words))
+    request = request_of(invocation, built_here(options), rebuild=rebuild)
+    return planned_of(invocation, plan.plan_kernels(request, words))
+
+
+def built_here(options: GraphOptions) -> GraphOptions:
+    """The options of what is only built, whatever cluster cells would run on: this host builds it."""
+    return replace(options, running=replace(options.running, cluster=NONE))
 
 
 def request_of(
