@@ -17,6 +17,7 @@ from ktstr.cluster import plugin, wire
 from ktstr.cluster.address import LOCAL
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.dispatch import Dispatch
+from ktstr.cluster.encryption import check_encryption
 from ktstr.cluster.facts import Span, WorkerFacts, unfit
 from ktstr.cluster.supply import Lost
 from ktstr.cluster.wire import Answer, Offered
@@ -61,6 +62,7 @@ class Connection:
         try:
             if self.address == LOCAL:
                 return self._local(environ)
+            check_encryption(self.address)
             client = Client(self.address, timeout=CONNECT_S, set_as_default=False, name="ktstr")
             self._held.callback(client.close, 5)
             return client
@@ -68,7 +70,7 @@ class Connection:
             self._held.close()
             raise HostError(
                 f"cluster={self.address}: cannot be reached: {_first_line(err)}",
-                fix="dask scheduler runs there? tls:// needs Dask's certificates on both sides",
+                fix="does dask scheduler run there, by that scheme? tls:// needs certificates of one CA on both sides",
             ) from err
 
     def _local(self, environ: Mapping[str, str]) -> Client:
