@@ -13,7 +13,7 @@ import pytest
 
 from ktstr.host.cache import cache_root
 from tests.cluster.hosts import Bed, bed, run
-from tests.e2e.conftest import UserProject, make_project
+from tests.e2e.askers import HubProject, asker, have_probed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -69,61 +69,40 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, authority: Authority, lock: str) -> Iterator[Bed]:
     folder = tmp_path_factory.mktemp("bed")
+    have_probed(folder, 1)
     with bed(folder, cache_root(os.environ), 1, "tls", **authority.settings(*ROLES)) as made:
         yield made
 
 
-@dataclass(frozen=True)
-class HubProject(UserProject):
-    enter: tuple[str, ...] = ()
-
-    def command(self, *args: str) -> list[str]:
-        return [*self.enter, *super().command(*args)]
-
-
 @pytest.fixture
-def asker(tmp_path: Path, host: Bed, lock: str) -> HubProject:
-    project = HubProject(make_project(tmp_path, lock).path, host.hub.enter)
-    project.write(SHORT)
-    return project
+def project(tmp_path: Path, host: Bed, lock: str) -> HubProject:
+    return asker(tmp_path, host, lock, SHORT)
 
 
-def test_a_cell_passes_where_both_sides_have_certificates(asker: HubProject, host: Bed, authority: Authority) -> None:
-    done = asker.doit("test", "json=1", f"cluster={host.address}", **authority.settings("client"))
+def test_a_cell_passes_where_both_sides_have_certificates(project: HubProject, host: Bed, authority: Authority) -> None:
+    done = project.doit("test", "json=1", f"cluster={host.address}", **authority.settings("client"))
     assert done.returncode == 0, done.stderr + host.logs()
     assert [cell["verdict"] for cell in json.loads(done.stdout)["cells"]] == ["pass"]
     assert re.search(r" on host1$", done.stderr, re.MULTILINE), done.stderr
 
 
-def test_who_has_no_certificate_is_told_what_to_set(asker: HubProject, host: Bed) -> None:
-    assert_refused(asker, host.address, "found no certificate for it on this host", "distributed.comm.tls.ca-file")
+def test_who_has_no_certificate_is_told_what_to_set(project: HubProject, host: Bed) -> None:
+    assert_refused(project, host.address, "found no certificate for it on this host", "distributed.comm.tls.ca-file")
 
 
-def test_a_certificate_that_is_not_there_is_named(asker: HubProject, host: Bed, authority: Authority) -> None:
-    given = authority.settings("client") | {_variable("tls.client.cert"): "/nowhere/cert.pem"}
-    assert_refused(asker, host.address, "found no file /nowhere/cert.pem", "distributed.comm.tls", **given)
-
-
-def test_a_certificate_of_another_authority_is_refused(asker: HubProject, host: Bed, tmp_path: Path) -> None:
+def test_a_certificate_of_another_authority_is_refused(project: HubProject, host: Bed, tmp_path: Path) -> None:
     other = issued(tmp_path / "other").settings("client")
-    assert_refused(asker, host.address, "cannot be reached", "certificates of one CA on both sides", **other)
+    assert_refused(project, host.address, "cannot be reached", "certificates of one CA on both sides", **other)
 
 
-def test_an_address_without_encryption_is_refused(asker: HubProject, host: Bed) -> None:
-    assert_refused(asker, host.address.replace("tls", "tcp"), "cannot be reached", "by that scheme?")
+def test_an_address_without_encryption_is_refused(project: HubProject, host: Bed) -> None:
+    assert_refused(project, host.address.replace("tls", "tcp"), "cannot be reached", "by that scheme?")
 
 
-def test_who_requires_encryption_does_not_connect_without(
-    asker: HubProject, host: Bed, authority: Authority
-) -> None:
-    given = authority.settings("client")
-    assert_refused(asker, host.address.replace("tls", "tcp"), "encrypted connections only", "a tls:// address", **given)
-
-
-def assert_refused(asker: HubProject, address: str, why: str, fix: str, **extra: str) -> None:
+def assert_refused(project: HubProject, address: str, why: str, fix: str, **extra: str) -> None:
     """Exit 3 with a message that names the cluster and what to do, in seconds, and nothing was run."""
-    done = asker.doit("test", f"cluster={address}", timeout=40, **extra)
+    done = project.doit("test", f"cluster={address}", timeout=40, **extra)
     assert (done.returncode, done.stdout) == (3, ""), done.stderr + done.stdout
     assert f"cluster={address}: " in done.stderr and why in done.stderr and fix in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((asker.path / "target").rglob("record.json"))
+    assert not list((project.path / "target").rglob("record.json"))
