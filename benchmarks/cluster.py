@@ -107,7 +107,7 @@ def _workers(here: Callable[..., float], more: int) -> Iterator[Row]:
             for host in made.hosts[count:]:
                 made.end_worker(host)
             ours, peer = interleaved(RUNS, lambda: _per_cell(there, more), lambda: _per_cell(here, more))
-            what = f"cells a minute, {count} worker{'s'[: count - 1]} sharing this host's {usable().cpus} CPUs"
+            what = f"cells a minute, {count} worker{'s' if count != 1 else ''} sharing this host's {usable().cpus} CPUs"
             yield Row(what, 60 / ours, "", 60 / peer)
 
 
