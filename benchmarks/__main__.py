@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import boot, clones, explore, false_alarms, graph, introspect, setup, stats, vmm
+from benchmarks import boot, clones, cluster, explore, false_alarms, graph, introspect, setup, stats, vmm
 from benchmarks.table import render
 
 BENCHMARKS = {
     "graph": graph.rows,
     "boot": boot.rows,
     "clones": clones.rows,
+    "cluster": cluster.rows,
     "explore": explore.rows,
     "setup": setup.rows,
     "vmm": vmm.rows,

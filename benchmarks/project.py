@@ -31,15 +31,16 @@ def environment(folder: Path) -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}, **ours}
 
 
-def python(folder: Path, arguments: Sequence[str]) -> str:
-    """Run this Python in ``folder``; its standard output. Raises RuntimeError with what it said."""
-    command = [sys.executable, *arguments]
+def python(folder: Path, arguments: Sequence[str], enter: Sequence[str] = ()) -> str:
+    """Run this Python in ``folder``, as the end of the command ``enter``; its standard output. Raises RuntimeError with
+    what it said."""
+    command = [*enter, sys.executable, *arguments]
     done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: exit {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
 
 
-def front_end(folder: Path, *arguments: str) -> str:
+def front_end(folder: Path, *arguments: str, enter: Sequence[str] = ()) -> str:
     """``doit ARGUMENTS`` there."""
-    return python(folder, ("-m", "ktstr.tasks.main", *arguments))
+    return python(folder, ("-m", "ktstr.tasks.main", *arguments), enter)

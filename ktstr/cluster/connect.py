@@ -14,12 +14,12 @@ from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from distributed import Client, Future, LocalCluster
-from distributed.security import Security
 
 from ktstr.cluster import plugin, wire
 from ktstr.cluster.address import LOCAL
 from ktstr.cluster.artifacts import Token
 from ktstr.cluster.dispatch import Dispatch
+from ktstr.cluster.encryption import check_encryption
 from ktstr.cluster.facts import SAME_KTSTR, Fault, Span, WorkerFacts, ktstr_version, unfit
 from ktstr.cluster.supply import Lost
 from ktstr.cluster.survey import INSTALL, SchedulerSeen
@@ -68,7 +68,7 @@ class Connection:
         try:
             if self.address == LOCAL:
                 return self._local(environ)
-            _check_certificates(self.address)
+            check_encryption(self.address)
             client = Client(self.address, timeout=CONNECT_S, set_as_default=False, name="ktstr")
             self._held.callback(client.close, 5)
             return client
@@ -76,7 +76,7 @@ class Connection:
             self._held.close()
             raise HostError(
                 f"cluster={self.address}: cannot be reached: {first_line(err)}",
-                fix="dask scheduler runs there? tls:// needs Dask's certificates on both sides",
+                fix="does dask scheduler run there, by that scheme? tls:// needs certificates of one CA on both sides",
             ) from err
 
     def _local(self, environ: Mapping[str, str]) -> Client:
@@ -322,15 +322,6 @@ class WorkerLine:
     def finish(self, manifest: str) -> None:
         """As ``Line``."""
         self._connection.call(self._address, type(None), plugin.finish_entry, manifest)
-
-
-def _check_certificates(address: str) -> None:
-    """Dask itself meets an address with TLS and no certificate with an error of types. Raises HostError, OSError."""
-    if address.startswith(("tls://", "wss://")) and not Security().get_connection_args("client").get("ssl_context"):
-        raise HostError(
-            f"cluster={address}: needs certificates, and Dask is told of none",
-            fix="DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and ...__CLIENT__KEY: docs/cluster.md",
-        )
 
 
 def _facts(answer: object) -> WorkerFacts | Fault:

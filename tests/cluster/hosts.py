@@ -68,7 +68,7 @@ def namespace(script: str, *flags: str) -> Iterator[Namespace]:
 
 @dataclass
 class WorkerHost:
-    """A host with one worker. ``nanny`` starts it anew when it dies."""
+    """A host with one worker. ``nanny`` starts it anew when it dies; ``cpu``: the only one it may use, None for all."""
 
     name: str
     address: str
@@ -76,6 +76,7 @@ class WorkerHost:
     cache: Path
     log: Path
     nanny: subprocess.Popen[bytes] | None = None
+    cpu: int | None = None
 
     def worker(self) -> psutil.Process:
         """The process that runs jobs."""
@@ -129,23 +130,34 @@ class Bed:
         """Also again, once it is gone."""
         gateway = host.address.rpartition(".")[0] + ".1"
         scratch = self.folder / f"{host.name}.dask"
+        bound = () if host.cpu is None else ("taskset", "-c", str(host.cpu))
+        threads = 1 if bound else len(os.sched_getaffinity(0))
         words = (
-            *DASK[1], f"{self.scheme}://{gateway}:{PORT}", "--host", f"{self.scheme}://{host.address}",
-            "--memory-limit", "0", "--no-dashboard", "--nworkers", "1", "--nthreads", str(len(os.sched_getaffinity(0))),
+            *bound, *DASK[1], f"{self.scheme}://{gateway}:{PORT}", "--host", f"{self.scheme}://{host.address}",
+            "--memory-limit", "0", "--no-dashboard", "--nworkers", "1", "--nthreads", str(threads),
             "--local-directory", str(scratch),
         )  # fmt: skip
         host.nanny = self.start(host.space, words, host.log, KTSTR_CACHE_DIR=str(host.cache))
 
+    def end_worker(self, host: WorkerHost) -> None:
+        """As when the host goes down."""
+        _end(host.nanny)
+
+    def restart_worker(self, host: WorkerHost) -> None:
+        """Over when the scheduler has the new one."""
+
+        def joined() -> int:
+            return host.log.read_text().count("Registered to:") if host.log.exists() else 0
+
+        self.end_worker(host)
+        before = joined()
+        self.start_worker(host)
+        wait_for(f"the worker of {host.name}", lambda: joined() > before)
+
     def stop(self) -> None:
         """End all that was started, by its pid."""
         for process in [host.nanny for host in self.hosts] + [self.scheduler]:
-            if process is not None and process.poll() is None:
-                below = psutil.Process(process.pid).children(recursive=True)
-                process.kill()
-                process.wait()
-                for one in below:
-                    with suppress(psutil.Error):
-                        one.kill()
+            _end(process)
 
     def asking(self, *words: str) -> list[str]:
         """A command as who asks runs it."""
@@ -154,6 +166,18 @@ class Bed:
     def logs(self) -> str:
         """What all of them said, for a test that failed."""
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    """With all that it started."""
+    if process is None or process.poll() is not None:
+        return
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    for one in below:
+        with suppress(psutil.Error):
+            one.kill()
 
 
 @contextmanager

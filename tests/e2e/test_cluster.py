@@ -14,7 +14,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import pytest
 
 from ktstr.host.cache import cache_root
 from tests.cluster.hosts import Bed, bed, guest_records, wait_for
+from tests.e2e.askers import asker, cells_of
 from tests.e2e.conftest import ROOT, UserProject, make_project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -38,38 +38,16 @@ matrices: {all: {tests: [brief, other], presets: [one], seeds: ["1..6"]}}
 GONE_S = 10.0  # within which no guest may be left of who asked for it
 
 
-@dataclass(frozen=True)
-class HubProject(UserProject):
-    """A project of who asks: his commands run where the scheduler is."""
-
-    enter: tuple[str, ...] = ()
-
-    def command(self, *args: str) -> list[str]:
-        return [*self.enter, *super().command(*args)]
-
-
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory, lock: str) -> Iterator[Bed]:
     with bed(tmp_path_factory.mktemp("bed"), cache_root(os.environ)) as made:
         yield made
 
 
-def asker(folder: Path, hosts: Bed, lock: str, yaml: str) -> HubProject:
-    folder.mkdir(exist_ok=True)
-    path = make_project(folder, lock).path
-    project = HubProject(path, hosts.hub.enter)
-    project.write(yaml)
-    return project
-
-
 def verdicts(report: dict[str, object]) -> dict[str, str]:
     cells = report["cells"]
     assert isinstance(cells, list)
     return {cell["name"]: cell["verdict"] for cell in cells}
-
-
-def cells_of(project: UserProject) -> Path:
-    return project.path / "target/ktstr/.cells"
 
 
 def measured_at(project: UserProject) -> dict[str, str]:
