@@ -28,7 +28,6 @@ from ktstr.cells.job import ArtifactRef, Asked, CellJob, Limits
 from ktstr.cluster import wire
 from ktstr.cluster.address import LOCAL
 from ktstr.cluster.connect import Connection
-from ktstr.cluster.facts import ktstr_version
 from ktstr.cluster.submit import Submissions, Tries, Wish
 from ktstr.config.topology import Topology
 from ktstr.host.cache import cache_root
@@ -62,13 +61,13 @@ def _jobs(count: int) -> Row:
     """Milliseconds a job, of many that wait for each other as those of a run do."""
     connection = Connection(LOCAL, os.environ, lambda line: None)
     try:
-        workers = connection.fit()
+        workers = connection.roster.fit()
         threads = min(all_cpus([one.host(60.0) for one in workers]) + len(workers), MOST_WAITING)
         submissions = Submissions(connection)
         with ThreadPoolExecutor(threads) as pool:
-            _ask(submissions, connection.topic, -1)  # what is imported at first use
+            _ask(submissions, -1)  # what is imported at first use
             began = time.monotonic()
-            for lacking in pool.map(partial(_ask, submissions, connection.topic), range(count)):
+            for lacking in pool.map(partial(_ask, submissions), range(count)):
                 assert lacking == wire.Lacking((KERNEL,)), lacking
             took = time.monotonic() - began
     finally:
@@ -76,7 +75,7 @@ def _jobs(count: int) -> Row:
     return Row(f"{count} jobs that return at once over the cluster, each", took / count * 1000, "ms", None, JOB_MS)
 
 
-def _ask(submissions: Submissions, topic: str, number: int) -> object:
+def _ask(submissions: Submissions, number: int) -> object:
     """What the worker says to a job."""
     job = CellJob(
         name=f"brief/one/default/eevdf/icount-s{number}", input_digest=f"{number & 0xFFFFFFFF:064x}", accel="icount",
@@ -85,8 +84,7 @@ def _ask(submissions: Submissions, topic: str, number: int) -> object:
         limits=Limits(60.0, 1, 512),
     )  # fmt: skip
     needs = (wire.Need(KERNEL, KERNEL.identity),)
-    ask = wire.Ask(job=job, needs=needs, ticket="", topic=topic, version=ktstr_version())
-    return submissions.submit(Wish(ask, Asked(lambda worker: None), Cancel()), Tries()).body
+    return submissions.submit(Wish(job, needs, Asked(lambda worker: None), Cancel()), Tries()).body
 
 
 def _cells(here: Callable[..., float], more: int) -> Iterator[Row]:

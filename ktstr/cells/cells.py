@@ -111,7 +111,7 @@ class Cells:
     def _bench(self) -> Bench:
         from ktstr.cells.measure import Bench  # records, judgement and sidecars: not for a run with nothing to do
 
-        return Bench(self._plan, self._jobs)
+        return Bench(self._plan, self._jobs, self._is_over)
 
     def record(self, cell: CellPlan) -> CellRecord | None:
         """What was measured of a cell; None where nothing is stored."""

@@ -138,10 +138,12 @@ class CellResult:
 @dataclass(frozen=True)
 class Asked:
     """What whoever asks for a job wants beside its result. ``fresh``: it is to be run now, whatever an earlier run left
-    of it. ``started`` is told once it runs, with the name of the worker where it is not this host."""
+    of it. ``started`` is told once it runs, with the name of the worker where it is not this host; until then
+    ``is_wanted`` tells whether it is still to be."""
 
     started: Callable[[str | None], None]
     fresh: bool = False
+    is_wanted: Callable[[], bool] = lambda: True
 
 
 class JobRunner(Protocol):
@@ -149,7 +151,7 @@ class JobRunner(Protocol):
 
     def run(self, job: CellJob, workdir: Path, asked: Asked, cancel: Cancel) -> CellResult | None:
         """Run a job to its end; its files are then in ``workdir``, which is empty. Blocks the calling thread. None when
-        ``cancel`` was set before it began. What no host can do is in the result."""
+        it was not wanted any more before it began, or ``cancel`` was set. What no host can do is in the result."""
 
     def park(self, job: CellJob, workdir: Path, cancel: Cancel) -> None:
         """Make the machine that a job's is a clone of ahead of the job, where that is done. Raises HostError."""

@@ -6,7 +6,7 @@ again without a boot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,10 +63,12 @@ class Stored:
 
 
 class Bench:
-    """Where the cells of ``plan`` are measured. ``jobs``: who runs them, None for this host. Safe from any thread."""
+    """Where the cells of ``plan`` are measured. ``jobs``: who runs them, None for this host; ``is_over``: whether no
+    more of them are to be started. Safe from any thread."""
 
-    def __init__(self, plan: Plan, jobs: JobRunner | None = None) -> None:
+    def __init__(self, plan: Plan, jobs: JobRunner | None = None, is_over: Callable[[], bool] = lambda: False) -> None:
         self._plan, self._store, self._elsewhere = plan, CellStore(plan.request.project.cells), jobs
+        self._is_over = is_over
         self._unwatched: set[str] = set()  # kernels of which that was said
         unstored = Cache(plan.request.project.unstored, plan.request.cancel)
         self._artifacts = ArtifactStore(plan.archive.cache, unstored)
@@ -142,7 +144,8 @@ class Bench:
     def _measure(self, cell: CellPlan, *, fresh: bool, keeps_pass: bool = True) -> CellOutcome | None:
         """Run the guest. None when the run was cancelled before or while it ran."""
         request, job = self._plan.request, job_of(self._plan, cell)
-        asked = Asked(lambda worker: request.progress.cell_started(cell.name, worker), fresh)
+        progress = request.progress
+        asked = Asked(lambda worker: progress.cell_started(cell.name, worker), fresh, lambda: not self._is_over())
         with self._working(cell.input_digest) as workdir:
             result = self._jobs.run(job, workdir, asked, request.cancel)
             return None if result is None else self._keep(cell, workdir, result, keeps_pass=keeps_pass)

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from ktstr.cluster.artifacts import is_offered
+from ktstr.cluster.artifacts import Token, is_offered
 from ktstr.cluster.manifest import EntryFile, Manifest, Piece
 from ktstr.cluster.pieces import Missing, Place, fetch, unpack, verified
 from ktstr.cluster.standing import Standing, look_at, stamp_of
@@ -88,16 +88,17 @@ class Arrivals:
         self._forget(manifest)
         return self._folder(manifest)
 
-    def copy_shared(self, manifest: Manifest, token_path: str, token: str) -> bool:
-        """Have the entry from the asker's own cache, if this host sees it: the asker's token is in it.
+    def copy_shared(self, manifest: Manifest, key: str, token: Token) -> bool:
+        """Have the entry from the asker's own cache, where its key is ``key``, if this host sees it: the asker's token
+        is in it.
 
         False when it does not, or the entry is not there as the manifest has it: then its pieces have to be sent.
         Where both have one cache nothing is copied. Raises HostError as ``finish``.
         """
         root = Path(manifest.root)
-        if not is_offered(root, token_path, token):
+        if not is_offered(root, token):
             return False
-        if self.lacking(manifest).found != "whole" and not self._copied(manifest, root / manifest.kind / manifest.key):
+        if self.lacking(manifest).found != "whole" and not self._copied(manifest, root / manifest.kind / key):
             return False
         self._forget(manifest)
         return True

@@ -110,10 +110,10 @@ def offer_token(cache: Cache) -> Iterator[Token]:
         yield token
 
 
-def is_offered(root: Path, token_path: str, text: str) -> bool:
+def is_offered(root: Path, token: Token) -> bool:
     """Whether the cache below ``root`` on this host is the one that the token was offered in."""
     tokens = root / TOKENS
-    path = Path(token_path)
+    path, text = Path(token.path), token.text
     if len(text) != 2 * _TOKEN_BYTES or ".." in path.parts or not path.is_relative_to(tokens):
         return False
     try:

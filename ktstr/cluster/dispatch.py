@@ -11,42 +11,53 @@ import threading
 from dataclasses import dataclass, field
 
 MAX_RUNS = 2  # of a job, where workers are lost that ran it
+STARTED, MEASURED = "started", "measured"  # what workers announce
 
 
 @dataclass
 class Dispatch:
     """A submission. ``allowed``: the workers that Dask may choose; ``starts``: those that began it, in order;
-    ``measured``: the one that had a result. ``lost``: those of them that are gone. Safe from any thread."""
+    ``measured``: the first that had a result; ``lost``: those of them that are gone. Safe from any thread."""
 
     ticket: str
-    allowed: set[str]
+    allowed: frozenset[str]
     starts: list[str] = field(default_factory=list)
     measured: str | None = None
     lost: set[str] = field(default_factory=set)
     changed: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def announced(self, what: str, address: str) -> None:
         """A worker says that it began the job, or that it measured it."""
-        if what == "started":
-            self.starts.append(address)
-        elif what == "measured":
-            self.measured = address
+        with self._lock:
+            if what == STARTED:
+                self.starts.append(address)
+            elif what == MEASURED and self.measured is None:
+                self.measured = address
         self.changed.set()
 
     def worker_lost(self, address: str) -> None:
         """A worker is gone."""
-        if address in self.allowed or address in self.starts:
-            self.allowed.discard(address)
+        with self._lock:
+            if address not in self.allowed:
+                return
             self.lost.add(address)
-            self.changed.set()
+        self.changed.set()
+
+    def runs_lost(self) -> list[str]:
+        """The workers that were lost after they had begun it."""
+        with self._lock:
+            return [address for address in self.starts if address in self.lost]
 
     def given_up(self, runs_before: int) -> str | None:
         """Why this submission is given up: the address of the worker that was lost with it; None while it goes on.
-        ``runs_before``: how many runs of the job began in earlier ones."""
-        if self.measured is not None and (self.measured in self.lost or self.starts[-1] != self.measured):
-            return self.measured
-        if runs_before + len(self.starts) > MAX_RUNS:
-            return self.starts[-2] if len(self.starts) > 1 else self.starts[-1]
-        if not self.allowed:
-            return self.starts[-1] if self.starts else next(iter(self.lost), None)
-        return None
+        ``runs_before``: how many runs of the job were lost in earlier ones."""
+        lost = self.runs_lost()
+        with self._lock:
+            if self.measured is not None and (self.measured in self.lost or self.starts[-1:] != [self.measured]):
+                return self.measured
+            if lost and runs_before + len(lost) >= MAX_RUNS:
+                return lost[-1]
+            if self.allowed <= self.lost:
+                return lost[-1] if lost else min(self.lost)
+            return None

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ktstr
+from ktstr import resources
 from ktstr.host.cache import cache_root
 from ktstr.host.cache_classes import CacheClass, read_classes
 from ktstr.host.identity import host_class
@@ -62,11 +63,11 @@ class Fault:
 
 @cache
 def ktstr_version() -> str:
-    """The version, and a digest of the sources: two checkouts of one version need not do the same."""
-    package = Path(ktstr.__file__).parent
+    """The version, and a digest of the sources, those in C too: two checkouts of one version need not do the same."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    for root, patterns in ((Path(ktstr.__file__).parent, ("*.py",)), (resources.c_dir(), ("*.c", "*.h", "*.def"))):
+        for path in sorted(path for pattern in patterns for path in root.rglob(pattern)):
+            digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return f"{ktstr.__version__}+{digest.hexdigest()[:12]}"
 
 
@@ -78,8 +79,9 @@ def dask_version() -> str:
         return ""
 
 
-def facts_here(environ: Mapping[str, str], finished: tuple[str, ...] = ()) -> WorkerFacts:
-    """This host, as a worker: takes a second where the probe guest has to run."""
+def facts_here(environ: Mapping[str, str], finished: tuple[str, ...] = (), *, in_full: bool = False) -> WorkerFacts:
+    """This host, as a worker: takes a second where the probe guest has to run. ``in_full``: every file of the cache is
+    looked at, for what it holds."""
     root, uname = cache_root(environ), os.uname()
     room = _room(root)
     return WorkerFacts(
@@ -94,7 +96,7 @@ def facts_here(environ: Mapping[str, str], finished: tuple[str, ...] = ()) -> Wo
         cache=str(root),
         free_bytes=room.free_bytes,
         cache_fault=room.fault,
-        classes=read_classes(root),
+        classes=read_classes(root) if in_full else (),
         finished=finished,
         dask=dask_version(),
     )

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,13 +20,13 @@ from ktstr.cluster.artifacts import Token
 from ktstr.cluster.bench import WorkerBench
 from ktstr.cluster.facts import facts_here, ktstr_version
 from ktstr.cluster.manifest import decode as decode_manifest
-from ktstr.cluster.wire import Ask
+from ktstr.cluster.wire import CPU, KVM, MEM, Ask
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import full_or_denied
 
 T = TypeVar("T")
+TOPIC = "ktstr"  # of Dask's events: where workers announce what becomes of jobs
 READY_S = 50.0  # how long a worker may take to be set up: its probe guest may have to be compiled
-CPU, MEM, KVM = "CPU", "MEM", "KVM"  # Dask's resources: CPUs, MiB, and guests on KVM at once
 _RUNNING = "executing"
 _ENDED = frozenset({"memory", "error"})
 
@@ -34,63 +35,81 @@ class KtstrWorker(WorkerPlugin):
     """Says what the worker has, and ends the guests of jobs that nobody waits for any more: who asked was killed or
     interrupted, or the scheduler is gone."""
 
+    name = "ktstr"
     idempotent = True  # of several askers the first one's stays
 
     def __init__(self, *, is_local: bool = False) -> None:
         """``is_local``: of a cluster that is of one run; what interrupts that is not for its workers."""
-        self.name, self._is_local = f"ktstr-{ktstr_version()}", is_local
+        self._is_local = is_local
 
     async def setup(self, worker: Worker) -> None:
-        """Called by Dask in the worker's event loop."""
+        """Called by Dask in the worker's event loop. What goes wrong is told to whoever asks what this worker is."""
         if self._is_local:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's, which is sent to all
+        self.fault: KtstrError | None = None
         self._ready = asyncio.Event()
         self._running: dict[str, Cancel] = {}
+        self._unwanted: set[str] = set()
         self._lock = threading.Lock()
-        self.bench = WorkerBench(dict(os.environ))
-        facts = await asyncio.to_thread(self.bench.facts)
-        await asyncio.to_thread(self.bench.tidy)
-        has = facts.capacity
-        resources = {CPU: has.cpus, MEM: has.memory_mib * 3 // 4, KVM: has.cpus if facts.kvm.usable else 0}
-        given = {name: amount for name, amount in resources.items() if name not in worker.state.total_resources}
-        await worker.set_resources(**given)
+        try:
+            self.bench = WorkerBench(dict(os.environ), dict(worker.state.total_resources))
+            await self._declare(worker)
+        except KtstrError as err:
+            self.fault = err
         self._ready.set()
 
-    async def ready(self) -> None:
-        """Once ``setup`` is over: a worker that has just come is heard of before."""
+    async def _declare(self, worker: Worker) -> None:
+        """Say what cells may take of this worker; what the user said stands."""
+        facts = await asyncio.to_thread(self.bench.facts, in_full=False)
+        has = facts.capacity
+        resources = {CPU: has.cpus, MEM: has.memory_mib * 3 // 4, KVM: has.cpus if facts.kvm.usable else 0}
+        missing = {name: amount for name, amount in resources.items() if name not in worker.state.total_resources}
+        await worker.set_resources(**missing)
+
+    async def ready(self) -> WorkerBench:
+        """Once ``setup`` is over: a worker that has just come is heard of before. Raises what was wrong with it."""
         await self._ready.wait()
+        if self.fault is not None:
+            raise self.fault
+        return self.bench
 
     def teardown(self, worker: Worker) -> None:
-        """Called by Dask when the worker ends, or another plugin of this name replaces this one."""
+        """Called by Dask when the worker ends."""
         with self._lock:
             for cancel in self._running.values():
                 cancel.set()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Called by Dask whenever a task's state changes."""
-        if start == _RUNNING and finish not in _ENDED:
-            with self._lock:
-                cancel = self._running.get(str(key))
-            if cancel is not None:
-                cancel.set()
+        if start != _RUNNING or finish in _ENDED:
+            return
+        with self._lock:
+            cancel = self._running.get(str(key))
+            if cancel is None:
+                self._unwanted.add(str(key))  # its thread has not come here yet
+        if cancel is not None:
+            cancel.set()
 
     def run(self, ask: Ask, key: str, announce: Callable[[str], None]) -> wire.Done | wire.Lacking:
         """Run a job as the task ``key``. Raises as ``WorkerBench.run``."""
         cancel = Cancel()
         with self._lock:
             self._running[key] = cancel
+            if key in self._unwanted:
+                cancel.set()
         try:
             return self.bench.run(ask, cancel, announce)
         finally:
             with self._lock:
                 self._running.pop(key, None)
+                self._unwanted.discard(key)
 
 
 def _plugin(worker: Worker) -> KtstrWorker:
     """This worker's. Raises HostError where it has none."""
-    found = worker.plugins.get(f"ktstr-{ktstr_version()}")
+    found = worker.plugins.get(KtstrWorker.name)
     if not isinstance(found, KtstrWorker):
-        raise HostError("this worker was not set up for ktstr", fix="doit doctor cluster=...")
+        raise HostError("this worker was not set up for ktstr", fix="start its dask worker anew")
     return found
 
 
@@ -98,13 +117,18 @@ async def _asked(worker: Worker, work: Callable[[WorkerBench], object]) -> bytes
     """What ``work`` gives, as ``Answer``; in a thread, for the worker's event loop is not to wait for a disk."""
     try:
         async with asyncio.timeout(READY_S):
-            while f"ktstr-{ktstr_version()}" not in worker.plugins:
+            while KtstrWorker.name not in worker.plugins:
                 await asyncio.sleep(0.1)
-            plugin = _plugin(worker)
-            await plugin.ready()
-    except (TimeoutError, KtstrError):
-        return _answered(lambda: _plugin(worker).bench)
-    return await asyncio.to_thread(_answered, lambda: work(plugin.bench))
+            bench = await _plugin(worker).ready()
+    except TimeoutError:
+        return _refused(HostError("it is still being set up", fix="look at its log"))
+    except KtstrError as err:
+        return _refused(err)
+    return await asyncio.to_thread(_answered, lambda: work(bench))
+
+
+def _refused(err: KtstrError) -> bytes:
+    return wire.encode(wire.Answer(error=wire.parts_of(err)))
 
 
 def _attempt(work: Callable[[], T]) -> T | wire.Failed:
@@ -115,6 +139,9 @@ def _attempt(work: Callable[[], T]) -> T | wire.Failed:
         return wire.Failed(wire.parts_of(err))
     except OSError as err:
         return wire.Failed(wire.parts_of(full_or_denied(err, Path(err.filename or "."))))
+    except Exception as err:
+        traceback.print_exc()  # in the worker's log
+        return wire.Failed(wire.parts_of(HostError(f"internal error: {type(err).__name__}: {err}")))
 
 
 def _answered(work: Callable[[], object]) -> bytes:
@@ -133,19 +160,22 @@ def run_job(data: bytes) -> bytes:
         ask = wire.decode(data, Ask)
 
         def announce(what: str) -> None:
-            worker.log_event(ask.topic, {"ticket": ask.ticket, "what": what, "at": worker.address})
+            worker.log_event(TOPIC, {"ticket": ask.ticket, "what": what, "at": worker.address})
 
         return _plugin(worker).run(ask, key, announce)
 
     return wire.encode(wire.Reply(worker.address, _attempt(work)))
 
 
-async def tell_facts(asker: str, dask_worker: Worker) -> bytes:
-    """``WorkerFacts``, read now. A worker of another version than the ``asker``'s was not set up by it, and tells what
-    it is all the same."""
+async def tell_facts(asker: str, in_full: bool, dask_worker: Worker) -> bytes:
+    """``WorkerFacts``, read now; ``in_full``: what its cache holds too. A worker of another version than the
+    ``asker``'s tells what it is, set up or not; one whose set-up failed is set up again."""
     if asker != ktstr_version():
         return await asyncio.to_thread(_answered, lambda: facts_here(os.environ))
-    return await _asked(dask_worker, lambda bench: bench.facts())
+    there = dask_worker.plugins.get(KtstrWorker.name)
+    if isinstance(there, KtstrWorker) and getattr(there, "fault", None) is not None:
+        await there.setup(dask_worker)
+    return await _asked(dask_worker, lambda bench: bench.facts(in_full=in_full))
 
 
 def tell_version() -> bytes:
@@ -163,9 +193,9 @@ async def clean_up(dry_run: bool) -> bytes:
     return await asyncio.to_thread(_answered, lambda: upkeep.clean_here(os.environ, dry_run=dry_run))
 
 
-async def take_manifest(data: bytes, stored: bool, token: Token, dask_worker: Worker) -> bytes:
+async def take_manifest(data: bytes, token: Token, dask_worker: Worker) -> bytes:
     """An entry of the cache is offered: ``Offered``, what of it has to be sent."""
-    return await _asked(dask_worker, lambda bench: bench.offered(decode_manifest(data), stored, token))
+    return await _asked(dask_worker, lambda bench: bench.offered(decode_manifest(data), token))
 
 
 async def take_piece(manifest: str, digest: str, data: bytes, dask_worker: Worker) -> bytes:
@@ -178,9 +208,9 @@ async def finish_entry(manifest: str, dask_worker: Worker) -> bytes:
     return await _asked(dask_worker, lambda bench: bench.finish(manifest))
 
 
-async def find_finished(digest: str, dask_worker: Worker) -> bytes:
-    """What is kept of an earlier run of these inputs: ``Done``, or None."""
-    return await _asked(dask_worker, lambda bench: bench.finished.find(digest))
+async def find_finished(digest: str, ticket: str, dask_worker: Worker) -> bytes:
+    """What is kept of a run of these inputs: ``Done``. ``ticket``: of that submission, empty for any."""
+    return await _asked(dask_worker, lambda bench: bench.finished.find(digest, ticket))
 
 
 async def read_finished(name: str, file: str, offset: int, dask_worker: Worker) -> bytes:

@@ -11,7 +11,7 @@ from ktstr.cells.job import ArtifactStore
 from ktstr.cluster.artifacts import offer_token
 from ktstr.cluster.connect import Connection
 from ktstr.cluster.runner import ClusterRunner
-from ktstr.cluster.submit import FIX
+from ktstr.cluster.submit import fix
 from ktstr.cluster.supply import Supply
 from ktstr.config.project import Project
 from ktstr.errors import HostError
@@ -48,19 +48,23 @@ def open_cluster(address: str, asker: Asker, held: ExitStack) -> Cluster:
     """
     cache = Cache(cache_root(asker.environ), asker.cancel)
     token = held.enter_context(offer_token(cache))
-    connection = Connection(address, asker.environ, asker.progress.step)
+    connection = Connection(address, asker.environ, asker.progress.step, asker.cancel)
     held.callback(connection.close)
-    workers, waited = connection.fit(), 0.0
+    workers, waited = connection.roster.fit(), 0.0
     if not workers:
         asker.progress.step(f"cluster {address}: waits for a worker")
     while not workers and waited < WORKERS_S:
         asker.cancel.wait(0.5)
         asker.cancel.check()
-        workers, waited = connection.fit(), waited + 0.5
+        workers, waited = connection.roster.fit(), waited + 0.5
     if not workers:
-        raise HostError(f"cluster={address}: found no worker that can run cells", fix=FIX)
+        raise HostError(f"cluster={address}: found no worker that can run cells", fix=fix(connection))
     hosts = tuple(worker.host(asker.timeout_s) for worker in workers)
     cpus = sum(host.capacity.cpus for host in hosts)
-    asker.progress.step(f"cluster {address}: {len(hosts)} workers, {cpus} CPUs")
+    asker.progress.step(f"cluster {address}: {_counted(len(hosts), 'worker')}, {_counted(cpus, 'CPU')}")
     artifacts = ArtifactStore(cache, Cache(asker.project.unstored, asker.cancel))
     return Cluster(hosts, ClusterRunner(connection, Supply(artifacts, token, asker.progress.step)))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -24,7 +24,7 @@ class Line(Protocol):
     @property
     def name(self) -> str: ...
 
-    def offer(self, manifest: bytes, stored: bool, token: Token) -> Offered: ...
+    def offer(self, manifest: bytes, token: Token) -> Offered: ...
 
     def send(self, manifest: str, digest: str, data: bytes) -> None: ...
 
@@ -32,21 +32,25 @@ class Line(Protocol):
 
 
 class Supply:
-    """What the asker has. ``say`` is told what is sent, and to whom; ``sent``: bytes as they travelled, in all."""
+    """What the asker has. ``say`` is told what is sent, and to whom. Safe from any thread."""
 
     def __init__(self, artifacts: ArtifactStore, token: Token, say: Callable[[str], None]) -> None:
         self._artifacts, self._token, self._say = artifacts, token, say
         self._manifests: dict[ArtifactRef, Manifest] = {}
         self._busy: dict[tuple[str, ArtifactRef], threading.Lock] = {}
         self._lock = threading.Lock()
-        self.sent = 0
 
     def needs(self, refs: tuple[ArtifactRef, ...]) -> tuple[Need, ...]:
         """What a worker has to have, by the digests of all its bytes. Raises HostError for what is not here."""
         return tuple(Need(ref, self._manifest(ref).digest) for ref in refs)
 
+    def _held(self, address: str, ref: ArtifactRef) -> threading.Lock:
+        """Held by who describes an artifact, or sends it to that worker: others wait, and find it done."""
+        with self._lock:
+            return self._busy.setdefault((address, ref), threading.Lock())
+
     def _manifest(self, ref: ArtifactRef) -> Manifest:
-        with self._lock:  # described once, however many ask
+        with self._held("", ref):
             if ref not in self._manifests:
                 self._manifests[ref] = describe(self._artifacts.cache_of(ref), ref.kind, ref.key)
             return self._manifests[ref]
@@ -54,17 +58,16 @@ class Supply:
     def bring(self, refs: tuple[ArtifactRef, ...], address: str, line: Line) -> None:
         """Have these at a worker. Raises as ``Line``."""
         for ref in refs:
-            with self._lock:
-                busy = self._busy.setdefault((address, ref), threading.Lock())
-            with busy:  # others wait for it, and find it there
+            with self._held(address, ref):
                 self._bring(ref, line)
 
     def _bring(self, ref: ArtifactRef, line: Line) -> None:
         whole = self._manifest(ref)
-        offered = line.offer(manifest.encode(whole), ref.stored, self._token)
+        data = manifest.encode(whole)
+        offered = line.offer(data, self._token)
         if offered.found == "different":
             differing = ", ".join(offered.differing[:3])
-            self._say(f"{line.name}: its {ref.kind}/{ref.key} is not what this host has ({differing}): replaced")
+            self._say(f"{line.name}: its {ref.kind}/{ref.key} is not what was sent ({differing}): replaced")
         if offered.whole:
             return
         size = sum(whole.pieces[piece.digest].size for piece in offered.pieces if piece.digest in whole.pieces)
@@ -75,7 +78,7 @@ class Supply:
         except Lost:
             raise
         except HostError:  # another process of that host had counted on one of its pieces, and used it up
-            self._send(ref, whole, line.offer(manifest.encode(whole), ref.stored, self._token), line)
+            self._send(ref, whole, line.offer(data, self._token), line)
             line.finish(whole.digest)
 
     def _send(self, ref: ArtifactRef, whole: Manifest, offered: Offered, line: Line) -> None:
@@ -83,7 +86,4 @@ class Supply:
         for piece in offered.pieces:
             if piece.digest not in whole.pieces:
                 raise HostError(f"{line.name}: wants a piece that {ref.kind}/{ref.key} does not have")
-            data = read_piece(cache, ref.kind, ref.key, piece.path, piece.index)
-            line.send(whole.digest, piece.digest, data)
-            with self._lock:
-                self.sent += len(data)
+            line.send(whole.digest, piece.digest, read_piece(cache, ref.kind, ref.key, piece.path, piece.index))

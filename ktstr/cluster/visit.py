@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from typing import Any, TypeVar
 
+from ktstr.cancel import Cancel
 from ktstr.cluster import wire
-from ktstr.cluster.connect import Connection, first_line
+from ktstr.cluster.connect import Connection
+from ktstr.cluster.link import first_line
 from ktstr.cluster.survey import Surveyed
 from ktstr.cluster.told import Told
 from ktstr.cluster.wire import Answer
@@ -18,15 +20,15 @@ T = TypeVar("T")
 ANSWER_S = 600.0  # removing many GB takes minutes
 
 
-def visiting(address: str, environ: Mapping[str, str]) -> AbstractContextManager[Connection]:
+def visiting(address: str, environ: Mapping[str, str], cancel: Cancel) -> AbstractContextManager[Connection]:
     """A connection for the length of a block, which waits for no worker and says nothing of those that are left out.
-    Raises HostError when the scheduler cannot be reached."""
-    return closing(Connection(address, environ, lambda text: None))
+    Raises HostError when the scheduler cannot be reached, Cancelled."""
+    return closing(Connection(address, environ, lambda text: None, cancel, in_full=True))
 
 
 def survey(connection: Connection) -> Surveyed:
     """The cluster as it is now. Raises HostError."""
-    return Surveyed(connection.scheduler(), _by_name(connection))
+    return Surveyed(connection.link.scheduler(), _by_name(connection))
 
 
 def ask_workers(connection: Connection, kind: type[T], function: Callable[..., Any], *args: object) -> list[Told[T]]:
@@ -37,7 +39,7 @@ def ask_workers(connection: Connection, kind: type[T], function: Callable[..., A
     workers = _by_name(connection)
     if not workers:
         raise HostError(f"cluster={connection.address}: has no worker", fix=f"dask worker {connection.address}")
-    answers = connection.ask([one.address for one in workers if one.facts is not None], ANSWER_S, function, *args)
+    answers = connection.link.ask([one.address for one in workers if one.facts is not None], ANSWER_S, function, *args)
     return [_told(worker, kind, answers.get(worker.address)) for worker in workers]
 
 
@@ -59,4 +61,4 @@ def _told(worker: KnownWorker, kind: type[T], answer: object) -> Told[T]:
 
 
 def _by_name(connection: Connection) -> tuple[KnownWorker, ...]:
-    return tuple(sorted(connection.known(), key=lambda worker: (worker.name, worker.address)))
+    return tuple(sorted(connection.roster.known(), key=lambda worker: (worker.name, worker.address)))

@@ -15,6 +15,7 @@ from ktstr.errors import HostError, KtstrError
 from ktstr.record.codec import ready
 
 T = TypeVar("T")
+CPU, MEM, KVM = "CPU", "MEM", "KVM"  # Dask's resources: CPUs, MiB, and guests on KVM at once
 INLINE = 1 << 20  # bytes of the largest file that comes with its result; others are asked for piece by piece
 
 
@@ -26,13 +27,12 @@ class Need(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ask(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A job for a worker. ``ticket``: this submission's own word, which the worker's announcements carry; ``topic``:
-    where it announces; ``version``: of the asker's ktstr."""
+    """A job for a worker. ``ticket``: this submission's own word, which the worker's announcements carry and its result
+    is kept under; ``version``: of the asker's ktstr."""
 
     job: CellJob
     needs: tuple[Need, ...]
     ticket: str
-    topic: str
     version: str
 
 
@@ -116,10 +116,10 @@ def parts_of(error: KtstrError) -> JobError:
 
 
 def pack_files(folder: Path) -> tuple[OutFile, ...]:
-    """The regular files of a folder: small ones with their bytes. Raises OSError."""
+    """The regular files of a folder, those that are hidden left out: small ones with their bytes. Raises OSError."""
     files = []
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.is_symlink():
+        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             size = path.stat().st_size
             files.append(OutFile(path.name, size, pack(path.read_bytes()) if size <= INLINE else None))
     return tuple(files)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from ktstr.cells.job import CellJob
 from ktstr.cluster.facts import Fault, WorkerFacts
+from ktstr.cluster.wire import CPU, KVM, MEM
 from ktstr.planning.capacity import Wanted
-from ktstr.planning.hosts import RunHost
+from ktstr.planning.hosts import RunHost, rendezvous
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,19 @@ class Homes:
     """
 
     _machines: dict[str, list[str]] = field(default_factory=dict)
-    _pairs: dict[str, str] = field(default_factory=dict)
     _cpus: Counter[str] = field(default_factory=Counter)
 
     def choose(self, job: CellJob, workers: Sequence[KnownWorker]) -> tuple[str, ...]:
         """The addresses that a job may go to, of workers that can run it.
 
-        One alone for a job that is compared with another: where that runs. One for a clone of a parked machine: where
+        One alone for a job that is compared with another: the same for both, whichever comes first, in this run or the
+        next. One for a clone of a parked machine: where
         there is room and the machine was made; else where there is most room; where there is none at all, in the
         shortest queue of those that have the machine. Else all of them: Dask chooses.
         """
         rooms = {worker.address: self._room(worker) for worker in workers}
         if job.together:
-            home = self._pairs.get(job.together)
-            if home not in rooms:
-                home = self._pairs[job.together] = _roomiest(rooms, job.together)
-            return (home,)
+            return (_by_name(workers, job.together).address,)
         if job.parked is None:
             return tuple(rooms)
         homes = {address: rooms[address] for address in self._machines.get(job.parked.key, ()) if address in rooms}
@@ -116,11 +114,18 @@ def _roomiest(rooms: Mapping[str, int], word: str) -> str:
     return max(rooms, key=lambda address: (rooms[address], hashlib.sha256(f"{word} {address}".encode()).digest()))
 
 
+def _by_name(workers: Sequence[KnownWorker], word: str) -> KnownWorker:
+    """The same worker for the same word, while it is there; words are spread over all by their CPUs."""
+    cpus = {worker.name: worker.facts.capacity.cpus for worker in workers if worker.facts is not None}
+    chosen = rendezvous(word, cpus)
+    return next(worker for worker in workers if worker.name == chosen)
+
+
 def resources_for(job: CellJob, workers: Collection[KnownWorker]) -> dict[str, int]:
     """What a job takes of a worker, in Dask's resources; never more than any of these workers has in all: a job that
     is larger than one of them has it alone."""
     facts = [worker.facts for worker in workers if worker.facts is not None]
     cpus = min(one.capacity.cpus for one in facts)
     memory = min(one.capacity.memory_mib * 3 // 4 for one in facts)
-    taken = {"CPU": min(job.limits.host_cpus, cpus), "MEM": min(job.limits.memory_mib, memory)}
-    return {**taken, "KVM": 1} if job.accel == "kvm" else taken
+    taken = {CPU: min(job.limits.host_cpus, cpus), MEM: min(job.limits.memory_mib, memory)}
+    return {**taken, KVM: 1} if job.accel == "kvm" else taken

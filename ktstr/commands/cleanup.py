@@ -48,7 +48,7 @@ def _run_there(address: str, invocation: Invocation, options: Options) -> Report
     from ktstr.host.leftovers import Cleaned
 
     dry_run = options.dry_run
-    with visiting(address, invocation.environ) as connection:
+    with visiting(address, invocation.environ, invocation.cancel) as connection:
         answers = ask_workers(connection, Cleaned, plugin.clean_up, dry_run)
     if options.json:
         text = _dumped(told.to_value(answers, lambda cleaned: _value(cleaned, dry_run)))

@@ -108,7 +108,7 @@ def run(invocation: Invocation, options: Options) -> Report:
         return report(examine(invocation.project.runs_root, invocation.environ, invocation.cancel), options)
     from ktstr.cluster.visit import survey, visiting
 
-    with visiting(address, invocation.environ) as connection:
+    with visiting(address, invocation.environ, invocation.cancel) as connection:
         return cluster_report(survey(connection), options)
 
 

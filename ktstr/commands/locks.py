@@ -63,7 +63,7 @@ def run(invocation: Invocation, options: Options) -> Report:
         return _looking(invocation, options, lambda: Report(look(invocation, options)))
     from ktstr.cluster.visit import visiting
 
-    with visiting(address, invocation.environ) as connection:
+    with visiting(address, invocation.environ, invocation.cancel) as connection:
         return _looking(invocation, options, lambda: look_there(connection, options))
 
 
@@ -71,12 +71,13 @@ def _looking(invocation: Invocation, options: Options, looked: Callable[[], Repo
     """With ``watch=`` each look replaces the one before."""
     if options.watch is None:
         return looked()
-    clear = _CLEAR if sys.stdout.isatty() and not options.json else ""
+    clear, last = _CLEAR if sys.stdout.isatty() and not options.json else "", Report()
     while not invocation.cancel.is_set():
-        sys.stdout.write(clear + looked().text)
+        last = looked()
+        sys.stdout.write(clear + last.text)
         sys.stdout.flush()
         invocation.cancel.wait(options.watch)
-    return Report()
+    return Report(code=last.code)
 
 
 COMMAND = Command("locks", "Host", "who holds which lock of ktstr on this host", Options, run)

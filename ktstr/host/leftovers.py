@@ -33,7 +33,8 @@ PIECES = "cluster/pieces"  # below a cache: what arrived of entries that are not
 PIECES_KEPT_S = 86_400.0  # for a transfer that is taken up again
 RESULTS = "cluster/finished"  # below a worker's cache: results that were not fetched yet
 RESULTS_KEPT_S = 86_400.0  # how long nobody may ask for one
-UNSTORED = "cluster/unstored"  # below a worker's cache, a cache itself: what is of trees with uncommitted changes
+SENT = "cluster/entries"  # below a worker's cache, a cache itself: what askers sent, by its bytes
+SENT_KEPT_S = 7 * 86_400.0  # since it was last used
 DASK = "cluster/dask"  # below a cache: where clusters of one run have their scratch folders
 _DASK_LOCK, _DASK_YOUNG_S = ".dirlock", 60.0
 _TREES = ("apt", "sources", "builds", "downloads")  # classes of the cache whose entries nobody works in
@@ -126,6 +127,16 @@ def unfetched_results(cache: Path, max_age_s: float = RESULTS_KEPT_S) -> Iterato
     for path in _folders(cache / RESULTS):
         if _is_older(path, max_age_s):
             yield Leftover("unfetched result", str(path), _always(Claim(True)), _removing(path), disk_bytes(path))
+
+
+def unused_entries(cache: Path, max_age_s: float = SENT_KEPT_S) -> Iterator[Leftover]:
+    """Entries that askers sent to this host, and that no cell has used for ``max_age_s``."""
+    root = cache / SENT
+    for kind in _folders(root):
+        for path in _folders(kind):
+            if _is_older(path, max_age_s):
+                lock = root / ".locks" / f"{kind.name}-{path.name}.lock"
+                yield Leftover("unused entry", str(path), _locked(lock, make=True), _removing(path), disk_bytes(path))
 
 
 def scratch_of_dask(cache: Path) -> Iterator[Leftover]:

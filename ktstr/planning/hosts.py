@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ktstr.host.identity import host_class
 from ktstr.planning.capacity import Capacity, Wanted, shortage
@@ -15,6 +15,9 @@ from ktstr.results.store import REAL_TIME
 
 if TYPE_CHECKING:
     from ktstr.vm.probe_kvm import Kvm
+
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,7 @@ def class_for(point: str, wanted: Wanted, hosts: Sequence[RunHost]) -> tuple[str
     everywhere, this host's without ``hosts``.
 
     Of several classes one is chosen by the point's name, so that all of its seeds, and both sides of a comparison, are
-    of one class, and the next run asks for the same: weighted rendezvous hashing (Thaler and Ravishankar 1998), the
-    weight being the CPUs of the class. Where no host can have the guest the choice is among all.
+    of one class, and the next run asks for the same. Where no host can have the guest the choice is among all.
     """
     if wanted.accel not in REAL_TIME:
         return ()
@@ -75,13 +77,19 @@ def class_for(point: str, wanted: Wanted, hosts: Sequence[RunHost]) -> tuple[str
     weights: dict[tuple[str, ...], int] = {}
     for host in able:
         weights[host.host_class] = weights.get(host.host_class, 0) + host.capacity.cpus
-    return max(weights, key=lambda one: (_score(point, one, weights[one]), one))
+    return rendezvous(point, weights)
 
 
-def _score(point: str, one: tuple[str, ...], weight: int) -> float:
-    digest = hashlib.sha256(repr((point, one)).encode()).digest()
-    share = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 1)
-    return -weight / math.log(share)
+def rendezvous(word: str, weights: Mapping[K, int]) -> K:
+    """One of ``weights``: always the same for a word, however many others come and go; of many words each gets its
+    share by weight. Weighted rendezvous hashing (Thaler and Ravishankar 1998): the highest ``-weight / ln(u)``, where
+    ``u`` in (0, 1) is the hash of word and choice."""
+
+    def score(choice: K) -> float:
+        digest = hashlib.sha256(repr((word, choice)).encode()).digest()
+        return -weights[choice] / math.log((int.from_bytes(digest[:8], "big") + 1) / (2**64 + 1))
+
+    return max(weights, key=lambda choice: (score(choice), repr(choice)))
 
 
 def most_cpus(hosts: Sequence[RunHost]) -> int:

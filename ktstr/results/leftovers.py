@@ -9,7 +9,7 @@ from pathlib import Path
 from ktstr.config.project import Project
 from ktstr.host import leftovers
 from ktstr.host.cache import cache_root
-from ktstr.host.leftovers import UNSTORED, Leftover
+from ktstr.host.leftovers import SENT, Leftover
 from ktstr.host.reserve import lock_dir
 from ktstr.host.scratch import PREFIX
 from ktstr.results.store import LEFT, RUN
@@ -40,9 +40,10 @@ def left_of(project: Project, environ: Mapping[str, str]) -> Iterator[Leftover]:
 def _beside_locks(cache: Path) -> Iterator[Leftover]:
     yield from leftovers.processes()
     yield from leftovers.leased_folders(Path(tempfile.gettempdir()), PREFIX)
-    for root in (cache, cache / UNSTORED):
+    for root in (cache, cache / SENT):
         yield from _left_in(root)
     yield from leftovers.unfetched_results(cache)
+    yield from leftovers.unused_entries(cache)
     yield from leftovers.scratch_of_dask(cache)
 
 
@@ -57,7 +58,7 @@ def _left_in(cache: Path) -> Iterator[Leftover]:
 
 
 def _locks_of_host(environ: Mapping[str, str]) -> Iterator[Leftover]:
-    for root in (cache_root(environ), cache_root(environ) / UNSTORED):
+    for root in (cache_root(environ), cache_root(environ) / SENT):
         yield from leftovers.lock_files(root / ".locks")
     yield from leftovers.lock_files(lock_dir(environ), PREFIX)
 

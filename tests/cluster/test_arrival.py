@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from ktstr.cluster.arrival import Arrivals, Lacking
-from ktstr.cluster.artifacts import describe, offer_token
+from ktstr.cluster.artifacts import Token, describe, offer_token
 from ktstr.cluster.manifest import EntryFile, Manifest
 from ktstr.cluster.pieces import pack
 from ktstr.errors import HostError, InputError
@@ -203,17 +203,17 @@ def test_a_worker_with_the_askers_cache_has_all_of_it(asker: Cache, manifest: Ma
     folder = asker.entry("tools", "k")
     before = folder.stat().st_ino
     with offer_token(asker) as token, asker.reading("tools", "k"):  # reading: nobody waits for it
-        assert Arrivals(asker).copy_shared(manifest, token.path, token.text)
+        assert Arrivals(asker).copy_shared(manifest, manifest.key, token)
         assert folder.stat().st_ino == before
         (folder / "tool.json").write_text("[]")
-        assert not Arrivals(asker).copy_shared(manifest, token.path, token.text)
+        assert not Arrivals(asker).copy_shared(manifest, manifest.key, token)
 
 
 def test_a_worker_that_sees_the_askers_cache_copies_from_it(asker: Cache, worker: Cache, manifest: Manifest) -> None:
     arrivals = Arrivals(worker)
     send(asker, arrivals, manifest, arrivals.lacking(manifest).pieces[:1])
     with offer_token(asker) as token:
-        assert arrivals.copy_shared(manifest, token.path, token.text)
+        assert arrivals.copy_shared(manifest, manifest.key, token)
     assert content(worker.entry("tools", "k")) == CONTENT
     assert os.access(worker.entry("tools", "k") / "usr/bin/run", os.X_OK)
     assert kept(worker) == []
@@ -227,7 +227,7 @@ def test_a_cache_whose_class_is_a_link_to_the_askers_has_what_is_there(
     (worker.root / "tools").symlink_to(asker.root / "tools")
     before = asker.entry("tools", "k").stat().st_ino
     with offer_token(asker) as token:
-        assert Arrivals(worker).copy_shared(manifest, token.path, token.text)
+        assert Arrivals(worker).copy_shared(manifest, manifest.key, token)
     assert asker.entry("tools", "k").stat().st_ino == before
 
 
@@ -242,8 +242,8 @@ def test_without_the_askers_token_nothing_is_copied(asker: Cache, worker: Cache,
             (f"{asker.root}/cluster/tokens/link", "x" * 64), (f"{asker.root}/cluster/tokens", token.text),
             (token.path + "\0", token.text), (token.path, "é" * 64),
         ):  # fmt: skip
-            assert not arrivals.copy_shared(manifest, path, text), (path, text)
-    assert not arrivals.copy_shared(manifest, token.path, token.text), "it is over"
+            assert not arrivals.copy_shared(manifest, manifest.key, Token(path, text)), (path, text)
+    assert not arrivals.copy_shared(manifest, manifest.key, token), "it is over"
     assert not (worker.root / "tools").exists()
 
 
@@ -259,7 +259,7 @@ def test_a_shared_entry_that_is_not_the_described_one_is_not_copied(
         (asker.root / "there").write_text("{}")
         file.symlink_to(asker.root / "there")
     with offer_token(asker) as token:
-        assert not Arrivals(worker).copy_shared(manifest, token.path, token.text)
+        assert not Arrivals(worker).copy_shared(manifest, manifest.key, token)
     assert list((worker.root / "tools").iterdir()) == []
 
 

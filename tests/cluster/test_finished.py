@@ -19,12 +19,12 @@ DIGEST = "ab" * 32
 RESULT = CellResult("cell", DIGEST, error=JobError("none", None, 3))
 
 
-def kept(folder: Path, **files: bytes) -> Done:
+def kept(folder: Path, ticket: str = "t1", **files: bytes) -> Done:
     workdir = folder / "run"
     workdir.mkdir(parents=True)
     for name, data in files.items():
         (workdir / name).write_bytes(data)
-    return Finished(folder).keep(RESULT, workdir)
+    return Finished(folder).keep(RESULT, ticket, workdir)
 
 
 def test_small_files_come_with_the_result_and_large_ones_by_pieces(tmp_path: Path) -> None:
@@ -42,19 +42,31 @@ def test_small_files_come_with_the_result_and_large_ones_by_pieces(tmp_path: Pat
 def test_what_is_kept_is_found_by_its_inputs_until_it_has_arrived(tmp_path: Path) -> None:
     done, finished = kept(tmp_path, log=b"x"), Finished(tmp_path)
     assert finished.digests() == (DIGEST,) and finished.find(DIGEST) == done
-    assert finished.find("cd" * 32) is None
+    with pytest.raises(HostError, match="keeps nothing"):
+        finished.find("cd" * 32)
     finished.drop([str(done.kept)])
-    assert finished.digests() == () and finished.find(DIGEST) is None
+    assert finished.digests() == ()
+    with pytest.raises(HostError, match="keeps nothing"):
+        finished.find(DIGEST)
+
+
+def test_of_two_runs_of_the_same_inputs_each_is_found_by_its_submission(tmp_path: Path) -> None:
+    first, second = kept(tmp_path, log=b"1"), kept(tmp_path, "t2", log=b"2")
+    finished = Finished(tmp_path)
+    assert (finished.find(DIGEST, "t1"), finished.find(DIGEST, "t2")) == (first, second)
+    with pytest.raises(HostError, match="keeps nothing"):
+        finished.find(DIGEST, "t3")
 
 
 def test_what_nobody_asks_for_expires(tmp_path: Path) -> None:
     done, finished = kept(tmp_path, log=b"x"), Finished(tmp_path)
     finished.sweep()
-    assert finished.find(DIGEST) is not None
+    assert finished.find(DIGEST) == done
     folder = tmp_path / "cluster/finished" / str(done.kept)
     os.utime(folder, (time.time() - 90000, time.time() - 90000))
+    assert finished.digests() == () and folder.exists()
     finished.sweep()
-    assert finished.digests() == () and not folder.exists()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "..", "", "a/b", "x\0y"])

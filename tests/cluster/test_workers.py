@@ -67,12 +67,15 @@ def test_where_nobody_has_room_a_clone_waits_for_its_machine_and_all_else_for_an
     assert homes.choose(job(tmp_path, None), workers) == ("a", "b")
 
 
-def test_both_sides_of_a_comparison_run_on_one_worker_full_or_not(tmp_path: Path) -> None:
+def test_both_sides_of_a_comparison_run_on_one_worker_full_or_not_in_this_run_or_the_next(tmp_path: Path) -> None:
     homes, workers = Homes(), [worker("a", facts(cpus=1)), worker("b", facts(cpus=1))]
     (home,) = homes.choose(job(tmp_path, together="pair"), workers)
     homes.starts(job(tmp_path), home)
     assert homes.choose(job(tmp_path, together="pair"), workers) == (home,)
+    assert Homes().choose(job(tmp_path, together="pair"), workers[::-1]) == (home,)
     assert homes.choose(job(tmp_path, together="pair"), [one for one in workers if one.address != home]) != (home,)
+    homes_of_many = {homes.choose(job(tmp_path, together=f"pair {i}"), workers) for i in range(20)}
+    assert homes_of_many == {("a",), ("b",)}
 
 
 @pytest.mark.parametrize(

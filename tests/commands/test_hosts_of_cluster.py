@@ -17,7 +17,7 @@ import pytest
 
 from ktstr import resources
 from ktstr.cancel import Cancel
-from ktstr.cluster import connect
+from ktstr.cluster import link
 from ktstr.cluster.facts import ktstr_version
 from ktstr.cluster.visit import visiting
 from ktstr.commands.declare.command import Report
@@ -99,13 +99,13 @@ def test_doctor_has_a_heading_for_each_worker_and_fixes_below_findings(cluster: 
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_with_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "CONNECT_S", 0.3)
+    monkeypatch.setattr(link, "CONNECT_S", 0.3)
     with pytest.raises(HostError, match=r"tcp://127.0.0.1:1: cannot be reached") as error:
         run_report(tmp_path, "doctor cluster=tcp://127.0.0.1:1")
     assert error.value.fix is not None
-    with pytest.raises(HostError, match="needs certificates, and Dask is told of none") as error:
+    with pytest.raises(HostError, match="found no certificate for it on this host") as error:
         run_report(tmp_path, "doctor cluster=tls://127.0.0.1:1")
-    assert error.value.fix is not None and "docs/cluster.md" in error.value.fix
+    assert error.value.fix is not None and "tls.ca-file" in error.value.fix
     with pytest.raises(InputError, match="expected local, none or the address"):
         run_report(tmp_path, "doctor cluster=here")
 
@@ -178,9 +178,9 @@ def test_cleanup_removes_on_workers_what_killed_ones_left(cluster: DaskProcesses
 
 
 def test_who_does_not_answer_in_time_holds_up_nobody(cluster: DaskProcesses) -> None:
-    with visiting(cluster.address, {}) as connection:
-        addresses = [worker.address for worker in connection.known()]
-        slow = connection.ask(addresses, 0.2, asyncio.sleep, 5)
+    with visiting(cluster.address, {}, Cancel()) as connection:
+        addresses = [worker.address for worker in connection.roster.known()]
+        slow = connection.link.ask(addresses, 0.2, asyncio.sleep, 5)
         assert [type(answer) for answer in slow.values()] == [TimeoutError] * 3
-        pids = set(connection.ask(addresses, 10, os.getpid).values())
+        pids = set(connection.link.ask(addresses, 10, os.getpid).values())
     assert pids == {process.pid for process in cluster.workers.values()}

@@ -16,6 +16,7 @@ import pytest
 
 from ktstr.cluster.manifest import PIECE
 from ktstr.host.cache import cache_root
+from ktstr.host.leftovers import SENT as SENT_ENTRIES
 from tests.cluster.hosts import Bed, bed, guest_records, run
 from tests.e2e.askers import HubProject, cells_of, have_probed
 from tests.e2e.commits import change, delta, repository
@@ -89,18 +90,19 @@ def test_both_sides_of_a_pair_run_on_one_worker_in_turns(here: UserProject, ther
 
 def test_of_a_damaged_kernel_only_the_damaged_pieces_are_sent(there: HubProject, hosts: Bed) -> None:
     damaged = hosts.hosts[0]
-    if not (damaged.cache / "kernels").is_dir():
+    if not (damaged.cache / SENT_ENTRIES / "kernels").is_dir():
         run_quiet(there, hosts)
-    [kernel] = (damaged.cache / "kernels").glob("*/vmlinux")
+    [kernel] = (damaged.cache / SENT_ENTRIES / "kernels").glob("*/vmlinux")
+    key = kernel.parent.name.rpartition("-")[0]
     hosts.end_worker(damaged)
     flip(kernel, 0, PIECE + 1, PIECE + 2)
     hosts.restart_worker(damaged)
     said = run_quiet(there, hosts)
-    told = f"worker host1: its kernels/{kernel.parent.name} is not what this host has (vmlinux): replaced"
+    told = f"worker host1: its kernels/{key} is not what was sent (vmlinux): replaced"
     assert told in said, said
     assert SENT.findall(said) == [("host1", f"{2 * PIECE / 1e6:.1f}")], said
     assert "is sent" not in SENT.sub("", said)
-    original = cache_root(os.environ) / "kernels" / kernel.parent.name / "vmlinux"
+    original = cache_root(os.environ) / "kernels" / key / "vmlinux"
     assert kernel.read_bytes() == original.read_bytes()
 
 

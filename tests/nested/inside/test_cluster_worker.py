@@ -51,14 +51,14 @@ def test_what_arrived_boots_and_is_cloned_on_kvm(tmp_path: Path) -> None:
     """The result is kept until it has arrived."""
     cache = asker(tmp_path / "asker")
     said: list[str] = []
-    bench = WorkerBench({**os.environ, "KTSTR_CACHE_DIR": str(tmp_path / "worker")})
+    bench = WorkerBench({**os.environ, "KTSTR_CACHE_DIR": str(tmp_path / "worker")}, {})
     asked = job(planned(Cache(cache_root(os.environ)), os.environ).digest)
     manifests = {ref: describe(cache, ref.kind, ref.key) for ref in asked.artifacts}
     needs = tuple(Need(ref, manifest.digest) for ref, manifest in manifests.items())
-    ask = Ask(job=asked, needs=needs, ticket="t", topic="t", version=ktstr_version())
+    ask = Ask(job=asked, needs=needs, ticket="t", version=ktstr_version())
     assert bench.run(ask, Cancel(), said.append) == Lacking(asked.artifacts)
     for ref, manifest in manifests.items():
-        for piece in bench.offered(manifest, ref.stored, NOBODYS).pieces:
+        for piece in bench.offered(manifest, NOBODYS).pieces:
             bench.accept(manifest.digest, piece.digest, read_piece(cache, ref.kind, ref.key, piece.path, piece.index))
         bench.finish(manifest.digest)
     done = bench.run(ask, Cancel(), said.append)
@@ -70,8 +70,6 @@ def test_what_arrived_boots_and_is_cloned_on_kvm(tmp_path: Path) -> None:
     bench.finished.drop([str(done.kept)])
     assert said == ["started", "measured"] and bench.finished.digests() == ()
     elsewhere = replace(asked, host_class=("another", "host"))
-    refused = bench.run(
-        Ask(job=elsewhere, needs=needs, ticket="t", topic="t", version=ktstr_version()), Cancel(), said.append
-    )
+    refused = bench.run(Ask(job=elsewhere, needs=needs, ticket="t", version=ktstr_version()), Cancel(), said.append)
     assert isinstance(refused, Done) and refused.result.error is not None
     assert "a host of another class" in refused.result.error.message
