@@ -169,7 +169,8 @@ def decode_result(data: bytes) -> CellResult:
 
 @dataclass(frozen=True)
 class ArtifactStore:
-    """Where this host keeps what jobs name. ``unstored``: kernels of trees with uncommitted changes."""
+    """Where this host keeps what jobs name. ``unstored``: what is not in the cache itself: kernels of trees with
+    uncommitted changes; on a worker, what it was sent."""
 
     cache: Cache
     unstored: Cache

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -206,10 +207,33 @@ def bed(folder: Path, hidden: Path, count: int = 3, scheme: str = "tcp", **envir
         yield made
 
 
-def guest_records(cells: Path) -> dict[str, str]:
-    """What the guests of a store reported, by the names of their folders: the bytes of that part of each record."""
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a cell: the bytes of what its guest reported, and the digest of its machine's RAM."""
+
+    guest: str
+    ram: str | None
+
+
+def measured(cells: Path) -> dict[str, Measured]:
+    """That of all cells of a store, by the names of their folders."""
     found = {}
     for path in sorted(cells.glob("[0-9a-f]*/record.json")):
         record = json.loads(path.read_bytes())["record"]
-        found[path.parent.name] = json.dumps(record["guest"])
+        found[path.parent.name] = Measured(json.dumps(record["guest"]), record["end"]["origin"]["ram_digest"])
     return found
+
+
+def assert_same_guests(here: Path, there: Path) -> None:
+    """Two stores have the same cells, and clones of equal machines reported the same bytes.
+
+    A machine that was made under a heavy load has been seen, once, to differ from the others of its key; every cell
+    says which RAM it is of, and so does whoever runs it again. One such machine is let pass, with a warning.
+    """
+    one, other = measured(here), measured(there)
+    assert one.keys() == other.keys()
+    parted = {(one[name].ram, other[name].ram) for name in one if one[name].ram != other[name].ram}
+    assert len(parted) <= 1, parted
+    for machine in parted:
+        warnings.warn(f"a machine was made in two ways: {machine}", stacklevel=2)
+    assert [name for name in one if one[name].ram == other[name].ram and one[name] != other[name]] == []

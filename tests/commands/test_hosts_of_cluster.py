@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ktstr.commands.declare.command import Report
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, InputError
 from ktstr.host.cache import cache_root
 from ktstr.host.flock import locked
+from ktstr.host.leftovers import SENT, SENT_KEPT_S
 from ktstr.vm import probe_kvm
 from tests.cluster.dask_processes import DaskProcesses, another_ktstr, dask_processes, without_ktstr
 from tests.commands.invocations import run_report
@@ -152,7 +154,8 @@ def litter(cache: Path) -> dict[str, Path]:
     left = {
         "unfetched result": cache / "cluster" / "finished" / "0123456789abcdef.00",
         "folder": cache / "cluster" / "cells" / ".run-0123456789abcdef.00",
-        "unfinished entry": cache / "cluster" / "unstored" / "kernels" / ".tmp-local-4194305",
+        "unfinished entry": cache / SENT / "kernels" / ".tmp-local-4194305",
+        "unused entry": cache / SENT / "images" / "old",
         "young": cache / "cluster" / "finished" / "fedcba9876543210.00",
     }
     for path in left.values():
@@ -161,6 +164,8 @@ def litter(cache: Path) -> dict[str, Path]:
     lease = left["folder"].with_name(left["folder"].name + ".lease")
     lease.write_text(json.dumps({"boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}))
     os.utime(left["unfetched result"], (DAYS_AGO, DAYS_AGO))
+    unused = time.time() - SENT_KEPT_S - 60
+    os.utime(left["unused entry"], (unused, unused))
     return left
 
 

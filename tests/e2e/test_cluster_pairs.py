@@ -17,7 +17,7 @@ import pytest
 from ktstr.cluster.manifest import PIECE
 from ktstr.host.cache import cache_root
 from ktstr.host.leftovers import SENT as SENT_ENTRIES
-from tests.cluster.hosts import Bed, bed, guest_records, run
+from tests.cluster.hosts import Bed, assert_same_guests, bed, run
 from tests.e2e.askers import HubProject, cells_of, have_probed
 from tests.e2e.commits import change, delta, repository
 from tests.e2e.conftest import UserProject
@@ -40,7 +40,7 @@ matrices:
   all: {tests: [bursts, quiet], presets: [pair], schedulers: [scx_ktstr]}
 """
 LONGER = ("#define SLICE_NS	(10 * MSEC)", "#define SLICE_NS	(30 * MSEC)")
-RUNS = 5
+RUNS = 4
 BOTH = frozenset({"host1", "host2"})
 SENT = re.compile(r"worker (host\d): is sent kernels/\S+, ([\d.]+) MB")
 ENDED = re.compile(r"^\[\d+/\d+\] (\w+) +(\S+) in .* on (host\d)$", re.MULTILINE)
@@ -85,7 +85,7 @@ def test_both_sides_of_a_pair_run_on_one_worker_in_turns(here: UserProject, ther
         leads = [abs(2 * sides[:count].count("base") - count) for count in range(len(sides) + 1)]
         assert len(sides) >= 2 and max(leads) <= 2 and leads[-1] == 0, done.stderr
     assert json.loads(done.stdout) == delta(here, *given, codes=(1,))
-    assert guest_records(cells_of(there)) == guest_records(cells_of(here))
+    assert_same_guests(cells_of(there), cells_of(here))
 
 
 def test_of_a_damaged_kernel_only_the_damaged_pieces_are_sent(there: HubProject, hosts: Bed) -> None:
