@@ -31,10 +31,11 @@ from ktstr.record.part import PartCell, PartError, Whole
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sidecars
 from ktstr.results.failure_dumps import read_dump
+from ktstr.results.joined import entries_of
 from ktstr.results.last import Failure
 from ktstr.results.ledger import CellOutcome
 from ktstr.results.names import DUMP, DUMP_TEXT
-from ktstr.results.shards import Found, entries_of, inside, sidecar_path
+from ktstr.results.shards import Found, inside, sidecar_path
 from ktstr.results.store import RECORD, SETTING, SIDECAR, CellStore, load_record
 
 MEMORY_CAP = 16 << 30  # bytes of a guest's memory

@@ -72,7 +72,8 @@ def run(invocation: Invocation, options: Options) -> Report:
 
 def _parts(invocation: Invocation, options: Options) -> tuple[Found, ...]:
     """All parts of one run. One that several of the folders hold is read once."""
-    from ktstr.results.shards import joined, parts_in
+    from ktstr.results.joined import joined
+    from ktstr.results.shards import parts_in
 
     if not options.dir:
         raise InputError(

@@ -19,8 +19,9 @@ from ktstr.config.validated import load_config
 from ktstr.errors import HostError, InputError
 from ktstr.files import RECORD_CAP, SIDECAR_CAP
 from ktstr.record.part import selection_digest
+from ktstr.results.joined import joined
 from ktstr.results.ledger import ExitRules, Ledger
-from ktstr.results.shards import joined, parts_in
+from ktstr.results.shards import parts_in
 from ktstr.results.store import ERRORS, folder_name, load_record
 from ktstr.tasks.invoke import Asked
 from tests.commands.test_merge import Merging, tree
