@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same of a text of several lines; tabs become spaces."""
+    return "\n".join(printable(line) for line in text.expandtabs().split("\n"))
+
+
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset(), width: int = WIDTH
 ) -> list[str]:

@@ -27,16 +27,13 @@ _OUTCOMES = {"pass": Outcome.PASS, "fail": Outcome.FAIL, "inconclusive": Outcome
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Every comparison of a run. ``left_out``: why none was made, empty when they were."""
+    """Every comparison of a run."""
 
     made: tuple[Comparison, ...] = ()
-    left_out: str = ""
 
     def text(self, *, verbose: bool) -> str:
         """What ``doit test`` prints below its table: every declared limit; of other metrics those that moved, unless
         ``verbose``."""
-        if self.left_out:
-            return f"\ncompare: {self.left_out}\n"
         return "".join(_text(one, verbose) for one in self.made)
 
     def cases(self) -> tuple[Case, ...]:
@@ -73,13 +70,10 @@ def _whole(one: Comparison) -> Case:
     return Case(result.title, name, _OUTCOMES.get(one.verdict, Outcome.SKIP), lines)
 
 
-def comparisons_of(declared: Iterable[DeclaredRun], partial: str = "") -> Comparisons:
-    """Every test with ``compare:`` judged, all of them as one family. None is when some of their cells may be missing,
-    which ``partial`` says: half of the seeds would say another thing than all."""
+def comparisons_of(declared: Iterable[DeclaredRun]) -> Comparisons:
+    """Every test with ``compare:`` judged, all of them as one family."""
     cells = [cell for cell in declared if cell.test.compare]
     tests = {cell.test.name: cell.test for cell in cells}
-    if partial:
-        return Comparisons(left_out=f"{', '.join(tests)} not judged: {partial}")
     runs = [cell_run(cell) for cell in cells]
     duels = [_duel(test, [run for run in runs if run.test == name]) for name, test in tests.items()]
     return Comparisons(tuple(compare(duels)))

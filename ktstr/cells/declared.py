@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ktstr.config.model import TestDecl
+from ktstr.config.model import CellKey, TestDecl
 from ktstr.planning.plan import Plan
 from ktstr.planning.request import Narrowing
 from ktstr.results.ledger import CellOutcome
@@ -24,21 +24,22 @@ class DeclaredRun:
     outcome: CellOutcome
 
 
-def declared_runs(plan: Plan, outcomes: Sequence[CellOutcome]) -> Iterator[DeclaredRun]:
+def run_of(test: TestDecl, key: CellKey, kernel: str, accel: str, outcome: CellOutcome) -> DeclaredRun:
+    """A cell by its key. ``kernel`` is a label."""
+    return DeclaredRun(test, key.preset, kernel, key.scheduler, accel, key.seed, outcome)
+
+
+def declared_runs(plan: Plan, outcomes: Sequence[CellOutcome]) -> list[DeclaredRun]:
     """The cells of a plan, of tests that compare or set goals, that something came of; in its order."""
+    cells = [cell for cell in plan.cells if cell.point.test.compare or cell.point.test.perf_delta]
+    if not cells:
+        return []
     known = {outcome.name: outcome for outcome in outcomes}
-    for cell in plan.cells:
-        key, point = cell.key, cell.point
-        if cell.name in known and (point.test.compare or point.test.perf_delta):
-            yield DeclaredRun(
-                test=point.test,
-                preset=key.preset,
-                kernel=point.kernel.label,
-                scheduler=key.scheduler,
-                accel=point.accel,
-                seed=key.seed,
-                outcome=known[cell.name],
-            )
+    return [
+        run_of(cell.point.test, cell.key, cell.kernel.label, cell.accel, known[cell.name])
+        for cell in cells
+        if cell.name in known
+    ]
 
 
 def why_partial(narrowing: Narrowing) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import cast
+
+from msgspec import structs
 
 from ktstr.cells.goals import sidecar_of
 from ktstr.cells.run import host_context
@@ -18,6 +20,7 @@ from ktstr.planning.kernel import Kernel
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import Broken, CellPlan
 from ktstr.record.failed import FailedCell, FailedReason, FailedVerdict
+from ktstr.record.inputs import InputDigests
 from ktstr.record.sidecar import Accel, Sidecar
 from ktstr.results.last import Failure
 from ktstr.results.ledger import CellOutcome
@@ -34,29 +37,59 @@ def failures(plan: Plan, outcomes: Sequence[CellOutcome]) -> Iterator[Failure]:
             yield Failure(outcome.name, outcome.verdict, digest, outcome.ran, partial(failed_cell, plan, cell, outcome))
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a cell beside what came of it. ``key`` has the kernel as ``kernel=`` takes it, wherever the user
+    stands; ``kernel`` is its label, ``commit`` the project's."""
+
+    key: CellKey
+    kernel: str
+    accel: Accel
+    commit: str | None
+    asked: dict[str, str]
+    input_digest: str | None
+    inputs: InputDigests | None
+
+
 def failed_cell(plan: Plan, cell: CellPlan | Broken, outcome: CellOutcome) -> FailedCell:
     """What is kept of a cell of the plan that did not pass."""
-    whole, key = sidecar_of(outcome), cell.key
-    planned = cell if isinstance(cell, CellPlan) else None
-    kernel = cell.point.kernel if isinstance(cell, CellPlan) else cell.kernel
-    return FailedCell(
-        test=key.test,
-        preset=key.preset,
-        kernel=_kernel_word(plan, key, kernel),
-        label=kernel.label,
-        scheduler=key.scheduler,
-        accel=cast(Accel, cell.point.accel if isinstance(cell, CellPlan) else cell.accel),
-        seed=key.seed,
-        verdict=cast(FailedVerdict, str(outcome.verdict)),
-        reasons=reasons_of(outcome, whole),
+    whole, planned = sidecar_of(outcome), cell if isinstance(cell, CellPlan) else None
+    kept = Kept(
+        key=replace(cell.key, kernel=_kernel_word(plan, cell.key, cell.kernel)),
+        kernel=cell.kernel.label,
+        accel=cast(Accel, cell.accel),
+        commit=plan.commit,
         asked=asked(plan),
         input_digest=None if planned is None else planned.input_digest,
         inputs=None if planned is None or plan.machine is None else inputs_of(planned, plan.machine),
-        kernel_version=kernel.version() if whole is None else whole.kernel_version,
+    )
+    made = kept_cell(kept, outcome, whole)
+    if whole is not None:
+        return made
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return structs.replace(made, kernel_version=cell.kernel.version(), measured_at=now, host=host_context())
+
+
+def kept_cell(kept: Kept, outcome: CellOutcome, whole: Sidecar | None) -> FailedCell:
+    """The same of any cell. ``whole``: its sidecar, None where nothing was measured."""
+    return FailedCell(
+        test=kept.key.test,
+        preset=kept.key.preset,
+        kernel=kept.key.kernel,
+        label=kept.kernel,
+        scheduler=kept.key.scheduler,
+        accel=kept.accel,
+        seed=kept.key.seed,
+        verdict=cast(FailedVerdict, str(outcome.verdict)),
+        reasons=reasons_of(outcome, whole),
+        asked=kept.asked,
+        input_digest=kept.input_digest,
+        inputs=kept.inputs,
+        kernel_version=None if whole is None else whole.kernel_version,
         emulator=None if whole is None else whole.emulator,
-        project_commit=plan.commit,
-        measured_at=datetime.now(UTC).isoformat(timespec="milliseconds") if whole is None else whole.timestamp,
-        host=host_context() if whole is None else whole.host,
+        project_commit=kept.commit,
+        measured_at=None if whole is None else whole.timestamp,
+        host=None if whole is None else whole.host,
     )
 
 
@@ -68,15 +101,12 @@ def reasons_of(outcome: CellOutcome, whole: Sidecar | None) -> tuple[FailedReaso
 
 
 def asked(plan: Plan) -> dict[str, str]:
-    """The variables of the command line that decide what its cells are, beside their names."""
-    options = plan.request.options
-    return with_programs(decisive(options), undeclared_words(options.select.scheduler), plan.request.project.stand)
-
-
-def with_programs(asked: Mapping[str, str], words: Iterable[str], stand: Path) -> dict[str, str]:
-    """The same with the schedulers that no declaration has, by paths that hold wherever the user stands."""
+    """The variables of the command line that decide what its cells are, beside their names; schedulers that no
+    declaration has by paths that hold wherever the user stands."""
+    options, stand = plan.request.options, plan.request.project.stand
+    words = undeclared_words(options.select.scheduler)
     programs = ",".join(word if word.startswith(TREE) else str(stand / word) for word in words)
-    return {**asked, "scheduler": programs} if programs else dict(asked)
+    return {**decisive(options), **({"scheduler": programs} if programs else {})}
 
 
 def _kernel_word(plan: Plan, key: CellKey, kernel: Kernel) -> str:

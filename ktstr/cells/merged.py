@@ -1,4 +1,4 @@
-"""What several shards of one run left, taken into this project's store as if it had been measured here.
+"""What several shards of one run left: read as what strangers wrote, and said as what came of this project's cells.
 
 Nothing is written before all of it was read: records, sidecars and dumps by this project's own readers, each held
 against what its part says of it.
@@ -8,38 +8,39 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from msgspec import UnsetType
 
 from ktstr.cancel import Cancel
-from ktstr.cells.declared import DeclaredRun
-from ktstr.cells.failed import reasons_of, with_programs
+from ktstr.cells.declared import DeclaredRun, run_of
+from ktstr.cells.failed import Kept, kept_cell
+from ktstr.cells.inspecting import VMCORE
 from ktstr.cells.job import JobError
+from ktstr.cells.parts import key_of
 from ktstr.config.model import Config
-from ktstr.config.project import Project
-from ktstr.errors import InputError, KtstrError
-from ktstr.files import full_or_denied, write_atomic
-from ktstr.kernels.spec import parse_spec
-from ktstr.record.cell import CellRecord
-from ktstr.record.failed import FailedCell, FailedVerdict
-from ktstr.record.outcome import JUDGED, Outcome
+from ktstr.config.project import CELLS, Project
+from ktstr.errors import HostError, InputError, KtstrError
+from ktstr.files import RECORD_CAP, SIDECAR_CAP
+from ktstr.record.failed import FailedCell
+from ktstr.record.outcome import JUDGED
 from ktstr.record.part import PartCell, PartError, Whole
 from ktstr.record.sidecar import Sidecar
 from ktstr.results import sidecar as sidecars
 from ktstr.results.failure_dumps import read_dump
+from ktstr.results.joined import entries_of
 from ktstr.results.last import Failure
 from ktstr.results.ledger import CellOutcome
-from ktstr.results.names import DUMP
-from ktstr.results.shards import Found, entries_of, inside, refuse_outside
-from ktstr.results.store import ERRORS, RECORD, SETTING, SIDECAR, CellStore, folder_name, load_record
+from ktstr.results.names import DUMP, DUMP_TEXT
+from ktstr.results.shards import Found, inside, sidecar_path
+from ktstr.results.store import RECORD, SETTING, SIDECAR, CellStore, load_record
 
-FILE_CAP = 16 << 30  # bytes of one file beside a record: the memory of a guest is the largest
+MEMORY_CAP = 16 << 30  # bytes of a guest's memory
+# Variables that make a replay run programs, or build from files, that a stranger names.
+_OF_STRANGERS = frozenset({"CC", "LLVM", "kconfig", "scheduler"})
 _ANEW = "run that shard again"
 
 
@@ -54,8 +55,17 @@ class Taken:
     files: tuple[str, ...]
 
     @property
+    def judged(self) -> bool:
+        return self.entry.verdict in JUDGED
+
+    @property
     def error(self) -> KtstrError | None:
         return None if self.entry.error is None else error_of(self.entry.error)
+
+    def path(self, name: str) -> Path:
+        """One of its files, where the shard left it."""
+        assert self.folder is not None, "it has files"
+        return self.folder / name
 
 
 def error_of(told: PartError) -> KtstrError:
@@ -63,80 +73,90 @@ def error_of(told: PartError) -> KtstrError:
     return JobError(told.message, told.fix, told.exit_code).error()
 
 
-def take(config: Config, found: Sequence[Found], cancel: Cancel) -> list[Taken]:
+def target_of(store: CellStore, entry: PartCell) -> Path | None:
+    """The folder of its files in a store, by its digest, whatever its part says; None for what never had inputs."""
+    if entry.input_digest is None:
+        return None
+    return store.folder(entry.input_digest) if entry.verdict in JUDGED else store.error_folder(entry.input_digest)
+
+
+def take(project: Project, config: Config, found: Sequence[Found], cancel: Cancel) -> list[Taken]:
     """Everything that the parts of ``joined`` name, in the order of one run. Raises InputError for what is not what it
-    says, and Cancelled."""
+    says, HostError where the project has no room for it, and Cancelled."""
     taken = []
+    digests: dict[Path | None, str | None] = {}
     for one, entry in entries_of(found):
         cancel.check()
+        where = f"{one.path}: {entry.name}"
         if entry.test not in config.tests:
-            raise InputError(f"{one.path}: {entry.name}: found a test that ktstr.yaml does not declare", fix=_ANEW)
-        taken.append(_taken(one, entry))
+            raise InputError(f"{where}: found a test that ktstr.yaml does not declare", fix=_ANEW)
+        if digests.setdefault(target_of(CellStore(Path()), entry), entry.input_digest) != entry.input_digest:
+            raise InputError(f"{where}: found an input_digest that begins as that of another cell", fix=_ANEW)
+        taken.append(_taken(one, entry, where))
+    _refuse_too_much(project, taken)
     return taken
 
 
-def _taken(found: Found, entry: PartCell) -> Taken:
-    def where() -> str:
-        return f"{found.path}: {entry.name}"
-
-    sidecar = _sidecar(found, entry, where)
-    folder = _folder(entry)
-    names = tuple(_names(found, entry, folder))
+def _taken(found: Found, entry: PartCell, where: str) -> Taken:
+    sidecar = _sidecar(found, entry, where) if entry.has_sidecar else None
+    folder = target_of(CellStore(found.root / CELLS), entry)
+    names = tuple(_names(entry, "" if folder is None else str(folder.relative_to(found.root)), where))
     if entry.verdict in JUDGED:
         assert folder is not None, "what is judged has a digest"
-        _record(found.root, folder, entry)
+        _check_record(inside(found.root, f"{folder.relative_to(found.root)}/{RECORD}", where), entry)
     for name in names:
-        path = inside(found.root, f"{folder}/{name}", where)
-        if path.stat().st_size > FILE_CAP:
-            raise InputError(f"{path}: found more than {FILE_CAP} bytes, expected at most that")
-        if name.endswith(DUMP):
-            read_dump(path)
-    return Taken(entry, found.part.whole, sidecar, None if folder is None else found.root / folder, names)
+        assert folder is not None, "files are in one"
+        _check_file(inside(found.root, f"{folder.relative_to(found.root)}/{name}", where))
+    return Taken(entry, found.part.whole, sidecar, folder, names)
 
 
-def _sidecar(found: Found, entry: PartCell, where: Callable[[], str]) -> Sidecar | None:
-    """What was published, or where a later run cleared that, what lies beside the record. A skip may have none then."""
-    if entry.sidecar is None or entry.verdict not in (*JUDGED, Outcome.SKIP):
-        return None
-    refuse_outside(entry.sidecar, where)
-    relative = entry.sidecar
-    if not os.path.lexists(found.root / relative):
-        if entry.input_digest is None:
-            return None
-        relative = f"{_folder(entry)}/{SIDECAR}"
-    path = inside(found.root, relative, where)
+def _sidecar(found: Found, entry: PartCell, where: str) -> Sidecar:
+    path = inside(found.root, sidecar_path(found.part, entry), where)
     sidecar = sidecars.read_sidecar(path)
     _refuse_other(path, sidecar, entry, found.part.whole)
     return sidecar
 
 
-def _folder(entry: PartCell) -> str | None:
-    """Where its files are, from the folder of run directories: by its digest, whatever it says."""
-    if entry.input_digest is None:
-        return None
-    below = ".cells" if entry.verdict in JUDGED else f".cells/{ERRORS}"
-    return f"{below}/{folder_name(entry.input_digest)}"
-
-
-def _names(found: Found, entry: PartCell, folder: str | None) -> Iterator[str]:
+def _names(entry: PartCell, folder: str, where: str) -> Iterator[str]:
+    """The names of its files, all of which are in one folder."""
     for file in entry.files:
         place, _, name = file.rpartition("/")
-        if place != folder or name in (RECORD, SIDECAR) or name.startswith("."):
-            raise InputError(
-                f"{found.path}: {entry.name}: found the file {file[:200]!r}, expected one in {folder}", fix=_ANEW
-            )
+        if not folder or place != folder or name in (RECORD, SIDECAR) or name.startswith("."):
+            raise InputError(f"{where}: found the file {file[:200]!r}, expected one in {folder or 'none'}", fix=_ANEW)
         yield name
 
 
-def _record(root: Path, folder: str, entry: PartCell) -> CellRecord:
-    """The record of a judged cell. Raises InputError for one of another cell."""
-    path = inside(root, f"{folder}/{RECORD}", lambda: entry.name)
-    record = load_record(path)
-    if record.input_digest != entry.input_digest:
-        raise InputError(
-            f"{path}: found the record of {record.input_digest[:16]!r}, expected {entry.input_digest}", fix=_ANEW
+def _check_record(path: Path, entry: PartCell) -> None:
+    """Raise InputError for the record of another cell."""
+    digest = load_record(path).input_digest
+    if digest != entry.input_digest:
+        raise InputError(f"{path}: found the record of {digest[:16]!r}, expected {entry.input_digest}", fix=_ANEW)
+
+
+def _check_file(path: Path) -> None:
+    """Raise InputError for a dump that is none, and for what is larger than a run leaves it."""
+    cap = MEMORY_CAP if path.name == VMCORE else SIDECAR_CAP if path.name.endswith(DUMP_TEXT) else RECORD_CAP
+    if path.stat().st_size > cap:
+        raise InputError(f"{path}: found more than {cap} bytes, expected at most that", fix=_ANEW)
+    if path.name.endswith(DUMP):
+        read_dump(path)
+
+
+def _refuse_too_much(project: Project, taken: Sequence[Taken]) -> None:
+    """Raise HostError when what is not there yet has no room."""
+    store, sizes = CellStore(project.cells), {}
+    for one in taken:
+        target = target_of(store, one.entry)
+        for name in (*one.files, *((RECORD,) if one.judged else ())):
+            if target is not None and not os.path.lexists(target / name):
+                sizes[target / name] = one.path(name).stat().st_size
+    place = next(path for path in (project.runs_root, *project.runs_root.parents) if path.exists())
+    wanted, free = sum(sizes.values()), shutil.disk_usage(place).free
+    if wanted > free:
+        raise HostError(
+            f"{project.runs_root}: found {free} bytes free, expected {wanted} for what the shards left",
+            fix=f"free some space, or set {SETTING} to a larger disk",
         )
-    return record
 
 
 def _refuse_other(path: Path, sidecar: Sidecar, entry: PartCell, whole: Whole) -> None:
@@ -158,130 +178,31 @@ def _refuse_other(path: Path, sidecar: Sidecar, entry: PartCell, whole: Whole) -
             raise InputError(f"{path}: {name}: found {is_there!r}, expected {wanted!r}, as its part says", fix=_ANEW)
 
 
-def store(project: Project, taken: Sequence[Taken], cancel: Cancel) -> list[CellOutcome]:
-    """Copy it all into the project's store, and give what came of each cell, with its files here.
-
-    What is there already stays. Raises HostError when the disk is full, and Cancelled.
-    """
-    cells = CellStore(project.cells)
-    outcomes = []
-    for one in taken:
-        cancel.check()
-        folder = None if one.folder is None else _stored(cells, project.cells, one)
-        entry = one.entry
-        outcomes.append(
-            CellOutcome(
-                entry.name, Outcome(entry.verdict), entry.reasons, entry.ran, entry.seconds, one.sidecar,
-                files=tuple(str(folder / name) for name in one.files) if folder is not None else (), error=one.error,
-            )
-        )  # fmt: skip
-    return outcomes
-
-
-def _stored(cells: CellStore, root: Path, one: Taken) -> Path | None:
-    """The folder with what one cell left, here; None for a cell in error that left nothing."""
-    digest = one.entry.input_digest
-    assert digest is not None and one.folder is not None
-    judged = one.entry.verdict in JUDGED
-    target = cells.folder(digest) if judged else root / ERRORS / folder_name(digest)
-    if not judged and not one.files:
-        return None
-    if _is_there(one, target, judged=judged):
-        return target
-    with cells.working(digest) as workdir:
-        for name in one.files:
-            _copy(one.folder / name, workdir / name)
-        if not judged:
-            return cells.set_aside(digest, workdir)
-        assert one.sidecar is not None
-        write_atomic(workdir / SIDECAR, sidecars.dump(one.sidecar), setting=SETTING)
-        record = load_record(one.folder / RECORD)
-        return cells.commit(digest, workdir, record)
-
-
-def _is_there(one: Taken, target: Path, *, judged: bool) -> bool:
-    """Whether the same was taken before, or the part lies in this very project."""
-    assert one.folder is not None
-    with suppress(OSError):
-        if target.samefile(one.folder):
-            return True
-        alike = all((target / name).stat().st_size == (one.folder / name).stat().st_size for name in one.files)
-        if not judged:
-            return alike
-        return alike and (target / RECORD).read_bytes() == (one.folder / RECORD).read_bytes()
-    return False
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a regular file, and no link that took its place since it was looked at."""
-    try:
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as old, target.open("xb") as new:
-            shutil.copyfileobj(old, new, 1 << 20)
-    except OSError as err:
-        raise full_or_denied(err, target, SETTING) from err
-
-
 def declared(config: Config, taken: Sequence[Taken], outcomes: Sequence[CellOutcome]) -> Iterator[DeclaredRun]:
     """The cells as comparisons and goals have them: those that could run."""
     for one, outcome in zip(taken, outcomes, strict=True):
         entry = one.entry
         if entry.kind == "cell":
-            yield DeclaredRun(
-                test=config.tests[entry.test],
-                preset=entry.preset,
-                kernel=entry.kernel,
-                scheduler=entry.scheduler,
-                accel=entry.accel,
-                seed=entry.seed,
-                outcome=outcome,
-            )
+            yield run_of(config.tests[entry.test], key_of(entry), entry.kernel, entry.accel, outcome)
 
 
-def failures(
-    project: Project, config: Config, taken: Sequence[Taken], outcomes: Sequence[CellOutcome]
-) -> Iterator[Failure]:
-    """The cells that did not pass, as they are remembered."""
+def failures(config: Config, taken: Sequence[Taken], outcomes: Sequence[CellOutcome]) -> Iterator[Failure]:
+    """The cells that did not pass, as they are remembered: those that can be made of what is declared here."""
     for one, outcome in zip(taken, outcomes, strict=True):
-        if outcome.failed:
-            kept = partial(_failed, project, config, one, outcome)
+        if outcome.failed and _is_of_declared(config, one):
+            kept = partial(_failed, one, outcome)
             yield Failure(outcome.name, outcome.verdict, one.entry.input_digest, outcome.ran, kept)
 
 
-def _failed(project: Project, config: Config, one: Taken, outcome: CellOutcome) -> FailedCell:
-    entry, sidecar = one.entry, one.sidecar
-    return FailedCell(
-        test=entry.test,
-        preset=entry.preset,
-        kernel=_kernel_word(project, config, entry),
-        label=entry.kernel,
-        scheduler=entry.scheduler,
-        accel=entry.accel,
-        seed=entry.seed,
-        verdict=cast(FailedVerdict, entry.verdict),
-        reasons=reasons_of(outcome, sidecar),
-        asked=_asked(project, one.whole.asked),
-        input_digest=entry.input_digest,
-        inputs=None if sidecar is None or isinstance(sidecar.inputs, UnsetType) else sidecar.inputs,
-        kernel_version=None if sidecar is None else sidecar.kernel_version,
-        emulator=None if sidecar is None else sidecar.emulator,
-        project_commit=one.whole.commit,
-        measured_at=None if sidecar is None else sidecar.timestamp,
-        host=None if sidecar is None else sidecar.host,
-    )
+def _is_of_declared(config: Config, one: Taken) -> bool:
+    """Whether a cell is of this project's own declarations, and of no program or file that only its part names."""
+    entry = one.entry
+    known = entry.kernel_word in config.kernels and entry.scheduler in config.schedulers
+    return known and entry.preset in config.presets and _OF_STRANGERS.isdisjoint(one.whole.asked)
 
 
-def _kernel_word(project: Project, config: Config, entry: PartCell) -> str:
-    """What ``kernel=`` takes, wherever the user stands."""
-    if entry.kernel_word in config.kernels:
-        return entry.kernel_word
-    try:
-        return str(parse_spec(entry.kernel_word, project.stand))
-    except InputError:
-        return entry.kernel_word
-
-
-def _asked(project: Project, asked: Mapping[str, str]) -> dict[str, str]:
-    given = dict(asked)
-    words = given.pop("scheduler", "")
-    return with_programs(given, words.split(",") if words else (), project.stand)
+def _failed(one: Taken, outcome: CellOutcome) -> FailedCell:
+    entry, whole, sidecar = one.entry, one.whole, one.sidecar
+    inputs = None if sidecar is None or isinstance(sidecar.inputs, UnsetType) else sidecar.inputs
+    kept = Kept(key_of(entry), entry.kernel, entry.accel, whole.commit, dict(whole.asked), entry.input_digest, inputs)
+    return kept_cell(kept, outcome, sidecar)

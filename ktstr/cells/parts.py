@@ -6,17 +6,27 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
-from ktstr.columns import printable
+from ktstr.columns import printable, printable_lines
 from ktstr.config.model import CellKey
 from ktstr.config.project import Project
 from ktstr.errors import EXIT_INPUT, KtstrError
-from ktstr.planning.kernel import Kernel
 from ktstr.planning.plan import Plan
 from ktstr.planning.points import Broken, CellPlan, SkipPlan
-from ktstr.record.outcome import JUDGED
-from ktstr.record.part import VERSION, Part, PartAccel, PartCell, PartError, PartFailure, PartKind, PartVerdict
+from ktstr.record.part import (
+    MAX_LINE,
+    MAX_TEXT,
+    VERSION,
+    Part,
+    PartAccel,
+    PartCell,
+    PartError,
+    PartFailure,
+    PartKind,
+    PartVerdict,
+)
 from ktstr.results.ledger import CellOutcome
-from ktstr.results.store import SIDECAR, CellStore
+from ktstr.results.sidecar import dump
+from ktstr.schedulers.find import depends_on_kernel
 
 
 def part_of(
@@ -32,9 +42,41 @@ def part_of(
         of=shard.of,
         whole=plan.sliced.whole,
         interrupted=interrupted,
+        schedulers=_schedulers(plan.cells),
         cells=tuple(_cells(plan, known, plan.sliced.places)),
-        failures=tuple(PartFailure(task=_safe(task), error=_error(error)) for task, error in failures.items()),
+        failures=tuple(
+            PartFailure(task=printable(task)[:MAX_LINE], error=_error(error)) for task, error in failures.items()
+        ),
     )
+
+
+def sidecars_of(project: Project, part: Part, outcomes: Sequence[CellOutcome]) -> dict[str, bytes]:
+    """The sidecars of a part's cells, by their names beside it. Raises HostError when one is gone and its stored result
+    too."""
+    known = {outcome.name: outcome for outcome in outcomes}
+    return {cell.sidecar_name: _sidecar(project, known[cell.name]) for cell in part.cells if cell.has_sidecar}
+
+
+def _sidecar(project: Project, outcome: CellOutcome) -> bytes:
+    """What was published, for a result that stands; else as it was made."""
+    if outcome.standing is None:
+        assert outcome.sidecar is not None, "what is judged or skipped has a sidecar"
+        return dump(outcome.sidecar)
+    try:
+        return (project.stand / (outcome.path or outcome.standing.path)).read_bytes()
+    except OSError:
+        return dump(outcome.standing.build())
+
+
+def _schedulers(cells: Iterable[CellPlan]) -> dict[str, str]:
+    """The digests of the programs that cells run."""
+    found = {}
+    for cell in cells:
+        digest, point = cell.point.image.scheduler, cell.point
+        if digest is not None:
+            kernel = f" for {point.kernel.label}" if depends_on_kernel(point.scheduler) else ""
+            found[f"{cell.key.scheduler}{kernel}"] = digest
+    return found
 
 
 def _cells(plan: Plan, known: Mapping[str, CellOutcome], places: Mapping[str, int]) -> Iterator[PartCell]:
@@ -49,19 +91,16 @@ def _cells(plan: Plan, known: Mapping[str, CellOutcome], places: Mapping[str, in
 def _cell(
     project: Project, kind: PartKind, cell: CellPlan | Broken | SkipPlan, outcome: CellOutcome, place: int
 ) -> PartCell:
-    key, digest = cell.key, cell.input_digest if isinstance(cell, CellPlan) else None
-    sidecar = _below(project, outcome.path)
-    if sidecar is None and digest is not None and outcome.verdict in JUDGED:  # published out of reach
-        sidecar = _below(project, str(CellStore(project.cells).folder(digest) / SIDECAR))
+    key = cell.key
     return PartCell(
         place=place,
         kind=kind,
         test=key.test,
         preset=key.preset,
-        kernel=_kernel(cell).label,
+        kernel=cell.kernel.label,
         kernel_word=key.kernel,
         scheduler=key.scheduler,
-        accel=cast(PartAccel, _accel(cell)),
+        accel=cast(PartAccel, cell.accel),
         seed=key.seed,
         keep=key.keep,
         name=cell.name,
@@ -69,19 +108,10 @@ def _cell(
         reasons=tuple(map(_safe, outcome.reasons)),
         seconds=outcome.seconds,
         ran=outcome.ran,
-        input_digest=digest,
-        sidecar=sidecar,
-        files=tuple(path for file in outcome.files if (path := _below(project, file)) is not None),
+        input_digest=cell.input_digest if isinstance(cell, CellPlan) else None,
+        files=tuple(_files(project, outcome)),
         error=None if outcome.error is None else _error(outcome.error),
     )
-
-
-def _kernel(cell: CellPlan | Broken | SkipPlan) -> Kernel:
-    return cell.point.kernel if isinstance(cell, CellPlan) else cell.kernel
-
-
-def _accel(cell: CellPlan | Broken | SkipPlan) -> str:
-    return cell.point.accel if isinstance(cell, CellPlan) else cell.accel
 
 
 def key_of(cell: PartCell) -> CellKey:
@@ -89,12 +119,13 @@ def key_of(cell: PartCell) -> CellKey:
     return CellKey(cell.test, cell.preset, cell.kernel_word, cell.scheduler, cell.seed, cell.keep)
 
 
-def _below(project: Project, path: str | None) -> str | None:
-    """A path as it is shown, from the folder of run directories; None for one that is elsewhere."""
-    if path is None:
-        return None
-    relative = os.path.relpath(os.path.normpath(project.stand / path), os.path.normpath(project.runs_root))
-    return None if relative.startswith("..") else relative
+def _files(project: Project, outcome: CellOutcome) -> Iterator[str]:
+    """Its files, from the folder of run directories. A cell of the same digest may have taken the place of one."""
+    for file in outcome.files:
+        path = project.stand / file
+        relative = os.path.relpath(os.path.normpath(path), os.path.normpath(project.runs_root))
+        if not relative.startswith("..") and path.is_file():
+            yield relative
 
 
 def _error(error: KtstrError) -> PartError:
@@ -106,5 +137,5 @@ def _error(error: KtstrError) -> PartError:
 
 
 def _safe(text: str) -> str:
-    """Lines that can be printed as they are."""
-    return "\n".join(printable(line) for line in text.expandtabs().split("\n"))
+    """Lines that can be printed as they are, as many as a part has room for."""
+    return printable_lines(text)[:MAX_TEXT]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktstr.commands.declare.command import Command, Invocation, Planned, Report
+from ktstr.commands.declare.command import Command, Invocation, Report
 from ktstr.errors import HostError, InputError
 from ktstr.options import FLAG, LIST, PATH, variable
 from ktstr.results.ledger import CellOutcome, ExitRules
@@ -39,34 +38,42 @@ class Options:
 def run(invocation: Invocation, options: Options) -> Report:
     """Check the parts, take what they left into the project's own results, and report as one run does.
 
-    Raises InputError for parts that are not all of one run or not of this ktstr.yaml, before anything is written.
+    Raises InputError for parts that are not all of one run or not of this ktstr.yaml, and HostError where there is no
+    room for them, before anything of them is written.
     """
-    from ktstr.cells.merged import declared, store, take
+    from ktstr.cells.adopt import adopt
+    from ktstr.cells.declared import partial_by
+    from ktstr.cells.merged import declared, take
     from ktstr.commands.declare.reported import Saying, report_of
+    from ktstr.host.flock import refuse_remote
+    from ktstr.results.shards import told_printably
 
-    found = _parts(invocation, options)
-    whole = found[0].part.whole
-    config = _config(invocation, whole, found[0].shown)
-    taken = take(config, found, invocation.cancel)
-    stored = store(invocation.project, taken, invocation.cancel)
-    outcomes = _settled(invocation, config, taken, stored)
-    _tell_failures(invocation, [one.part for one in found])
+    refuse_remote(invocation.project.runs_root)
+    with told_printably():
+        parts = _parts(invocation, options)
+        whole = parts[0].part.whole
+        config = _config(invocation, whole, parts[0].shown)
+        taken = take(invocation.project, config, parts, invocation.cancel)
+    outcomes = _settled(invocation, whole, adopt(invocation.project, taken, invocation.cancel))
+    _remember(invocation, config, taken, outcomes)
+    _tell_failures(invocation, [found.part for found in parts])
     saying = Saying(
         json=options.json,
         verbose=options.verbose,
         junit=options.junit,
         rules=_rules(options),
-        partial=_partial(whole),
-        interrupted=any(one.part.interrupted for one in found),
+        partial=partial_by(whole.narrowed),
+        interrupted=any(found.part.interrupted for found in parts),
     )
     every = options.json or options.verbose
-    cells = [_summary(one, outcome, every=every) for one, outcome in zip(taken, outcomes, strict=True)]
+    cells = [_summary(cell, outcome, every=every) for cell, outcome in zip(taken, outcomes, strict=True)]
     return report_of(invocation, saying, cells, list(declared(config, taken, outcomes)))
 
 
 def _parts(invocation: Invocation, options: Options) -> tuple[Found, ...]:
-    """All parts of one run. A folder that is named twice is read once."""
-    from ktstr.results.shards import joined, parts_in
+    """All parts of one run. One that several of the folders hold is read once."""
+    from ktstr.results.joined import joined
+    from ktstr.results.shards import parts_in
 
     if not options.dir:
         raise InputError(
@@ -74,9 +81,16 @@ def _parts(invocation: Invocation, options: Options) -> tuple[Found, ...]:
         )
     found: dict[Path, Found] = {}
     for shown in options.dir:
-        folder = (invocation.project.stand / Path(shown).expanduser()).resolve()
-        found.update((one.path, one) for one in parts_in(folder, shown) if one.path not in found)
+        folder = _folder(invocation, shown)
+        found.update((part.path, part) for part in parts_in(folder, shown) if part.path not in found)
     return joined(tuple(found.values()))
+
+
+def _folder(invocation: Invocation, shown: str) -> Path:
+    try:
+        return (invocation.project.stand / Path(shown).expanduser()).resolve()
+    except (OSError, RuntimeError) as err:  # a user that there is not, or a symbolic link that leads to itself
+        raise InputError(f"dir={shown}: leads nowhere: {err}", fix="correct its name") from None
 
 
 def _config(invocation: Invocation, whole: Whole, shown: str) -> Config:
@@ -94,25 +108,39 @@ def _config(invocation: Invocation, whole: Whole, shown: str) -> Config:
     return config
 
 
-def _settled(
-    invocation: Invocation, config: Config, taken: Sequence[Taken], stored: Sequence[CellOutcome]
-) -> list[CellOutcome]:
-    """Publish, remember what did not pass, and tell the ledger, as after a run."""
-    from ktstr.cells.merged import failures
+def _settled(invocation: Invocation, whole: Whole, adopted: Sequence[CellOutcome]) -> Sequence[CellOutcome]:
+    """Publish, and tell the ledger, as after a run."""
     from ktstr.cells.publish import Place, publish_at, shown_at
-    from ktstr.commands.declare.ended import explain_losses
-    from ktstr.results.last import remember
-    from ktstr.results.ledger import did_pass
+    from ktstr.commands.declare.ended import explain_losses, published
     from ktstr.results.names import leaf_name
 
-    project, whole = invocation.project, taken[0].whole
+    project = invocation.project
     place = Place(project, invocation.environ, lambda kernel: leaf_name(kernel, whole.commit), invocation.cancel)
-    outcomes = shown_at(project, stored, publish_at(place, invocation.epoch, stored))
-    remember(project.state, did_pass(outcomes), failures(project, config, taken, outcomes))
+
+    def fill(outcomes: Sequence[CellOutcome]) -> Sequence[CellOutcome]:
+        return shown_at(project, outcomes, publish_at(place, invocation.epoch, outcomes))
+
+    outcomes = published(invocation, "merge", fill, adopted)
     for outcome in outcomes:
         invocation.ledger.record(outcome)
     explain_losses(outcomes)
     return outcomes
+
+
+def _remember(invocation: Invocation, config: Config, taken: Sequence[Taken], outcomes: Sequence[CellOutcome]) -> None:
+    """Remember what did not pass, and say of how many that is not possible."""
+    from ktstr.cells.merged import failures
+    from ktstr.results.last import remember
+    from ktstr.results.ledger import did_pass
+
+    kept = list(failures(config, taken, outcomes))
+    remember(invocation.project.state, did_pass(outcomes), kept)
+    left = sum(outcome.failed for outcome in outcomes) - len(kept)
+    if left:
+        invocation.progress.step(
+            f"{left} cells that did not pass are not remembered for doit replay: their kernel is not declared here, or"
+            " the shards were given CC=, LLVM=, kconfig= or a scheduler's path"
+        )
 
 
 def _tell_failures(invocation: Invocation, parts: Sequence[Part]) -> None:
@@ -122,49 +150,36 @@ def _tell_failures(invocation: Invocation, parts: Sequence[Part]) -> None:
     for part in parts:
         for failure in part.failures:
             invocation.ledger.fail(failure.task, error_of(failure.error))
-        if part.interrupted:
-            left = sum(cell.verdict == "not run" for cell in part.cells)
-            invocation.ledger.fail(
-                f"shard {part.shard}",
-                HostError(
-                    f"shard {part.shard} was interrupted: {left} of its {len(part.cells)} cells did not run",
-                    fix=f"doit test shard={part.shard} again, which runs what is left, and merge anew",
-                ),
-            )
+        if (error := _end(part)) is not None:
+            invocation.ledger.fail(f"shard {part.shard}", error)
 
 
-def _summary(one: Taken, outcome: CellOutcome, *, every: bool) -> CellSummary:
-    from ktstr.cells.parts import key_of
-    from ktstr.commands.declare.ended import command_of
-    from ktstr.results.summary import CellSummary
+def _end(part: Part) -> HostError | None:
+    """What is wrong with a shard of which cells did not run; None where a cell that failed stopped it."""
+    from ktstr.record.outcome import UNSUCCESSFUL
 
-    planned = one.entry.kind == "cell"
-    command = partial(command_of, key_of(one.entry), one.entry.accel, one.whole.asked)
-    return CellSummary(
-        name=outcome.name,
-        verdict=outcome.verdict,
-        reasons=outcome.reasons,
-        seconds=outcome.seconds,
-        ran=outcome.ran,
-        sidecar=outcome.path,
-        files=outcome.files,
-        command=command() if planned and (every or outcome.failed) else "",
+    left = sum(cell.verdict == "not run" for cell in part.cells)
+    if not part.interrupted and (not left or any(cell.verdict in UNSUCCESSFUL for cell in part.cells)):
+        return None
+    why = "was interrupted" if part.interrupted else "does not say why it ended"
+    return HostError(
+        f"{why}: {left} of its {len(part.cells)} cells did not run",
+        fix=f"doit test shard={part.shard} again, which runs what is left, and merge anew",
     )
 
 
-def _partial(whole: Whole) -> str:
-    from ktstr.cells.declared import partial_by
+def _summary(cell: Taken, outcome: CellOutcome, *, every: bool) -> CellSummary:
+    from ktstr.cells.parts import key_of
+    from ktstr.commands.declare.ended import command_of
+    from ktstr.results.summary import summary_of
 
-    return partial_by(whole.narrowed)
+    if cell.entry.kind != "cell" or not (every or outcome.failed):
+        return summary_of(outcome, "")
+    return summary_of(outcome, command_of(key_of(cell.entry), cell.entry.accel, cell.whole.asked))
 
 
 def _rules(options: Options) -> ExitRules:
     return ExitRules(allow_inconclusive=options.allow_inconclusive, no_skip=options.no_skip)
-
-
-def _nothing_to_plan(invocation: Invocation, options: Options) -> Planned | None:
-    """A merge runs nothing: its rules are asked of it, and no more."""
-    return None
 
 
 COMMAND = Command(
@@ -173,7 +188,6 @@ COMMAND = Command(
     "join what doit test shard=i/n left on several machines",
     Options,
     run=run,
-    plan=_nothing_to_plan,
     rules=_rules,
     alone=True,
 )

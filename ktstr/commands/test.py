@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,13 @@ from ktstr.commands.declare.command import Command, Invocation, Planned, Report
 from ktstr.commands.declare.ended import reproduce, settle
 from ktstr.commands.declare.plans import cell_tasks, plan_cells
 from ktstr.commands.declare.reported import Saying, report_of
-from ktstr.errors import HostError, KtstrError
+from ktstr.errors import KtstrError
 from ktstr.options import TestOptions
 from ktstr.results.ledger import CellOutcome, ExitRules
 
 if TYPE_CHECKING:
     from ktstr.planning.points import CellPlan
+    from ktstr.record.part import Part
     from ktstr.results import summary
 
 
@@ -25,19 +26,9 @@ def _summaries(options: TestOptions, planned: Planned, outcomes: Sequence[CellOu
 
     plans = {cell.name: cell for cell in planned.plan.cells}
     every = options.testing.json or options.testing.verbose
-    return [
-        summary.CellSummary(
-            name=o.name,
-            verdict=o.verdict,
-            reasons=o.reasons,
-            seconds=o.seconds,
-            ran=o.ran,
-            sidecar=o.path,
-            files=o.files,
-            command=reproduce(plans[o.name], options.graph) if o.name in plans and (every or o.failed) else "",
-        )
-        for o in outcomes
-    ]
+    told = (plans.get(outcome.name) if every or outcome.failed else None for outcome in outcomes)
+    commands = ("" if cell is None else reproduce(cell, options.graph) for cell in told)
+    return [summary.summary_of(outcome, command) for outcome, command in zip(outcomes, commands, strict=True)]
 
 
 def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned) -> Report:
@@ -48,7 +39,10 @@ def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned)
     outcomes = settle(invocation, planned, options.testing.maxfail)
     interrupted = bool(invocation.cancel.signal)
     if planned.plan.sliced is not None:
-        _leave_part(invocation, planned, outcomes, failures)
+        from ktstr.cells.parts import part_of  # records are types of their own: for shards only
+
+        part = part_of(planned.plan, outcomes, failures, interrupted=interrupted)
+        _leave_part(invocation, part, outcomes)
     saying = Saying(
         json=options.testing.json,
         verbose=options.testing.verbose,
@@ -57,31 +51,27 @@ def finish_cells(invocation: Invocation, options: TestOptions, planned: Planned)
         partial=why_partial(planned.plan.request.narrowing),
         interrupted=interrupted,
     )
-    declared = list(declared_runs(planned.plan, outcomes))
+    declared = declared_runs(planned.plan, outcomes)
     return report_of(invocation, saying, _summaries(options, planned, outcomes), declared)
 
 
 def _plan(invocation: Invocation, options: TestOptions) -> Planned:
-    """The cells. What a shard left before goes: should this run be killed, nobody is to take that for its result."""
-    planned = plan_cells(invocation, options)
+    """The cells. What a shard left before goes first: whatever stops this run, nobody may take that for its result."""
     if options.testing.shard is not None and not options.testing.dry_run:
         from ktstr.results.shards import remove_part
 
         remove_part(invocation.project.runs_root, options.testing.shard)
-    return planned
+    return plan_cells(invocation, options)
 
 
-def _leave_part(
-    invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome], failures: Mapping[str, KtstrError]
-) -> None:
+def _leave_part(invocation: Invocation, part: Part, outcomes: Sequence[CellOutcome]) -> None:
     """What ``doit merge`` reads. One that cannot be written costs an exit code of 3."""
-    from ktstr.cells.parts import part_of
+    from ktstr.cells.parts import sidecars_of
     from ktstr.results.shards import write_part
 
-    part = part_of(planned.plan, outcomes, failures, interrupted=bool(invocation.cancel.signal))
     try:
-        write_part(invocation.project.runs_root, part)
-    except HostError as err:
+        write_part(invocation.project.runs_root, part, sidecars_of(invocation.project, part, outcomes))
+    except KtstrError as err:
         invocation.ledger.fail(f"shard={part.shard}", err)
 
 

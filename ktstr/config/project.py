@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ktstr.errors import InputError
 
+CELLS = ".cells"  # the cell store, below the folder of run directories
 _MARK = "ktstr.tasks"
 
 
@@ -38,7 +39,7 @@ class Project:
 
     @property
     def cells(self) -> Path:
-        return self.runs_root / ".cells"
+        return self.runs_root / CELLS
 
     @property
     def unstored(self) -> Path:

@@ -64,7 +64,7 @@ def within_budget(
     """Those of the cells, by name, that ``budget_secs=`` has time for; all without one, or where cells are named. With
     ``failed=1`` those that did not pass are chosen from.
 
-    Raises InputError for a budget that no cell fits into.
+    Raises InputError for a budget that no cell fits into, unless they are those of a shard.
     """
     limit = request.narrowing.budget_s
     if limit is None or request.narrowing.cells:
@@ -80,7 +80,7 @@ def within_budget(
     estimates = Estimates(rows, all_cpus(request.hosts) if request.hosts else request.tokens.total[0])
     candidates = [_candidate(name, key, config, estimates) for name, key in cells.items()]
     made = choose(candidates, limit)
-    if not made.chosen:
+    if not made.chosen and request.narrowing.shard is None:
         least = min(one.seconds + one.boot_seconds for one in candidates)
         raise InputError(
             f"budget_secs={limit:g}: the shortest of {len(candidates)} cells is expected to take {least:.1f} s",

@@ -138,9 +138,9 @@ def _judged(request: Request, commit: str | None) -> Judged:
 def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     """Resolve kernels, choose the machine and plan every selected cell. The steps join those of the plan ``beside``.
 
-    Raises InputError for a selection that matches nothing or a bad declaration, and HostError when
-    a kernel or the machine cannot be resolved. Whatever is wrong with one scheduler makes its own cells errors,
-    and no others, unless nothing but schedulers that are declared wrongly was selected.
+    Raises InputError for a selection that matches nothing, unless that is so of a shard's slice only, or a bad
+    declaration, and HostError when a kernel or the machine cannot be resolved. Whatever is wrong with one scheduler
+    makes its own cells errors, and no others, unless nothing but schedulers that are declared wrongly was selected.
     """
     ground = _ground(request, Steps() if beside is None else beside.steps)
     kernels, named = ground.kernels, _named(request, ground.config)
@@ -168,7 +168,7 @@ def make_plan(request: Request, beside: Plan | None = None) -> Plan:
     if request.narrowing.shard is None and _all_declared_wrongly(made):
         raise broken[0].error  # of a slice nobody knows that: the others may have more
     if not cells and not skips and not broken:
-        raise _nothing(request, len(expansion.cells))
+        _refuse_nothing(request, len(expansion.cells))
     return Plan(
         request, config, ground.archive, ground.steps, commit, judged, tuple(cells), skips, broken, chosen.machine,
         chosen.reason, {} if beside is None else beside.machines, chosen.entries,
@@ -304,14 +304,15 @@ def _narrowed(request: Request, cells: list[CellPlan]) -> list[CellPlan]:
     return [cell for cell in cells if cell.name in names] if names else cells
 
 
-def _nothing(request: Request, cells: int) -> InputError:
-    """The error for a selection that leaves no cell, naming what narrowed it."""
+def _refuse_nothing(request: Request, cells: int) -> None:
+    """Raise InputError for a selection that leaves no cell, naming what narrowed it. A shard may be without: of n jobs
+    that run parts of what changes from day to day, the others have more."""
     narrowing = request.narrowing
     given = (["failed=1"] if narrowing.failed else []) + ([f"shard={narrowing.shard}"] if narrowing.shard else [])
-    return InputError(
-        f"nothing was selected: {' '.join(given) or 'the selection'} leaves none of {cells} cells",
-        fix="doit test dry_run=1 without a selection",
-    )
+    text = f"nothing was selected: {' '.join(given) or 'the selection'} leaves none of {cells} cells"
+    if narrowing.shard is None:
+        raise InputError(text, fix="doit test dry_run=1 without a selection")
+    request.progress.step(f"NOTHING IS TESTED HERE: {text}")
 
 
 def _kernels_of(expansion: Expansion) -> list[str]:

@@ -118,6 +118,14 @@ class CellPlan:
     input_digest: str
     point: Point
 
+    @property
+    def accel(self) -> str:
+        return self.point.accel
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.point.kernel
+
     @cached_property
     def compiled(self) -> Compiled:
         """The scenario; not made for a cell that has nothing to do."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import ktstr
+from ktstr.columns import printable
 from ktstr.config.undeclared import undeclared_words
 from ktstr.config.validated import declarations_digest
+from ktstr.errors import InputError
 from ktstr.options import decisive
-from ktstr.record.part import PartAccel, Whole, selection_digest
+from ktstr.record.part import MAX_LINE, PartAccel, Whole, is_line, selection_digest
 
 if TYPE_CHECKING:
     from ktstr.planning.kernel import Kernel
@@ -38,9 +40,14 @@ class Selected:
 
 
 def sliced(request: Request, selected: Selected) -> Sliced:
-    """What shards of this selection agree on. Raises as ``load_config``."""
+    """What shards of this selection agree on. Raises as ``load_config``, and InputError for a name that no part of a
+    run may have."""
     options, narrowing = request.options, request.narrowing
     words = ",".join(undeclared_words(options.select.scheduler))
+    asked = {**decisive(options), **({"scheduler": words} if words else {})}
+    labels = (kernel.label for kernel in selected.kernels.values())
+    for name, text in (*asked.items(), *(("kernel", word) for word in (*selected.kernels, *labels))):
+        _refuse_unnamable(name, text)
     whole = Whole(
         ktstr=ktstr.__version__,
         commit=selected.commit,
@@ -48,7 +55,7 @@ def sliced(request: Request, selected: Selected) -> Sliced:
         accel=cast(PartAccel, selected.machine.accel),
         machine=selected.machine.digest,
         kernels={kernel.label: kernel.identity for kernel in selected.kernels.values()},
-        asked={**decisive(options), **({"scheduler": words} if words else {})},
+        asked=asked,
         narrowed=narrowed_by(narrowing),
         cells=len(selected.cells),
         skips=len(selected.skips),
@@ -56,6 +63,15 @@ def sliced(request: Request, selected: Selected) -> Sliced:
     )
     places = {name: place for names in (selected.cells, selected.skips) for place, name in enumerate(names)}
     return Sliced(whole, places)
+
+
+def _refuse_unnamable(name: str, text: str) -> None:
+    if not is_line(text):
+        raise InputError(
+            f"{name}={printable(text[:200])}: found characters that are not printed, or more than {MAX_LINE}, expected"
+            " what a part of a run can name",
+            fix="give the file a name of letters and digits",
+        )
 
 
 def narrowed_by(narrowing: Narrowing) -> str:

@@ -87,6 +87,10 @@ class CellStore:
         """Where the cell of ``digest`` is, or would be."""
         return self._root / folder_name(digest)
 
+    def error_folder(self, digest: str) -> Path:
+        """Where the files of a run of it are that is no result, or would be."""
+        return self._root / ERRORS / folder_name(digest)
+
     def read(self, digest: str) -> CellRecord | None:
         """The stored record; None when there is none, or one of another digest that begins alike.
 
@@ -124,14 +128,26 @@ class CellStore:
         Raises HostError when the disk is full; the store then still has what it had.
         """
         write_atomic(workdir / RECORD, dump_record(record), setting=SETTING)
-        folder = self._put(workdir, self.folder(digest))
-        shutil.rmtree(self._root / ERRORS / folder.name, ignore_errors=True)
+        folder = self.adopt(digest, workdir)
+        shutil.rmtree(self.error_folder(digest), ignore_errors=True)
         return folder
 
+    def adopt(self, digest: str, workdir: Path) -> Path:
+        """Put a folder that has its record in the store, in place of what was there; nothing else goes. Gives the
+        folder. Raises HostError."""
+        return self._put(workdir, self.folder(digest))
+
     def set_aside(self, digest: str, workdir: Path) -> Path:
-        """Keep the files of a run that is no result (console, log) where the user can look: ``.errors/``."""
-        (self._root / ERRORS).mkdir(parents=True, exist_ok=True)
-        return self._put(workdir, self._root / ERRORS / folder_name(digest))
+        """Keep the files of a run that is no result (console, log) where the user can look: ``.errors/``.
+
+        Raises HostError.
+        """
+        folder = self.error_folder(digest)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise full_or_denied(err, folder, SETTING) from err
+        return self._put(workdir, folder)
 
     def sweep(self) -> None:
         """Remove what killed runs left behind. What somebody works in stays, wherever he runs."""

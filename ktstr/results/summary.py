@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ktstr.columns import prose
 from ktstr.record.outcome import JUDGED, UNSUCCESSFUL, Outcome
+from ktstr.results.ledger import CellOutcome
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class CellSummary:
     sidecar: str | None = None
     files: tuple[str, ...] = ()
     command: str = ""
+
+
+def summary_of(outcome: CellOutcome, command: str) -> CellSummary:
+    """What is reported of a cell. ``command``: empty for none."""
+    return CellSummary(
+        name=outcome.name,
+        verdict=outcome.verdict,
+        reasons=outcome.reasons,
+        seconds=outcome.seconds,
+        ran=outcome.ran,
+        sidecar=outcome.path,
+        files=outcome.files,
+        command=command,
+    )
 
 
 def counts(cells: Sequence[CellSummary]) -> dict[str, int]:

@@ -54,7 +54,8 @@ class Asked:
 
     @property
     def rules(self) -> ExitRules:
-        return ExitRules() if self.lead is None else self.lead.rules(self.options[self.lead.name])
+        """Those of the first of them that has some."""
+        return next((one.rules(self.options[one.name]) for one in self.commands if one.rules), ExitRules())
 
     @property
     def judges(self) -> bool:

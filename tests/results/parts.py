@@ -15,8 +15,8 @@ from ktstr.config.project import Project
 from ktstr.config.validated import declarations_digest
 from ktstr.record.outcome import Outcome
 from ktstr.record.part import Part, PartCell, PartError, Whole, selection_digest
-from ktstr.results.names import file_name
-from ktstr.results.shards import write_part
+from ktstr.results.names import CellIdentity, file_name
+from ktstr.results.shards import sidecar_path, write_part
 from ktstr.results.sidecar import build_skip, dump
 from ktstr.results.store import ERRORS, CellStore
 from tests.results.cells import IDENTITY, cell, sidecar
@@ -26,11 +26,13 @@ COMMIT = "abc1234"
 VERSION = "7.2.0-cloud"
 YAML = """\
 kernels: {default: "deb:forky/cloud-amd64"}
+schedulers: {scx_ktstr: {path: nowhere/scx_ktstr}}
+presets: {tiny: 1n1l2c1t, one: 1n1l1c1t}
 tests: {steady: {duration: 1s, cgroups: [{name: a, workers: 1}], constraints: {min_cpus: 2}}}
 """
-# By place: what came of each cell. Seed 4 has no scheduler.
-VERDICTS = ("pass", "fail", "error", "not run", "error")
-BROKEN = 4
+# By place: what came of each cell. Seed 3 has no scheduler.
+VERDICTS = ("pass", "fail", "error", "error", "not run")
+BROKEN = 3
 SKIPS = 2
 
 
@@ -40,6 +42,8 @@ def name_of(seed: int, preset: str = "tiny") -> str:
 
 NAMES = [name_of(place) for place in range(len(VERDICTS))]
 SKIPPED = [name_of(place, "one") for place in range(SKIPS)]
+ROWS = [*(name_of(place) for place in (0, 1, 2, 4, BROKEN)), *SKIPPED]
+"""The names as a table has them: those that are broken after the others."""
 
 
 def whole(project: Path, **changes: Any) -> Whole:
@@ -73,7 +77,7 @@ def _entry(place: int, verdict: str, **changes: Any) -> PartCell:
         "place": place, "kind": "cell", "test": "steady", "preset": "tiny", "kernel": "default",
         "kernel_word": "default", "scheduler": "scx_ktstr", "accel": "icount", "seed": place, "keep": None,
         "name": name_of(place), "verdict": verdict, "reasons": (), "seconds": 1.5, "ran": True,
-        "input_digest": digest_of(place), "sidecar": None, "files": (), "error": None,
+        "input_digest": digest_of(place), "files": (), "error": None,
     }  # fmt: skip
     return PartCell(**{**made, **changes})
 
@@ -87,7 +91,8 @@ class Shard:
 
     def write(self, edit: Callable[[dict[str, Any]], None] | None = None) -> Path:
         """Write the part; ``edit`` spoils it first."""
-        path = write_part(self.root, self.part)
+        sidecars = {cell.sidecar_name: sidecar_of(cell) for cell in self.part.cells if cell.has_sidecar}
+        path = write_part(self.root, self.part, sidecars)
         if edit is not None:
             document = msgspec.json.decode(path.read_bytes())
             edit(document)
@@ -97,14 +102,25 @@ class Shard:
     def with_part(self, **changes: Any) -> Shard:
         return replace(self, part=changed(self.part, **changes))
 
+    def with_cell(self, at: int, **changes: Any) -> Shard:
+        """The same with one of its cells another."""
+        cells = list(self.part.cells)
+        cells[at] = changed(cells[at], **changes)
+        return self.with_part(cells=tuple(cells))
+
+    def sidecar(self, at: int) -> Path:
+        """Where the sidecar of one of its cells is."""
+        return self.root / sidecar_path(self.part, self.part.cells[at])
+
 
 def shard(root: Path, index: int, common: Whole) -> Shard:
     """The index-th of three, with all its files but the part."""
     store = CellStore(root / ".cells")
     cells = [_cell(root, store, place) for place in range(index - 1, len(VERDICTS), OF)]
-    skips = [_skip(root, place) for place in range(index - 1, SKIPS, OF)]
+    skips = [_skip(place) for place in range(index - 1, SKIPS, OF)]
     part = Part(
-        version=1, index=index, of=OF, whole=common, interrupted=False, cells=(*cells, *skips), failures=()
+        version=1, index=index, of=OF, whole=common, interrupted=False, schedulers={"scx_ktstr": "5" * 64},
+        cells=(*cells, *skips), failures=(),
     )  # fmt: skip
     return Shard(root, part)
 
@@ -126,42 +142,52 @@ def _cell(root: Path, store: CellStore, place: int) -> PartCell:
         return _entry(
             place, verdict, reasons=("the emulator failed",), files=(f".cells/{ERRORS}/{folder.name}/console.log",)
         )
-    return _measured(root, store, place)
+    return _measured(store, place)
 
 
-def _measured(root: Path, store: CellStore, place: int) -> PartCell:
+def _measured(store: CellStore, place: int) -> PartCell:
     digest, verdict = digest_of(place), VERDICTS[place]
     record = changed(cell(), input_digest=digest)
     with store.working(digest) as work:
         (work / "console.log").write_text(f"console of {place}\n")
         (work / "channel.bin").write_bytes(b"\0")
         folder = store.commit(digest, work, record)
-    identity = replace(IDENTITY, seed=place, kernel_label="default", project_commit=COMMIT, kernel_version=VERSION)
-    made = changed(sidecar(identity, input_digest=digest), passed=verdict == "pass")
-    path = root / f"{VERSION}-{COMMIT}/icount-s{place}/{file_name(identity)}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dump(made))
     return _entry(
-        place, verdict, sidecar=str(path.relative_to(root)), files=(f".cells/{folder.name}/console.log",),
+        place, verdict, files=(f".cells/{folder.name}/console.log",),
         reasons=() if verdict == "pass" else ("worker 3 starved",),
     )  # fmt: skip
 
 
-def _skip(root: Path, place: int) -> PartCell:
-    identity = replace(
-        IDENTITY, preset="one", topology="1n1l1c1t", vcpus=0, seed=place, kernel_label="default",
-        project_commit=COMMIT, kernel_version=VERSION,
-    )  # fmt: skip
-    made = build_skip(
-        identity, "needs at least 2 CPUs", timestamp="2026-01-01T00:00:00.000+00:00", run="20260101T000000Z-1"
-    )
-    path = root / f"{VERSION}-{COMMIT}/icount-s{place}/{file_name(identity)}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(dump(made))
+def _skip(place: int) -> PartCell:
     return _entry(
         place, str(Outcome.SKIP), kind="skip", preset="one", name=SKIPPED[place], reasons=("needs at least 2 CPUs",),
-        seconds=None, ran=False, input_digest=None, sidecar=str(path.relative_to(root)),
+        seconds=None, ran=False, input_digest=None,
     )  # fmt: skip
+
+
+def identity_of(entry: PartCell) -> CellIdentity:
+    """Which cell its sidecar says it is."""
+    identity = replace(
+        IDENTITY, test=entry.test, preset=entry.preset, seed=entry.seed, kernel_label="default",
+        project_commit=COMMIT, kernel_version=VERSION,
+    )  # fmt: skip
+    return replace(identity, topology="1n1l1c1t", vcpus=0) if entry.kind == "skip" else identity
+
+
+def sidecar_of(entry: PartCell) -> bytes:
+    """The sidecar of an entry that is judged or skipped."""
+    identity = identity_of(entry)
+    if entry.kind == "skip":
+        made = build_skip(
+            identity, "needs at least 2 CPUs", timestamp="2026-01-01T00:00:00.000+00:00", run="20260101T000000Z-1"
+        )
+        return dump(made)
+    return dump(changed(sidecar(identity, input_digest=entry.input_digest or ""), passed=entry.verdict == "pass"))
+
+
+def place_of(entry: PartCell) -> str:
+    """Where its sidecar is published, from the folder of run directories."""
+    return f"{VERSION}-{COMMIT}/icount-s{entry.seed}/{file_name(identity_of(entry))}"
 
 
 def three(project: Path, folder: Path, **changes: Any) -> list[Shard]:

@@ -1,8 +1,9 @@
-"""Parts of runs: found, read as what strangers wrote, and held against each other."""
+"""Parts of runs: written, found, and read as what strangers wrote."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 
-from ktstr.errors import InputError
+from ktstr import options
+from ktstr.errors import HostError, InputError
 from ktstr.results import shards
-from ktstr.results.shards import entries_of, inside, joined, parts_in
-from tests.results.parts import NAMES, SKIPPED, Shard, copy_of, make_project, three
+from ktstr.results.joined import joined
+from ktstr.results.shards import inside, parts_in
+from tests.results.parts import Shard, copy_of, make_project, three
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,13 +33,6 @@ def parts(tmp_path: Path) -> list[Shard]:
 
 def read(*folders: Path) -> list[shards.Found]:
     return [found for folder in folders for found in parts_in(folder, folder.name)]
-
-
-def test_the_parts_of_one_run_are_joined_in_the_order_of_one_run(parts: list[Shard]) -> None:
-    found = joined(read(*(one.root for one in reversed(parts))))
-    assert [one.part.shard for one in found] == ["1/3", "2/3", "3/3"]
-    names = [cell.name for _, cell in entries_of(found)]
-    assert names == [*NAMES, *SKIPPED]  # the last cell is the broken one, which a table has after the others
 
 
 def test_what_is_written_is_of_the_schema(parts: list[Shard]) -> None:
@@ -62,80 +58,16 @@ def test_a_folder_without_a_part_is_refused_with_what_to_do(tmp_path: Path) -> N
         parts_in(tmp_path / "gone", "gone")
 
 
-def test_a_missing_shard_is_named(parts: list[Shard]) -> None:
-    with pytest.raises(InputError, match=r"^shard 2/3 is missing: found 2 of 3 parts in 1, 3"):
-        joined(read(parts[0].root, parts[2].root))
-    with pytest.raises(InputError, match=r"^shards 2/3, 3/3 are missing"):
-        joined(read(parts[0].root))
-
-
-def test_a_shard_that_is_there_twice_is_named_with_both_folders(parts: list[Shard], tmp_path: Path) -> None:
-    again = copy_of(parts[1], tmp_path / "again")
-    with pytest.raises(InputError, match="shard 2/3: found it in 2 and in again, expected it once"):
-        joined(read(*(one.root for one in parts), again))
-
-
-def test_parts_of_different_n_are_no_run(parts: list[Shard], tmp_path: Path) -> None:
-    other = Shard(tmp_path / "other", replace(parts[1].part, of=4, cells=()))
-    other.write()
-    with pytest.raises(InputError, match=r"other: found shard 2/4, expected one of 3 as in 1 \(1/3\)"):
-        joined(read(parts[0].root, other.root))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"commit": "fffffff"}, "the commit: found fffffff, expected abc1234"),
-        ({"kernels": {"default": "e" * 64}}, "kernels: found default=eeeeeeeeeeeeeeee, expected default=kkkk"),
-        ({"accel": "kvm"}, "accel: found kvm, expected icount"),
-        ({"declarations": "d" * 64}, "ktstr.yaml: found dddddddddddddddd"),
-        ({"asked": {"release": "1"}}, "variables: found release=1, expected none"),
-        ({"selection": "5" * 64}, "the cells' names: found 5555555555555555"),
-        ({"ktstr": "9"}, "ktstr: found 9, expected 0.1.0"),
-    ],
-)
-def test_a_part_of_another_run_is_refused_by_what_differs(
-    parts: list[Shard], change: dict[str, Any], words: str
-) -> None:
-    parts[1].with_part(whole=replace(parts[1].part.whole, **change)).write()
-    with pytest.raises(InputError, match="2: shard 2/3 is of another run: ") as err:
-        joined(read(*(one.root for one in parts)))
-    assert words in str(err.value) and "as in 1 (1/3)" in str(err.value) and err.value.fix
-
-
-def test_names_that_were_not_selected_are_refused(parts: list[Shard]) -> None:
-    cells = [
-        replace(cell, seed=9, name=cell.name[:-1] + "9") if cell.seed == 1 else cell for cell in parts[1].part.cells
-    ]
-    parts[1].with_part(cells=tuple(cells)).write()
-    with pytest.raises(InputError, match="found other cells than were selected"):
-        joined(read(*(one.root for one in parts)))
-
-
-def test_a_cell_of_another_shard_and_one_too_few_are_refused(parts: list[Shard]) -> None:
-    cells = parts[1].part.cells
-    parts[1].with_part(cells=(replace(cells[0], place=0), *cells[1:])).write()
-    with pytest.raises(InputError, match="found cells of other shards, expected every 3th"):
-        joined(read(*(one.root for one in parts)))
-    parts[1].with_part(cells=cells[1:]).write()
-    with pytest.raises(InputError, match="found 1 cells, expected 2"):
-        joined(read(*(one.root for one in parts)))
-
-
-def test_what_a_budget_left_out_is_not_missed(parts: list[Shard]) -> None:
-    narrowed = [one.with_part(whole=replace(one.part.whole, narrowed="budget_secs=9")) for one in parts]
-    narrowed[1] = narrowed[1].with_part(cells=narrowed[1].part.cells[1:])
-    for one in narrowed:
-        one.write()
-    assert len(entries_of(joined(read(*(one.root for one in parts))))) == 6
-
-
 def spoil(key: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda document: document.update({key: value})
 
 
 def spoil_cell(key: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda document: document["cells"][0].update({key: value})
+
+
+def spoil_whole(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document["whole"].update({key: value})
 
 
 @pytest.mark.parametrize(
@@ -149,17 +81,21 @@ def spoil_cell(key: str, value: object) -> Callable[[dict[str, Any]], None]:
         (spoil_cell("place", -1), "place"),
         (spoil_cell("verdict", "fine"), "verdict"),
         (spoil_cell("verdict", "skip"), "verdict: found 'skip' of a cell"),
-        (spoil_cell("sidecar", None), "found no input_digest or no sidecar"),
+        (spoil_cell("input_digest", None), "input_digest: found none"),
         (spoil_cell("name", "other"), "name: found 'other'"),
         (spoil_cell("reasons", ["\x1b[2J"]), "expected text that can be printed"),
         (spoil_cell("reasons", ["gap \u202e1"]), "expected text that can be printed"),
         (spoil_cell("reasons", ["x" * (2 << 20)]), "reasons"),
         (spoil_cell("input_digest", "../../etc"), "input_digest"),
         (spoil_cell("seconds", -1.0), "seconds"),
-        (
-            lambda document: document["whole"].update({"asked": {"CC": "gcc;reboot"}}),
-            "asked: found 'gcc;reboot' for CC",
-        ),
+        (spoil_cell("files", [".cells/\x1b[2J"]), "expected one line that can be printed"),
+        (spoil_cell("files", ["a", "a"]), "files: found a name twice"),
+        (spoil_cell("place", 10_000_000), "place"),
+        (spoil_cell("test", "two\nlines"), "expected one line that can be printed"),
+        (spoil_cell("error", {"message": "x", "fix": None, "exit_code": 2}), "error: found one beside the verdict"),
+        (spoil_whole("cells", 1_000_000_000), "whole.cells"),
+        (spoil_whole("asked", {"MAKEFLAGS": "x"}), "asked: found 'MAKEFLAGS', expected one of CC, LLVM"),
+        (spoil_whole("asked", {"CC": "a\nb"}), "expected one line that can be printed"),
     ],
 )
 def test_a_part_is_read_as_what_a_stranger_wrote(
@@ -207,22 +143,56 @@ def test_no_path_leaves_its_folder(tmp_path: Path, relative: str) -> None:
     (tmp_path / "x").touch()
     (tmp_path / "out").touch()
     with pytest.raises(InputError, match=r"^part: ") as err:
-        inside(root, relative, lambda: "part")
+        inside(root, relative, "part")
     assert err.value.fix
 
 
 def test_a_path_inside_is_found(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/b").touch()
-    assert inside(tmp_path, "a/b", lambda: "part") == tmp_path / "a/b"
+    assert inside(tmp_path, "a/b", "part") == tmp_path / "a/b"
 
 
 def test_a_part_removes_those_of_other_runs_and_keeps_its_siblings(parts: list[Shard]) -> None:
     root = parts[0].root
     Shard(root, parts[1].part).write()
     Shard(root, replace(parts[1].part, of=9, index=9, cells=())).write()  # of another run: it clears the others
-    assert sorted(path.name for path in (root / ".shards").iterdir()) == ["9-of-9.json"]
+    assert sorted(path.name for path in (root / ".shards").iterdir()) == ["9-of-9", "9-of-9.json"]
     for one in parts:
         Shard(root, one.part).write()
-    assert sorted(path.name for path in (root / ".shards").iterdir()) == ["1-of-3.json", "2-of-3.json", "3-of-3.json"]
+    assert sorted(path.name for path in (root / ".shards").glob("*.json")) == [f"{i}-of-3.json" for i in (1, 2, 3)]
     assert len(joined(parts_in(root, "root"))) == 3
+
+
+def test_a_scheduler_that_cannot_be_had_says_why(parts: list[Shard]) -> None:
+    parts[0].write(lambda document: document["cells"][1].update({"error": None}))
+    with pytest.raises(InputError, match="error: found none, expected why its scheduler could not be had"):
+        parts_in(parts[0].root, "1")
+
+
+def test_more_folders_than_are_looked_into_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "MAX_FOLDERS", 3)
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="found more than 3 folders in it"):
+        parts_in(tmp_path, "all")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_of_parts_that_cannot_be_read_is_no_folder_without_parts(parts: list[Shard]) -> None:
+    (parts[0].root / ".shards").chmod(0o300)
+    with pytest.raises(InputError, match=r"\.shards: cannot be read"):
+        parts_in(parts[0].root, "1")
+
+
+def test_a_part_that_cannot_be_written_or_removed_is_the_hosts_fault(parts: list[Shard], tmp_path: Path) -> None:
+    root = tmp_path / "other"
+    root.mkdir()
+    (root / ".shards").touch()
+    with pytest.raises(HostError, match=r"\.shards/1-of-3"):
+        Shard(root, parts[0].part).write()
+    path = shards.part_path(parts[0].root, parts[0].part)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(HostError, match="cannot be removed"):
+        shards.remove_part(parts[0].root, options.Shard(1, 3))

@@ -280,3 +280,20 @@ def test_only_facts_about_kernel_or_scheduler_are_reused() -> None:
 def test_a_fail_in_real_time_is_measured_again() -> None:
     assert [reusable(ended("clean"), "fail", accel) for accel in ("icount", "tcg", "kvm")] == [True, False, False]
     assert reusable(ended("clean"), "pass", "kvm")
+
+
+def test_what_cannot_be_set_aside_is_the_hosts_fault(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    (tmp_path / ".errors").touch()
+    with store.working(DIGEST) as work, pytest.raises(HostError, match=r"\.errors/abab"):
+        store.set_aside(DIGEST, work)
+
+
+def test_a_folder_that_is_adopted_leaves_what_an_error_left(tmp_path: Path) -> None:
+    store = CellStore(tmp_path)
+    with store.working(DIGEST) as work:
+        store.set_aside(DIGEST, work)
+    with store.working(DIGEST) as work:
+        (work / RECORD).write_bytes(dump_record(cell()))
+        assert store.adopt(DIGEST, work) == store.folder(DIGEST)
+    assert store.error_folder(DIGEST).is_dir() and (store.folder(DIGEST) / RECORD).is_file()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from ktstr.cancel import Cancel
 from ktstr.config.project import Project
@@ -84,10 +84,6 @@ class Planned:
         return tuple(Turn(self, cell) for cell in self.plan.by_machine) if self.order is None else self.order
 
 
-def _no_rules(options: Any) -> ExitRules:
-    return ExitRules()
-
-
 @dataclass(frozen=True)
 class Command(Generic[Opts]):
     """One command. ``group`` is its heading in ``doit list``.
@@ -107,7 +103,7 @@ class Command(Generic[Opts]):
     plan: Callable[[Invocation, Opts], Planned | None] | None = None
     preview: Callable[[Invocation, Opts, Planned], str | None] | None = None
     finish: Callable[[Invocation, Opts, Planned], Report] | None = None
-    rules: Callable[[Opts], ExitRules] = _no_rules
+    rules: Callable[[Opts], ExitRules] | None = None
     parts: Literal["steps", "machines", "cells"] | None = None
     needs: Callable[[Planned], Iterable[str]] | None = None
     judges: bool = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ktstr.cancel import Cancelled
@@ -105,15 +106,27 @@ def _skipped(plan: Plan) -> Iterable[CellOutcome]:
 
 
 def _published(invocation: Invocation, planned: Planned, outcomes: Sequence[CellOutcome]) -> Sequence[CellOutcome]:
-    """The outcomes with their paths in the view. One that cannot be filled costs the view, not the report."""
+    """The outcomes of a plan with their paths in the view."""
     from ktstr.cells.publish import publish
 
+    fill = partial(publish, planned.plan, planned.remembered, invocation.epoch)
+    return published(invocation, "test", fill, outcomes)
+
+
+def published(
+    invocation: Invocation,
+    task: str,
+    fill: Callable[[Sequence[CellOutcome]], Sequence[CellOutcome]],
+    outcomes: Sequence[CellOutcome],
+) -> Sequence[CellOutcome]:
+    """The outcomes with their paths in the view, which ``fill`` fills. One that cannot be costs the view, and ``task``
+    an exit code, but not the report."""
     try:
-        return publish(planned.plan, planned.remembered, invocation.epoch, outcomes)
+        return fill(outcomes)
     except Cancelled:
         return outcomes
     except KtstrError as err:
-        invocation.ledger.fail("test", err)
+        invocation.ledger.fail(task, err)
         return outcomes
 
 

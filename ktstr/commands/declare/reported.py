@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Saying:
-    """How it is said, and by which rules. ``partial``: why comparisons may miss some of their cells; empty when they
-    do not. ``interrupted``: not all cells got to run."""
+    """How it is said, and by which rules. ``partial``: why comparisons and goals may miss some of their cells; empty
+    when they do not. ``interrupted``: not all cells got to run."""
 
     json: bool
     verbose: bool
@@ -28,6 +28,11 @@ class Saying:
     rules: ExitRules
     partial: str
     interrupted: bool
+
+    @property
+    def why_not_judged(self) -> str:
+        """Why nothing is said of several cells together: half of the seeds would say another thing than all."""
+        return "interrupted" if self.interrupted else self.partial
 
 
 def report_of(
@@ -41,15 +46,17 @@ def report_of(
         _write_junit(invocation, saying.junit, cells, compared)
     code = 0 if compared is None else compared.code(saying.rules)
     if saying.json:
-        return Report(summary.to_json(cells, _findings(declared, compared), interrupted=saying.interrupted), code)
+        findings = _findings(saying, declared, compared)
+        return Report(summary.to_json(cells, findings, interrupted=saying.interrupted), code)
     text = summary.table(cells, verbose=saying.verbose, interrupted=saying.interrupted, replay=f"{called_as()} replay")
-    compared_text = "" if compared is None else compared.text(verbose=saying.verbose)
+    compared_text = _not_compared(saying, declared) if compared is None else compared.text(verbose=saying.verbose)
     return Report(text + _all_skipped(invocation.ledger) + compared_text, code)
 
 
 def _compared(invocation: Invocation, saying: Saying, declared: Sequence[DeclaredRun]) -> Comparisons | None:
-    """The comparisons of two schedulers; None without a test that compares, or without what statistics need."""
-    if not any(cell.test.compare for cell in declared):
+    """The comparisons of two schedulers; None without a test that compares, where some of their cells may be missing,
+    or without what statistics need."""
+    if saying.why_not_judged or not any(cell.test.compare for cell in declared):
         return None
     from ktstr.stats.needs import need_reports
 
@@ -60,14 +67,21 @@ def _compared(invocation: Invocation, saying: Saying, declared: Sequence[Declare
         return None
     from ktstr.cells.comparisons import comparisons_of  # imports scipy
 
-    return comparisons_of(declared, "interrupted" if saying.interrupted else saying.partial)
+    return comparisons_of(declared)
 
 
-def _findings(declared: Sequence[DeclaredRun], compared: Comparisons | None) -> summary.Findings:
+def _not_compared(saying: Saying, declared: Sequence[DeclaredRun]) -> str:
+    tests = dict.fromkeys(cell.test.name for cell in declared if cell.test.compare)
+    if not tests or not saying.why_not_judged:
+        return ""
+    return f"\ncompare: {', '.join(tests)} not judged: {saying.why_not_judged}\n"
+
+
+def _findings(saying: Saying, declared: Sequence[DeclaredRun], compared: Comparisons | None) -> summary.Findings:
     from ktstr.results.summary import Findings
 
     documents = () if compared is None else compared.documents()
-    if not any(cell.test.perf_delta for cell in declared):
+    if saying.why_not_judged or not any(cell.test.perf_delta for cell in declared):
         return Findings(comparisons=documents)
     from ktstr.cells.goals import goals_of  # reads sidecars: only for what declares goals
 
