@@ -272,6 +272,7 @@ def test_reading_has_its_own_words(code: int, said: str) -> None:
 # Who may rename: whole folders, not files. ``file: functions``.
 FOLDER_RENAMES = {
     "files.py": {"replace_file", "write_new"},
+    "cluster/finished.py": {"keep"},  # the folder of a run is what is kept of it
     "host/cache.py": {"_swap", "_exchange", "_replace"},  # an entry changes places with the one that is there
     "kernels/cleaning.py": {"_remove"},  # an entry is moved away before it is removed
     "kernels/patched.py": {"_make", "_link", "_put"},  # trees and files that are hard links: the other names stay
