@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,8 @@
 #define WATCHDOG_EVENT "\"WATCHDOG\""
 #define NAP_NS 10000
 #define MOST_NAPS 500000
-#define LOOK_NS 2000000 /* how soon the main loop sees that somebody talks to it while vCPUs run */
+#define LOOK_NS 2000000 /* how soon the main loop sees that somebody talks to QEMU while vCPUs run */
+#define TALK_NS INT64_C(100000000) /* how long it then goes on as it likes: until he has his answer */
 #define EVENTFD "anon_inode:[eventfd]"
 
 enum role { UNKNOWN, VCPU, MAIN_LOOP, OTHER };
@@ -51,6 +53,8 @@ static pthread_mutex_t *_Atomic big_lock; /* QEMU's own: what the vCPU thread wa
 static atomic_bool held; /* from the watchdog's event until every vCPU was told to stop */
 static atomic_int waiting = 1; /* whether the vCPU thread waits: nothing is executed */
 static int (*real_ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+static ssize_t (*real_recvmsg)(int, struct msghdr *, int);
+static _Atomic int64_t talked_at; /* by a thread of QEMU's that listens for the host; ns */
 static int (*is_ending)(void); /* QEMU's own: what the guest asked for, which the main loop is to do */
 static __thread enum role role;
 
@@ -72,6 +76,7 @@ __attribute__((constructor)) static void find(void)
 	real_unlock = (int (*)(pthread_mutex_t *))next("pthread_mutex_unlock", NULL);
 	real_sendmsg = (ssize_t (*)(int, const struct msghdr *, int))next("sendmsg", NULL);
 	real_ppoll = (int (*)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))next("ppoll", NULL);
+	real_recvmsg = (ssize_t (*)(int, struct msghdr *, int))next("recvmsg", NULL);
 	is_ending = (int (*)(void))dlsym(RTLD_DEFAULT, "qemu_shutdown_requested_get");
 }
 
@@ -146,6 +151,29 @@ int pthread_mutex_unlock(pthread_mutex_t *mutex)
 	return result;
 }
 
+static int64_t host_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* Commands come to a thread of their own, which hands them to the main loop. */
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	ssize_t n;
+
+	if (!real_recvmsg)
+		find();
+	n = real_recvmsg(fd, message, flags);
+	if (n > 0) {
+		atomic_store(&talked_at, host_ns());
+		wake_main_loop();
+	}
+	return n;
+}
+
 static bool is_eventfd(int fd)
 {
 	char link[32], target[sizeof(EVENTFD)];
@@ -158,11 +186,17 @@ static bool is_eventfd(int fd)
 
 /*
  * Whether the main loop has anything to do that is not the vCPU thread's. By its eventfd threads of QEMU only say
- * that there may be something; whoever talks to QEMU comes by a socket, and signals by a descriptor of their own.
+ * that there may be something. Signals come by a descriptor of their own.
  */
 static bool may_go_on(const struct pollfd *fds, nfds_t count, int ready)
 {
-	if (atomic_load(&waiting) || atomic_load(&held) || !atomic_load(&big_lock) || (is_ending && is_ending()))
+	pthread_mutex_t *lock = atomic_load(&big_lock);
+
+	if (!lock || lock->__data.__owner == getpid()) /* it has the lock, without which no vCPU goes on */
+		return true;
+	if (atomic_load(&waiting) || atomic_load(&held) || (is_ending && is_ending()))
+		return true;
+	if (host_ns() - atomic_load(&talked_at) < TALK_NS)
 		return true;
 	for (nfds_t i = 0; ready > 0 && i < count; i++)
 		if (fds[i].revents && !is_eventfd(fds[i].fd))
