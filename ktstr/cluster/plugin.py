@@ -56,6 +56,8 @@ class KtstrWorker(WorkerPlugin):
             await self._declare(worker)
         except KtstrError as err:
             self.fault = err
+        except Exception as err:
+            self.fault = _internal(err)
         self._ready.set()
 
     async def _declare(self, worker: Worker) -> None:
@@ -92,6 +94,8 @@ class KtstrWorker(WorkerPlugin):
 
     def run(self, ask: Ask, key: str, announce: Callable[[str], None]) -> wire.Done | wire.Lacking:
         """Run a job as the task ``key``. Raises as ``WorkerBench.run``."""
+        if self.fault is not None:
+            raise self.fault
         cancel = Cancel()
         with self._lock:
             self._running[key] = cancel
@@ -140,8 +144,13 @@ def _attempt(work: Callable[[], T]) -> T | wire.Failed:
     except OSError as err:
         return wire.Failed(wire.parts_of(full_or_denied(err, Path(err.filename or "."))))
     except Exception as err:
-        traceback.print_exc()  # in the worker's log
-        return wire.Failed(wire.parts_of(HostError(f"internal error: {type(err).__name__}: {err}")))
+        return wire.Failed(wire.parts_of(_internal(err)))
+
+
+def _internal(err: Exception) -> HostError:
+    """What ought not to be; where it happened is in the worker's log."""
+    traceback.print_exception(err)
+    return HostError(f"internal error: {type(err).__name__}: {err}", fix="look at the worker's log")
 
 
 def _answered(work: Callable[[], object]) -> bytes:
