@@ -296,7 +296,6 @@ POINT: Table = {
 }
 
 TOP: Table = {
-    "cluster": Field("word", "where cells run: the address of a Dask scheduler, or local; without it, on this host"),
     "include": Field("paths", "more files of declarations, relative to this one"),
     "define": Field("node", "mappings by name, for `use` in others", shape="define"),
     "kernels": Field(
@@ -307,4 +306,5 @@ TOP: Table = {
     "payloads": Field("node", "programs that tests run beside workers, by name", shape="payloads"),
     "tests": Field("node", "tests by name", required=True, shape="tests"),
     "matrices": Field("node", "what `doit test` runs, as products of names", shape="matrices"),
+    "cluster": Field("word", "where cells run: the address of a Dask scheduler, or local; without it, on this host"),
 }

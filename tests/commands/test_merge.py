@@ -69,7 +69,8 @@ class Merging:
 
 
 @pytest.fixture
-def merging(tmp_path: Path) -> Merging:
+def merging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Merging:
+    monkeypatch.delenv("KTSTR_CALLED_AS", raising=False)
     path = make_project(tmp_path / "project")
     shards = three(path, tmp_path / "parts")
     for one in shards:

@@ -178,7 +178,7 @@ def test_aliases_share_values() -> None:
         (
             "kernel: {k: x}\n" + HEAD + TEST,
             "ktstr.yaml:1:1 kernel: found 'kernel', expected one of include, define, kernels, schedulers, presets,"
-            " payloads, tests, matrices, nearest match 'kernels'",
+            " payloads, tests, matrices, cluster, nearest match 'kernels'",
         ),
         (
             HEAD + "tests:\n  t:\n    duraton: 2s\n    cgroups: [{name: a}]\n",

@@ -59,16 +59,16 @@ def measured_at(project: UserProject) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "cells", [pytest.param("preset=tiny-2llc,odd-tiny", id="some"), pytest.param("", marks=pytest.mark.slow, id="all")]
+    "cells", [pytest.param("preset=odd-tiny", id="some"), pytest.param("", marks=pytest.mark.slow, id="all")]
 )
 def test_a_cluster_gives_what_this_host_gives_byte_for_byte(tmp_path: Path, hosts: Bed, lock: str, cells: str) -> None:
-    """The default matrix, or the cells of two presets of it."""
+    """The default matrix, or the cells of one preset of it."""
     words = [cells] if cells else []
     here = make_project(tmp_path, lock)
     here.write(MATRIX)
     code, report = here.test(*words)
     expected = verdicts(report)
-    assert code == 0 and len(expected) == (4 if cells else 11), report
+    assert code == 0 and len(expected) == (2 if cells else 11), report
 
     (tmp_path / "local").mkdir()
     local = make_project(tmp_path / "local", lock)
@@ -84,7 +84,7 @@ def test_a_cluster_gives_what_this_host_gives_byte_for_byte(tmp_path: Path, host
     assert verdicts(report) == expected and {cell["ran"] for cell in report["cells"]} == {True}
     assert_same_guests(cells_of(here), cells_of(remote))
     ended = re.findall(r" on (host\d)$", done.stderr, re.MULTILINE)
-    assert len(ended) == len(expected) and len(set(ended)) > 1, done.stderr
+    assert len(ended) == len(expected) and (cells or len(set(ended)) > 1), done.stderr
     again = remote.doit("test", "json=1", f"cluster={hosts.address}", "rerun=1", "test=cpuset_thirds", *words)
     sent = re.findall(r"worker (host\d): is sent kernels/(\S+), ([\d.]+) MB", done.stderr + again.stderr)
     assert len(sent) == len({worker for worker, *_ in sent}), "an unchanged kernel is sent to each worker once"

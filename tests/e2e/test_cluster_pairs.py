@@ -73,6 +73,7 @@ def there(tmp_path_factory: pytest.TempPathFactory, here: UserProject, hosts: Be
     return HubProject(folder, hosts.hub.enter)
 
 
+@pytest.mark.slow
 def test_both_sides_of_a_pair_run_on_one_worker_in_turns(here: UserProject, there: HubProject, hosts: Bed) -> None:
     given = (f"noise_adjust={RUNS}", "kernel=default")
     done = there.doit("perf_delta", "base=first", "json=1", *given, f"cluster={hosts.address}")

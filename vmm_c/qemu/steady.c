@@ -41,7 +41,7 @@
 #define NAP_NS 10000
 #define MOST_NAPS 500000
 #define LOOK_NS 2000000 /* how soon the main loop sees that somebody talks to QEMU while vCPUs run */
-#define TALK_NS INT64_C(100000000) /* how long it then goes on as it likes: until he has his answer */
+#define TALK_NS INT64_C(100000000) /* how long it then goes on as it likes, at least: until he has his answer */
 #define EVENTFD "anon_inode:[eventfd]"
 
 enum role { UNKNOWN, VCPU, MAIN_LOOP, OTHER };
@@ -54,7 +54,8 @@ static atomic_bool held; /* from the watchdog's event until every vCPU was told 
 static atomic_int waiting = 1; /* whether the vCPU thread waits: nothing is executed */
 static int (*real_ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
 static ssize_t (*real_recvmsg)(int, struct msghdr *, int);
-static _Atomic int64_t talked_at; /* by a thread of QEMU's that listens for the host; ns */
+static atomic_bool asked; /* somebody talked to QEMU, and has no answer yet */
+static _Atomic int64_t talked_at; /* when he did; ns */
 static int (*is_ending)(void); /* QEMU's own: what the guest asked for, which the main loop is to do */
 static __thread enum role role;
 
@@ -169,6 +170,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	n = real_recvmsg(fd, message, flags);
 	if (n > 0) {
 		atomic_store(&talked_at, host_ns());
+		atomic_store(&asked, true);
 		wake_main_loop();
 	}
 	return n;
@@ -196,7 +198,7 @@ static bool may_go_on(const struct pollfd *fds, nfds_t count, int ready)
 		return true;
 	if (atomic_load(&waiting) || atomic_load(&held) || (is_ending && is_ending()))
 		return true;
-	if (host_ns() - atomic_load(&talked_at) < TALK_NS)
+	if (atomic_load(&asked) || host_ns() - atomic_load(&talked_at) < TALK_NS)
 		return true;
 	for (nfds_t i = 0; ready > 0 && i < count; i++)
 		if (fds[i].revents && !is_eventfd(fds[i].fd))
@@ -221,7 +223,7 @@ int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, cons
 	return ready;
 }
 
-/* The event is told by the thread in which the watchdog's timer ran: that of the vCPUs. */
+/* The watchdog's event is told by the thread in which its timer ran: that of the vCPUs. Answers are others'. */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	const struct iovec *first = message->msg_iov;
@@ -231,6 +233,8 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	if (message->msg_iovlen && my_role() == VCPU && atomic_load(&big_lock) &&
 	    memmem(first->iov_base, first->iov_len, WATCHDOG_EVENT, strlen(WATCHDOG_EVENT)))
 		atomic_store(&held, true);
+	if (my_role() != VCPU)
+		atomic_store(&asked, false);
 	if (atomic_load(&held))
 		wake_main_loop();
 	return real_sendmsg(fd, message, flags);
