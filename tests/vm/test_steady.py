@@ -215,92 +215,6 @@ int main(int argc, char **argv)
 }
 """
 
-# The same: the vCPUs' thread waits with the big lock, and runs without it. Prints for each look of the main loop at its
-# descriptors whether that thread still ran when the look was over: at an eventfd; at a socket; at an eventfd, with the
-# big lock; and once another thread has heard something.
-TURNS = r"""
-#include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-static pthread_mutex_t big = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t go = PTHREAD_COND_INITIALIZER;
-static int going, ends[2];
-static atomic_int running;
-static void *vcpus(void *name)
-{
-	prctl(PR_SET_NAME, name);
-	for (;;) {
-		pthread_mutex_lock(&big);
-		while (!going)
-			pthread_cond_wait(&go, &big);
-		going = 0;
-		atomic_store(&running, 1);
-		pthread_mutex_unlock(&big);
-		usleep(400000);
-		atomic_store(&running, 0);
-	}
-	return NULL;
-}
-static void *listen_to(void *none)
-{
-	char text[8];
-	struct iovec part = { text, sizeof(text) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-	recvmsg(ends[0], &message, 0);
-	return none;
-}
-static void begin(void)
-{
-	while (atomic_load(&running))
-		usleep(1000);
-	usleep(20000);
-	pthread_mutex_lock(&big);
-	going = 1;
-	pthread_cond_signal(&go);
-	pthread_mutex_unlock(&big);
-	while (!atomic_load(&running))
-		usleep(100);
-}
-static void look(int fd)
-{
-	struct pollfd one = { .fd = fd, .events = POLLIN };
-	struct timespec now = { 0, 0 };
-	if (ppoll(&one, 1, &now, NULL) != 1)
-		abort();
-	printf("%d", atomic_load(&running));
-}
-int main(void)
-{
-	pthread_t thread;
-	int event = eventfd(1, 0);
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) || pthread_create(&thread, NULL, vcpus, getenv("NAME")))
-		return 1;
-	usleep(20000);
-	begin();
-	look(event);
-	begin();
-	if (write(ends[1], "x", 1) != 1)
-		return 1;
-	look(ends[0]);
-	begin();
-	pthread_mutex_lock(&big);
-	look(event);
-	pthread_mutex_unlock(&big);
-	begin();
-	if (pthread_create(&thread, NULL, listen_to, NULL) || pthread_join(thread, NULL))
-		return 1;
-	look(event);
-	return 0;
-}
-"""
-
 
 class TestWhatItDoes:
     def test_time_of_day_stands_still_and_other_clocks_do_not(self, built: Steady, tmp_path: Path) -> None:
@@ -318,9 +232,3 @@ class TestWhatItDoes:
     )
     def test_nothing_else_is_held(self, built: Steady, tmp_path: Path, name: str, event: str) -> None:
         assert int(run_with(built, tmp_path, STOP, {"NAME": name, "EVENT": event})) > 100
-
-    @pytest.mark.parametrize(("name", "ran"), [("ALL CPUs/TCG", "0111"), ("worker", "1111")])
-    def test_the_main_loop_goes_on_once_the_thread_of_the_vcpus_waits_or_somebody_talks_to_it(
-        self, built: Steady, tmp_path: Path, name: str, ran: str
-    ) -> None:
-        assert run_with(built, tmp_path, TURNS, {"NAME": name}) == ran

@@ -2,26 +2,18 @@
 /*
  * Loaded into QEMU when it counts instructions: what a guest sees no longer depends on the host's time.
  *
- * Three things of QEMU 10.0 do. TCG resizes its software TLBs by a window of host time
+ * Two things of QEMU 10.0 do. TCG resizes its software TLBs by a window of host time
  * (accel/tcg/cputlb.c, tlb_mmu_resize_locked, which asks gettimeofday): here that time stands still.
  * And when the guest's watchdog stops the machine, the vCPU thread only asks the main loop for it, and
  * goes on until that has told every vCPU (system/cpus.c, vm_stop): here it waits, so that nothing is
- * executed after the instruction at which the watchdog fired. And the main loop, which wakes at moments of
- * the host's, runs the guest's timers too: while the vCPU thread is between two slices it may be quicker, and then
- * the vCPU whose interrupt it raises ends the turn of all (accel/tcg/tcg-accel-ops-rr.c, exit_request). One machine in
- * some thirty came out another way on a loaded host. Here it goes on only while the vCPU thread waits: then
- * nothing but the main loop can move the guest's clock, and it does so at one moment only.
+ * executed after the instruction at which the watchdog fired.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <linux/futex.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +32,6 @@
 #define WATCHDOG_EVENT "\"WATCHDOG\""
 #define NAP_NS 10000
 #define MOST_NAPS 500000
-#define LOOK_NS 2000000 /* how soon the main loop sees that somebody talks to QEMU while vCPUs run */
-#define TALK_NS INT64_C(100000000) /* how long it then goes on as it likes, at least: until he has his answer */
-#define EVENTFD "anon_inode:[eventfd]"
 
 enum role { UNKNOWN, VCPU, MAIN_LOOP, OTHER };
 
@@ -51,12 +40,6 @@ static int (*real_unlock)(pthread_mutex_t *);
 static ssize_t (*real_sendmsg)(int, const struct msghdr *, int);
 static pthread_mutex_t *_Atomic big_lock; /* QEMU's own: what the vCPU thread waits with */
 static atomic_bool held; /* from the watchdog's event until every vCPU was told to stop */
-static atomic_int waiting = 1; /* whether the vCPU thread waits: nothing is executed */
-static int (*real_ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
-static ssize_t (*real_recvmsg)(int, struct msghdr *, int);
-static atomic_bool asked; /* somebody talked to QEMU, and has no answer yet */
-static _Atomic int64_t talked_at; /* when he did; ns */
-static int (*is_ending)(void); /* QEMU's own: what the guest asked for, which the main loop is to do */
 static __thread enum role role;
 
 static void *next(const char *name, const char *version)
@@ -76,9 +59,6 @@ __attribute__((constructor)) static void find(void)
 	real_wait = (int (*)(pthread_cond_t *, pthread_mutex_t *))next("pthread_cond_wait", "GLIBC_2.3.2");
 	real_unlock = (int (*)(pthread_mutex_t *))next("pthread_mutex_unlock", NULL);
 	real_sendmsg = (ssize_t (*)(int, const struct msghdr *, int))next("sendmsg", NULL);
-	real_ppoll = (int (*)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))next("ppoll", NULL);
-	real_recvmsg = (ssize_t (*)(int, struct msghdr *, int))next("recvmsg", NULL);
-	is_ending = (int (*)(void))dlsym(RTLD_DEFAULT, "qemu_shutdown_requested_get");
 }
 
 static enum role my_role(void)
@@ -104,28 +84,16 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone)
 	return 0;
 }
 
-/* The main loop may have something to do. */
-static void wake_main_loop(void)
-{
-	syscall(SYS_futex, &waiting, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
 /* The vCPU thread waits with the big lock; the main loop does when it waits for vCPUs that it told to stop. */
 int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
 {
 	pthread_mutex_t *none = NULL;
-	int result;
 
 	if (!real_wait)
 		find();
 	if (my_role() == VCPU) {
 		atomic_compare_exchange_strong(&big_lock, &none, mutex);
 		moments_begin();
-		atomic_store(&waiting, 1);
-		wake_main_loop();
-		result = real_wait(condition, mutex);
-		atomic_store(&waiting, 0);
-		return result;
 	} else if (my_role() == MAIN_LOOP && mutex == atomic_load(&big_lock)) {
 		atomic_store(&held, false);
 	}
@@ -152,78 +120,7 @@ int pthread_mutex_unlock(pthread_mutex_t *mutex)
 	return result;
 }
 
-static int64_t host_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
-/* Commands come to a thread of their own, which hands them to the main loop. */
-ssize_t recvmsg(int fd, struct msghdr *message, int flags)
-{
-	ssize_t n;
-
-	if (!real_recvmsg)
-		find();
-	n = real_recvmsg(fd, message, flags);
-	if (n > 0) {
-		atomic_store(&talked_at, host_ns());
-		atomic_store(&asked, true);
-		wake_main_loop();
-	}
-	return n;
-}
-
-static bool is_eventfd(int fd)
-{
-	char link[32], target[sizeof(EVENTFD)];
-	ssize_t n;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, target, sizeof(target));
-	return n == (ssize_t)strlen(EVENTFD) && memcmp(target, EVENTFD, n) == 0;
-}
-
-/*
- * Whether the main loop has anything to do that is not the vCPU thread's. By its eventfd threads of QEMU only say
- * that there may be something. Signals come by a descriptor of their own.
- */
-static bool may_go_on(const struct pollfd *fds, nfds_t count, int ready)
-{
-	pthread_mutex_t *lock = atomic_load(&big_lock);
-
-	if (!lock || lock->__data.__owner == getpid()) /* it has the lock, without which no vCPU goes on */
-		return true;
-	if (atomic_load(&waiting) || atomic_load(&held) || (is_ending && is_ending()))
-		return true;
-	if (atomic_load(&asked) || host_ns() - atomic_load(&talked_at) < TALK_NS)
-		return true;
-	for (nfds_t i = 0; ready > 0 && i < count; i++)
-		if (fds[i].revents && !is_eventfd(fds[i].fd))
-			return true;
-	return ready < 0;
-}
-
-int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
-{
-	const struct timespec now = { 0, 0 }, look = { 0, LOOK_NS };
-	int ready;
-
-	if (!real_ppoll)
-		find();
-	ready = real_ppoll(fds, count, timeout, mask);
-	if (my_role() != MAIN_LOOP)
-		return ready;
-	while (!may_go_on(fds, count, ready)) {
-		syscall(SYS_futex, &waiting, FUTEX_WAIT_PRIVATE, 0, &look, NULL, 0);
-		ready = real_ppoll(fds, count, &now, mask);
-	}
-	return ready;
-}
-
-/* The watchdog's event is told by the thread in which its timer ran: that of the vCPUs. Answers are others'. */
+/* The event is told by the thread in which the watchdog's timer ran: that of the vCPUs. */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	const struct iovec *first = message->msg_iov;
@@ -233,9 +130,5 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	if (message->msg_iovlen && my_role() == VCPU && atomic_load(&big_lock) &&
 	    memmem(first->iov_base, first->iov_len, WATCHDOG_EVENT, strlen(WATCHDOG_EVENT)))
 		atomic_store(&held, true);
-	if (my_role() != VCPU)
-		atomic_store(&asked, false);
-	if (atomic_load(&held))
-		wake_main_loop();
 	return real_sendmsg(fd, message, flags);
 }
