@@ -59,33 +59,35 @@ def measured_at(project: UserProject) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "cells", [pytest.param("preset=odd-tiny", id="some"), pytest.param("", marks=pytest.mark.slow, id="all")]
+    ("yaml", "count"),
+    [pytest.param(SHORT, 12, id="short"), pytest.param(MATRIX, 11, id="default", marks=pytest.mark.slow)],
 )
-def test_a_cluster_gives_what_this_host_gives_byte_for_byte(tmp_path: Path, hosts: Bed, lock: str, cells: str) -> None:
-    """The default matrix, or the cells of one preset of it."""
-    words = [cells] if cells else []
+def test_a_cluster_gives_what_this_host_gives_byte_for_byte(
+    tmp_path: Path, hosts: Bed, lock: str, yaml: str, count: int
+) -> None:
+    """Twelve short cells, or the default matrix."""
     here = make_project(tmp_path, lock)
-    here.write(MATRIX)
-    code, report = here.test(*words)
+    here.write(yaml)
+    code, report = here.test()
     expected = verdicts(report)
-    assert code == 0 and len(expected) == (2 if cells else 11), report
+    assert code == 0 and len(expected) == count, report
 
     (tmp_path / "local").mkdir()
     local = make_project(tmp_path / "local", lock)
-    local.write(MATRIX)
-    code, report = local.test("cluster=local", *words)
+    local.write(yaml)
+    code, report = local.test("cluster=local")
     assert (code, verdicts(report)) == (0, expected)
     assert_same_guests(cells_of(here), cells_of(local))
 
-    remote = asker(tmp_path / "remote", hosts, lock, MATRIX)
-    done = remote.doit("test", "json=1", f"cluster={hosts.address}", *words)
+    remote = asker(tmp_path / "remote", hosts, lock, yaml)
+    done = remote.doit("test", "json=1", f"cluster={hosts.address}")
     assert done.returncode == 0, done.stderr + hosts.logs()
     report = json.loads(done.stdout)
     assert verdicts(report) == expected and {cell["ran"] for cell in report["cells"]} == {True}
     assert_same_guests(cells_of(here), cells_of(remote))
     ended = re.findall(r" on (host\d)$", done.stderr, re.MULTILINE)
-    assert len(ended) == len(expected) and (cells or len(set(ended)) > 1), done.stderr
-    again = remote.doit("test", "json=1", f"cluster={hosts.address}", "rerun=1", "test=cpuset_thirds", *words)
+    assert len(ended) == len(expected) and len(set(ended)) > 1, done.stderr
+    again = remote.doit("test", "json=1", f"cluster={hosts.address}", "rerun=1")
     sent = re.findall(r"worker (host\d): is sent kernels/(\S+), ([\d.]+) MB", done.stderr + again.stderr)
     assert len(sent) == len({worker for worker, *_ in sent}), "an unchanged kernel is sent to each worker once"
     assert all(float(size) > 50 for *_, size in sent)
@@ -175,7 +177,7 @@ def kill_scheduler(project: UserProject, hosts: Bed, delay_s: float) -> None:
 KILLS = {"asker": kill_asker, "worker": kill_worker, "scheduler": kill_scheduler}
 
 
-@pytest.mark.parametrize("victim", KILLS)
+@pytest.mark.parametrize("victim", ["asker", "worker"])
 def test_what_is_killed_costs_what_was_running_and_nothing_else(
     tmp_path: Path, hosts: Bed, lock: str, victim: str
 ) -> None:
