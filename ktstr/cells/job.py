@@ -153,9 +153,6 @@ class JobRunner(Protocol):
         """Run a job to its end; its files are then in ``workdir``, which is empty. Blocks the calling thread. None when
         it was not wanted any more before it began, or ``cancel`` was set. What no host can do is in the result."""
 
-    def park(self, job: CellJob, workdir: Path, cancel: Cancel) -> None:
-        """Make the machine that a job's is a clone of ahead of the job, where that is done. Raises HostError."""
-
 
 def decode_job(data: bytes) -> CellJob:
     """Raises msgspec.ValidationError or DecodeError for anything else."""

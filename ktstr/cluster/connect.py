@@ -115,7 +115,7 @@ class Connection:
         Cancelled."""
         name = self.roster.name_of(address)
         if not self.roster.is_there(address):
-            raise Lost(f"worker {name} was lost", fix=f"doit doctor cluster={self.address}")
+            raise Lost(f"worker {name} was lost", fix=self.link.fix)
         try:
             return self.link.call(address, kind, function, *args)
         except Lost:

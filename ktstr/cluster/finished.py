@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ktstr.cells.job import CellResult, decode_result
+from ktstr.cluster.manifest import PIECE
 from ktstr.cluster.wire import Done, check_name, pack_files
 from ktstr.errors import HostError
 from ktstr.files import full_or_denied
 from ktstr.host import leftovers
 
 PLACE, KEPT_S = leftovers.RESULTS, leftovers.RESULTS_KEPT_S
-PIECE = 4 << 20  # bytes that are read of a large file at once
 _RESULT = ".result"
 
 

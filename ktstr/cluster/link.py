@@ -18,7 +18,6 @@ from ktstr.cluster.address import LOCAL
 from ktstr.cluster.encryption import check_encryption
 from ktstr.cluster.supply import Lost
 from ktstr.cluster.survey import INSTALL, SchedulerSeen
-from ktstr.cluster.wire import Answer
 from ktstr.errors import HostError, KtstrError
 from ktstr.host.cache import cache_root
 from ktstr.host.leftovers import DASK
@@ -74,6 +73,11 @@ class Link:
     def close(self) -> None:
         """Leave; a cluster that was made for this run ends."""
         self._held.close()
+
+    @property
+    def fix(self) -> str:
+        """What to do about a cluster."""
+        return f"doit doctor cluster={self.address}"
 
     @property
     def is_alive(self) -> bool:
@@ -146,10 +150,7 @@ class Link:
         answer = self.ask([address], CALL_S, function, *args)[address]
         if not isinstance(answer, bytes):
             raise self.why(answer if isinstance(answer, BaseException) else OSError("it is gone"))
-        found = wire.decode(answer, Answer)
-        if found.error is not None:
-            raise HostError(found.error.message, fix=found.error.fix)
-        return wire.decode(found.value, kind)
+        return wire.opened(answer, kind)
 
     def submit(self, function: Callable[..., Any], data: bytes, key: str, where: Mapping[str, Any]) -> Task:
         """Begin a task. ``where``: its workers and resources, as Dask takes them. Raises Lost."""
@@ -173,8 +174,8 @@ class Link:
             raise self.why(err) from err
         dask = str(told["packages"]["distributed"])
         try:
-            answer = wire.decode(self._client.run_on_scheduler(plugin.tell_version), Answer)
-            return SchedulerSeen(self.address, dask, wire.decode(answer.value, str))
+            version = wire.opened(self._client.run_on_scheduler(plugin.tell_version), str)
+            return SchedulerSeen(self.address, dask, version)
         except Exception as err:
             missing = missing_module(err)
             fault = f"has no {missing}" if missing else f"cannot say which ktstr it has: {first_line(err)}"
@@ -186,7 +187,7 @@ class Link:
             return err
         if (missing := missing_module(err)) is not None:
             return HostError(f"cluster={self.address}: has no {missing}", fix=INSTALL)
-        return Lost(f"cluster={self.address}: {first_line(err)}", fix=f"doit doctor cluster={self.address}")
+        return Lost(f"cluster={self.address}: {first_line(err)}", fix=self.fix)
 
 
 class Task:

@@ -23,6 +23,7 @@ from ktstr.cluster.manifest import decode as decode_manifest
 from ktstr.cluster.wire import CPU, KVM, MEM, Ask
 from ktstr.errors import HostError, KtstrError
 from ktstr.files import full_or_denied
+from ktstr.planning.capacity import cells_mib
 
 T = TypeVar("T")
 TOPIC = "ktstr"  # of Dask's events: where workers announce what becomes of jobs
@@ -64,7 +65,7 @@ class KtstrWorker(WorkerPlugin):
         """Say what cells may take of this worker; what the user said stands."""
         facts = await asyncio.to_thread(self.bench.facts, in_full=False)
         has = facts.capacity
-        resources = {CPU: has.cpus, MEM: has.memory_mib * 3 // 4, KVM: has.cpus if facts.kvm.usable else 0}
+        resources = {CPU: has.cpus, MEM: cells_mib(has.memory_mib), KVM: has.cpus if facts.kvm.usable else 0}
         missing = {name: amount for name, amount in resources.items() if name not in worker.state.total_resources}
         await worker.set_resources(**missing)
 

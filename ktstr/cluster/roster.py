@@ -95,7 +95,7 @@ class Roster:
         found = {address: _facts(answers[address]) for address in asked if address in there}
         for worker in self._kept(found, there, span):
             if worker.faults and not self._over.is_set():
-                self._say(f"worker {worker.name} is left out: it {'; it '.join(one.what for one in worker.faults)}")
+                self._say(f"worker {worker.name} is left out: {worker.why_left_out}")
 
     def _kept(self, found: dict[str, WorkerFacts | Fault], there: dict[str, object], span: Span) -> list[KnownWorker]:
         """Those of them that are not lost meanwhile, known from now on."""

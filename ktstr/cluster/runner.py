@@ -11,8 +11,8 @@ from ktstr.cells.job import Asked, CellJob, CellResult
 from ktstr.cluster import plugin
 from ktstr.cluster.connect import Connection, WorkerLine
 from ktstr.cluster.dispatch import MAX_RUNS
-from ktstr.cluster.finished import PIECE
-from ktstr.cluster.submit import Came, NotWanted, Submissions, Tries, Wish, fix
+from ktstr.cluster.manifest import PIECE
+from ktstr.cluster.submit import Came, NotWanted, Submissions, Tries, Wish
 from ktstr.cluster.supply import Lost, Supply
 from ktstr.cluster.wire import Done, Lacking, OutFile, check_name, parts_of, unpack_file
 from ktstr.errors import EXIT_ENVIRONMENT, HostError, KtstrError
@@ -22,7 +22,8 @@ MAX_SUPPLIES = 4  # rounds of sending one job's artifacts: to workers that lose 
 
 
 class ClusterRunner:
-    """Runs jobs on a cluster. Safe from any thread: each waits for its own job."""
+    """Runs jobs on a cluster, whose workers make the machines that they clone themselves. Safe from any thread: each
+    waits for its own job."""
 
     def __init__(self, connection: Connection, supply: Supply) -> None:
         self._connection, self._supply = connection, supply
@@ -36,9 +37,6 @@ class ClusterRunner:
             return None
         except KtstrError as err:
             return CellResult(job.name, job.input_digest, error=parts_of(err))
-
-    def park(self, job: CellJob, workdir: Path, cancel: Cancel) -> None:
-        """Workers make their machines themselves, each once it has a job for one."""
 
     def _run(self, job: CellJob, workdir: Path, asked: Asked, cancel: Cancel) -> CellResult:
         if not asked.fresh and (kept := self._left_by_another(job)) is not None:
@@ -60,7 +58,7 @@ class ClusterRunner:
 
     @property
     def _fix(self) -> str:
-        return fix(self._connection)
+        return self._connection.link.fix
 
     def _bring(self, address: str, lacking: Lacking, tries: Tries) -> None:
         """Send a worker what it lacks; it has the job then. One that cannot take it is avoided: a full disk."""

@@ -11,7 +11,6 @@ from ktstr.cells.job import ArtifactStore
 from ktstr.cluster.artifacts import offer_token
 from ktstr.cluster.connect import Connection
 from ktstr.cluster.runner import ClusterRunner
-from ktstr.cluster.submit import fix
 from ktstr.cluster.supply import Supply
 from ktstr.config.project import Project
 from ktstr.errors import HostError
@@ -58,7 +57,7 @@ def open_cluster(address: str, asker: Asker, held: ExitStack) -> Cluster:
         asker.cancel.check()
         workers, waited = connection.roster.fit(), waited + 0.5
     if not workers:
-        raise HostError(f"cluster={address}: found no worker that can run cells", fix=fix(connection))
+        raise HostError(f"cluster={address}: found no worker that can run cells", fix=connection.link.fix)
     hosts = tuple(worker.host(asker.timeout_s) for worker in workers)
     cpus = sum(host.capacity.cpus for host in hosts)
     asker.progress.step(f"cluster {address}: {_counted(len(hosts), 'worker')}, {_counted(cpus, 'CPU')}")

@@ -145,18 +145,15 @@ class Submissions:
                 return left
             if since >= JOIN_S or workers:  # all that are there failed it
                 told = self.told(tries)
-                raise HostError(f"no worker of {self._connection.address} can run it{told}", fix=fix(self._connection))
+                raise HostError(
+                    f"no worker of {self._connection.address} can run it{told}", fix=self._connection.link.fix
+                )
             wish.cancel.wait(POLL_S)
 
     def told(self, tries: Tries) -> str:
         """How workers failed a job, in words that follow others; empty when none did."""
         name_of = self._connection.roster.name_of
         return "".join(f"; worker {name_of(at)} {how}" for at, how in tries.avoided.items())
-
-
-def fix(connection: Connection) -> str:
-    """What to do about a cluster."""
-    return f"doit doctor cluster={connection.address}"
 
 
 def check_alive(connection: Connection) -> None:

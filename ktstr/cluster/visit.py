@@ -12,7 +12,6 @@ from ktstr.cluster.connect import Connection
 from ktstr.cluster.link import first_line
 from ktstr.cluster.survey import Surveyed
 from ktstr.cluster.told import Told
-from ktstr.cluster.wire import Answer
 from ktstr.cluster.workers import KnownWorker
 from ktstr.errors import HostError
 
@@ -46,16 +45,13 @@ def ask_workers(connection: Connection, kind: type[T], function: Callable[..., A
 def _told(worker: KnownWorker, kind: type[T], answer: object) -> Told[T]:
     if worker.facts is None:
         host = worker.address.partition("://")[2]
-        return Told(worker.name, host, None, f"it {'; it '.join(fault.what for fault in worker.faults)}")
+        return Told(worker.name, host, None, worker.why_left_out)
     host = worker.facts.host
     if not isinstance(answer, bytes):
         why = first_line(answer) if isinstance(answer, BaseException) else "it is gone"
         return Told(worker.name, host, None, f"it does not answer: {why}")
     try:
-        found = wire.decode(answer, Answer)
-        if found.error is not None:
-            return Told(worker.name, host, None, found.error.message)
-        return Told(worker.name, host, wire.decode(found.value, kind))
+        return Told(worker.name, host, wire.opened(answer, kind))
     except HostError as err:
         return Told(worker.name, host, None, err.message)
 

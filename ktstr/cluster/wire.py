@@ -110,6 +110,15 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise HostError(f"found a message that is no {kind.__name__}: {err}", fix="doit doctor cluster=...") from None
 
 
+def opened(answer: object, kind: type[T]) -> T:
+    """What is in an ``Answer``. Raises HostError: with the worker's words where it could not do what it was asked, and
+    as ``decode``."""
+    found = decode(answer if isinstance(answer, bytes) else b"", Answer)
+    if found.error is not None:
+        raise HostError(found.error.message, fix=found.error.fix)
+    return decode(found.value, kind)
+
+
 def parts_of(error: KtstrError) -> JobError:
     """An error as it travels."""
     return JobError(error.message, error.fix, error.exit_code)

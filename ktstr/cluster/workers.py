@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ktstr.cells.job import CellJob
 from ktstr.cluster.facts import Fault, WorkerFacts
 from ktstr.cluster.wire import CPU, KVM, MEM
-from ktstr.planning.capacity import Wanted
+from ktstr.planning.capacity import Wanted, cells_mib
 from ktstr.planning.hosts import RunHost, rendezvous
 
 
@@ -26,6 +26,11 @@ class KnownWorker:
     @property
     def is_fit(self) -> bool:
         return self.facts is not None and not self.faults
+
+    @property
+    def why_left_out(self) -> str:
+        """Its faults, in words; empty for a fit one."""
+        return "; ".join(f"it {fault.what}" for fault in self.faults)
 
     def host(self, timeout_s: float) -> RunHost:
         """As plans have it. Of a fit one only."""
@@ -126,6 +131,6 @@ def resources_for(job: CellJob, workers: Collection[KnownWorker]) -> dict[str, i
     is larger than one of them has it alone."""
     facts = [worker.facts for worker in workers if worker.facts is not None]
     cpus = min(one.capacity.cpus for one in facts)
-    memory = min(one.capacity.memory_mib * 3 // 4 for one in facts)
+    memory = min(cells_mib(one.capacity.memory_mib) for one in facts)
     taken = {CPU: min(job.limits.host_cpus, cpus), MEM: min(job.limits.memory_mib, memory)}
     return {**taken, KVM: 1} if job.accel == "kvm" else taken

@@ -32,6 +32,11 @@ class Capacity:
     name: str = "this host"
 
 
+def cells_mib(memory_mib: int) -> int:
+    """How much memory cells may take of a host that has so much to use, in MiB: the rest is the host's own."""
+    return memory_mib * 3 // 4
+
+
 def this_host(timeout_s: float) -> Capacity:
     """This host, read now."""
     ours = usable()

@@ -11,7 +11,8 @@ import zstandard
 
 from ktstr.cells.job import CellResult, JobError
 from ktstr.cluster import wire
-from ktstr.cluster.finished import PIECE, Finished
+from ktstr.cluster.finished import Finished
+from ktstr.cluster.manifest import PIECE
 from ktstr.cluster.wire import Done, OutFile, unpack_file
 from ktstr.errors import HostError
 

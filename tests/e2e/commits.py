@@ -13,6 +13,23 @@ from tests.e2e.conftest import DODO, ROOT, UserProject
 from tests.repositories import git
 
 BPF = Path("schedulers/scx_ktstr/scx_ktstr.bpf.c")
+# What is compared, and a change that makes wakeups wait longer.
+YAML = """\
+kernels: {default: "deb:forky/cloud-amd64"}
+schedulers: {scx_ktstr: {source: schedulers/scx_ktstr}}
+presets: {pair: 1n1l2c1t}
+tests:
+  bursts:
+    duration: 300ms
+    cgroups:
+      - {name: bursts, work: Bursty, workers: 3, burst: 3ms, sleep: 5ms}
+      - {name: noise, workers: 2}
+    perf_delta: [worst_p99_wake_latency_us, iteration_rate]
+  quiet: {duration: 100ms, cgroups: [{name: one, workers: 1}]}
+matrices:
+  all: {tests: [bursts, quiet], presets: [pair], schedulers: [scx_ktstr]}
+"""
+LONGER = ("#define SLICE_NS	(10 * MSEC)", "#define SLICE_NS	(30 * MSEC)")
 
 
 def repository(folder: Path, yaml: str, lock: str) -> UserProject:

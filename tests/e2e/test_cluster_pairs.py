@@ -19,27 +19,11 @@ from ktstr.host.cache import cache_root
 from ktstr.host.leftovers import SENT as SENT_ENTRIES
 from tests.cluster.hosts import Bed, assert_same_guests, bed, run
 from tests.e2e.askers import HubProject, cells_of, have_probed
-from tests.e2e.commits import change, delta, repository
+from tests.e2e.commits import LONGER, YAML, change, delta, repository
 from tests.e2e.conftest import UserProject
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-YAML = """\
-kernels: {default: "deb:forky/cloud-amd64"}
-schedulers: {scx_ktstr: {source: schedulers/scx_ktstr}}
-presets: {pair: 1n1l2c1t}
-tests:
-  bursts:
-    duration: 300ms
-    cgroups:
-      - {name: bursts, work: Bursty, workers: 3, burst: 3ms, sleep: 5ms}
-      - {name: noise, workers: 2}
-    perf_delta: [worst_p99_wake_latency_us, iteration_rate]
-  quiet: {duration: 100ms, cgroups: [{name: one, workers: 1}]}
-matrices:
-  all: {tests: [bursts, quiet], presets: [pair], schedulers: [scx_ktstr]}
-"""
-LONGER = ("#define SLICE_NS	(10 * MSEC)", "#define SLICE_NS	(30 * MSEC)")
 RUNS = 4
 BOTH = frozenset({"host1", "host2"})
 SENT = re.compile(r"worker (host\d): is sent kernels/\S+, ([\d.]+) MB")

@@ -11,29 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commits import change, delta, edit, from_first, repository, words
+from tests.e2e.commits import LONGER, YAML, change, delta, edit, from_first, repository, words
 from tests.e2e.conftest import UserProject
 from tests.repositories import git
 
 pytestmark = pytest.mark.e2e
 
-YAML = """\
-kernels: {default: "deb:forky/cloud-amd64"}
-schedulers: {scx_ktstr: {source: schedulers/scx_ktstr}}
-presets: {pair: 1n1l2c1t}
-tests:
-  bursts:
-    duration: 300ms
-    cgroups:
-      - {name: bursts, work: Bursty, workers: 3, burst: 3ms, sleep: 5ms}
-      - {name: noise, workers: 2}
-    perf_delta: [worst_p99_wake_latency_us, iteration_rate]
-  quiet: {duration: 100ms, cgroups: [{name: one, workers: 1}]}
-matrices:
-  all: {tests: [bursts, quiet], presets: [pair], schedulers: [scx_ktstr]}
-"""
 NOISE = ("noise_adjust=5", "kernel=default")
-LONGER = ("#define SLICE_NS	(10 * MSEC)", "#define SLICE_NS	(30 * MSEC)")
 
 
 @pytest.fixture(scope="module")

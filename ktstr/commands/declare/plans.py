@@ -59,6 +59,7 @@ def request_of(
     """What a plan is made from."""
     from ktstr.host.limits import usable
     from ktstr.host.tokens import TokenPool
+    from ktstr.planning.capacity import cells_mib
     from ktstr.planning.request import Narrowing, Rebuild, Request
 
     ours, cluster = usable(), cluster_of(invocation, options.running)
@@ -67,7 +68,7 @@ def request_of(
         environ=invocation.environ,
         options=options,
         progress=invocation.progress,
-        tokens=TokenPool(options.running.jobs or ours.cpus, ours.memory_mib * 3 // 4),
+        tokens=TokenPool(options.running.jobs or ours.cpus, cells_mib(ours.memory_mib)),
         cancel=invocation.cancel,
         narrowing=narrowing or Narrowing(),
         rebuild=rebuild or Rebuild(),
