@@ -87,17 +87,13 @@ class Again:
 
 
 def again(project: UserProject, first: Json, *variables: str) -> Again:
-    """Measure once more, on a machine that may have been made anew: the same, unless it says that the machine's RAM is
-    another (one in some sixty is)."""
+    """Measure once more, on a machine that may have been made anew: the same."""
     done = project.doit("test", "json=1", "rerun=1", *variables)
     assert done.returncode == 0, done.stderr
     (cell,) = json.loads(done.stdout)["cells"]
     whole = project.sidecar(cell)
-    if "its machine's RAM is" in done.stderr:
-        assert origin(whole) != origin(first)
-    else:
-        assert origin(whole) == origin(first)
-        assert different(whole, first) == []
+    assert origin(whole) == origin(first), done.stderr
+    assert different(whole, first) == []
     return Again(whole, done.stderr)
 
 

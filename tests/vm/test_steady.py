@@ -41,6 +41,7 @@ def run_with(built: Steady, folder: Path, source: str, more: Mapping[str, str] |
         CC,
         "-O1",
         "-pthread",
+        "-rdynamic",
         "-D_GNU_SOURCE",
         "-Wall",
         "-Werror",
@@ -215,6 +216,106 @@ int main(int argc, char **argv)
 }
 """
 
+# The same: the vCPUs' thread waits with the big lock, and then runs without it for a while. Prints for each way in
+# which the main loop takes the lock meanwhile whether that thread still ran when it had it: for nothing; when the
+# guest is to end; while somebody who asked has no answer; once he has one, after an event; and when the host ends it
+# by a signal.
+TURNS = r"""
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+static pthread_mutex_t big = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t go = PTHREAD_COND_INITIALIZER;
+static int going, ends[2];
+static atomic_int running, requested;
+int qemu_shutdown_requested_get(void)
+{
+	return atomic_load(&requested);
+}
+static void *vcpus(void *name)
+{
+	prctl(PR_SET_NAME, name);
+	for (;;) {
+		pthread_mutex_lock(&big);
+		while (!going)
+			pthread_cond_wait(&go, &big);
+		going = 0;
+		atomic_store(&running, 1);
+		pthread_mutex_unlock(&big);
+		usleep(400000);
+		atomic_store(&running, 0);
+	}
+	return NULL;
+}
+static void pass(int fd, char *text, ssize_t (*way)(int, struct msghdr *, int))
+{
+	struct iovec part = { text, strlen(text) };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	if (way(fd, &message, 0) <= 0)
+		abort();
+}
+static ssize_t say(int fd, struct msghdr *message, int flags)
+{
+	return sendmsg(fd, message, flags);
+}
+static void *hear(void *none)
+{
+	char text[] = "?";
+	pass(ends[0], text, recvmsg);
+	return none;
+}
+static void take(void)
+{
+	pthread_mutex_lock(&big);
+	going = 1;
+	pthread_cond_signal(&go);
+	pthread_mutex_unlock(&big);
+	while (!atomic_load(&running))
+		usleep(100);
+	pthread_mutex_lock(&big);
+	printf("%d", atomic_load(&running));
+	pthread_mutex_unlock(&big);
+	while (atomic_load(&running))
+		usleep(1000);
+	usleep(20000);
+}
+int main(void)
+{
+	pthread_t thread;
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) || pthread_create(&thread, NULL, vcpus, getenv("NAME")))
+		return 1;
+	usleep(20000);
+	take();
+	atomic_store(&requested, 1);
+	take();
+	atomic_store(&requested, 0);
+	pass(ends[1], "{\n", say);
+	if (pthread_create(&thread, NULL, hear, NULL) || pthread_join(thread, NULL))
+		return 1;
+	pass(ends[0], "{\"timestamp\": {}, \"event\": \"RESUME\"}", say);
+	take();
+	pass(ends[0], "{\"id\": 1, \"error\": {}}", say);
+	if (pthread_create(&thread, NULL, hear, NULL) || pthread_join(thread, NULL)) /* the end of the line */
+		return 1;
+	take();
+	kill(getpid(), SIGTERM);
+	take();
+	fflush(stdout);
+	_exit(0);
+}
+"""
+
 
 class TestWhatItDoes:
     def test_time_of_day_stands_still_and_other_clocks_do_not(self, built: Steady, tmp_path: Path) -> None:
@@ -232,3 +333,9 @@ class TestWhatItDoes:
     )
     def test_nothing_else_is_held(self, built: Steady, tmp_path: Path, name: str, event: str) -> None:
         assert int(run_with(built, tmp_path, STOP, {"NAME": name, "EVENT": event})) > 100
+
+    @pytest.mark.parametrize(("name", "ran"), [("ALL CPUs/TCG", "01101"), ("worker", "11111")])
+    def test_the_main_loop_has_the_lock_once_the_thread_of_the_vcpus_waits_or_somebody_wants_something_of_it(
+        self, built: Steady, tmp_path: Path, name: str, ran: str
+    ) -> None:
+        assert run_with(built, tmp_path, TURNS, {"NAME": name}) == ran
