@@ -77,7 +77,7 @@ def _run(invocation: Invocation, options: Options) -> Report:
         output = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
         lab = stack.enter_context(subprocess.Popen(todo.lab, cwd=ROOT, env=env, stdout=output, stderr=output))
         stack.callback(lab.terminate)
-        failed += _failures(todo.beside, env, invocation.cancel, ("nice", "-n", "10"))
+        failed += _failures(todo.beside, env, invocation.cancel, ("nice", "-n", "15"))
         code = lab.wait()
         output.seek(0)
         _say(f"$ {shlex.join(todo.lab[1:])}\n{output.read()}")
