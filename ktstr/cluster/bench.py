@@ -132,11 +132,12 @@ class WorkerBench:
             result = self._runner(job).run(job, workdir, cancel)
             if result.record is None or cancel.is_set():
                 return Done(result)
-            announce(MEASURED)
             try:
-                return self.finished.keep(result, ask.ticket, workdir)
+                done = self.finished.keep(result, ask.ticket, workdir)
             except HostError:  # a full disk: what was measured is not to be lost
-                return Done(result, _small_files(workdir))
+                done = Done(result, _small_files(workdir))
+            announce(MEASURED)  # whoever hears it may look for what is kept
+            return done
 
     def _here(self, need: Need) -> ArtifactRef | None:
         """An artifact as it is called here; None where it is not whole."""

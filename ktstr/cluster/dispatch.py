@@ -28,7 +28,7 @@ class Dispatch:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def announced(self, what: str, address: str) -> None:
-        """A worker says that it began the job, or that it measured it."""
+        """A worker says that it began the job, or that it measured it and keeps the result."""
         with self._lock:
             if what == STARTED:
                 self.starts.append(address)

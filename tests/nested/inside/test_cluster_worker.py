@@ -48,28 +48,32 @@ def job(machine: str) -> CellJob:
 
 
 def test_what_arrived_boots_and_is_cloned_on_kvm(tmp_path: Path) -> None:
-    """The result is kept until it has arrived."""
+    """The result is kept before it is said to be measured, until it has arrived."""
     cache = asker(tmp_path / "asker")
-    said: list[str] = []
+    said: list[tuple[str, tuple[str, ...]]] = []
+
+    def announce(what: str) -> None:
+        said.append((what, bench.finished.digests()))
+
     bench = WorkerBench({**os.environ, "KTSTR_CACHE_DIR": str(tmp_path / "worker")}, {})
     asked = job(planned(Cache(cache_root(os.environ)), os.environ).digest)
     manifests = {ref: describe(cache, ref.kind, ref.key) for ref in asked.artifacts}
     needs = tuple(Need(ref, manifest.digest) for ref, manifest in manifests.items())
     ask = Ask(job=asked, needs=needs, ticket="t", version=ktstr_version())
-    assert bench.run(ask, Cancel(), said.append) == Lacking(asked.artifacts)
+    assert bench.run(ask, Cancel(), announce) == Lacking(asked.artifacts)
     for ref, manifest in manifests.items():
         for piece in bench.offered(manifest, NOBODYS).pieces:
             bench.accept(manifest.digest, piece.digest, read_piece(cache, ref.kind, ref.key, piece.path, piece.index))
         bench.finish(manifest.digest)
-    done = bench.run(ask, Cancel(), said.append)
+    done = bench.run(ask, Cancel(), announce)
     assert isinstance(done, Done) and done.result.record is not None, done
     end = done.result.record.end
     assert (end.reason, end.kvm is not None and end.kvm.cloned) == ("clean", True), end
     assert "console.log" in [file.name for file in done.files]
     assert bench.finished.find(asked.input_digest) == done
     bench.finished.drop([str(done.kept)])
-    assert said == ["started", "measured"] and bench.finished.digests() == ()
+    assert said == [("started", ()), ("measured", (asked.input_digest,))] and bench.finished.digests() == ()
     elsewhere = replace(asked, host_class=("another", "host"))
-    refused = bench.run(Ask(job=elsewhere, needs=needs, ticket="t", version=ktstr_version()), Cancel(), said.append)
+    refused = bench.run(Ask(job=elsewhere, needs=needs, ticket="t", version=ktstr_version()), Cancel(), announce)
     assert isinstance(refused, Done) and refused.result.error is not None
     assert "a host of another class" in refused.result.error.message
