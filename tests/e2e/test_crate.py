@@ -15,7 +15,7 @@ from ktstr.files import file_sha256
 from ktstr.host.cache import cache_root
 from tests.e2e.conftest import UserProject
 
-pytestmark = [pytest.mark.e2e, pytest.mark.compiles, pytest.mark.network, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.network, pytest.mark.timeout(1800)]
 
 YAML = """
 kernels: {default: "deb:forky/cloud-amd64"}
