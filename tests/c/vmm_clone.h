@@ -50,33 +50,13 @@ static inline double host_seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* The two at once: as of several looks the shortest says, for the lab's CPUs do not always run. */
-static inline void both_clocks(double *seconds, uint64_t *tsc)
-{
-	uint64_t shortest = UINT64_MAX;
-
-	for (int look = 0; look < 50; look++) {
-		uint64_t before = __rdtsc();
-		double now = host_seconds();
-		uint64_t took = __rdtsc() - before;
-
-		if (took < shortest) {
-			shortest = took;
-			*seconds = now;
-			*tsc = before + took / 2;
-		}
-	}
-}
-
 static inline double tsc_hz(void)
 {
-	uint64_t began_tsc, tsc;
-	double began, now;
+	double began = host_seconds();
+	uint64_t tsc = __rdtsc();
 
-	both_clocks(&began, &began_tsc);
 	nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
-	both_clocks(&now, &tsc);
-	return (double)(tsc - began_tsc) / (now - began);
+	return (double)(__rdtsc() - tsc) / (host_seconds() - began);
 }
 
 #endif
