@@ -38,17 +38,29 @@ static void stop_the_machine(void)
 	sleep(10);
 }
 
+static void keep_cpus_busy(int cpus)
+{
+	while (cpus--) {
+		if (fork())
+			continue;
+		for (;;)
+			;
+	}
+}
+
 int main(void)
 {
 	static char block[1 << 16], mode[64];
 	int port, program;
+	ssize_t given;
 
 	mount("sys", "/sys", "sysfs", 0, NULL);
 	mount("dev", "/dev", "devtmpfs", 0, NULL);
 	program = open("/ktstr/program", O_RDONLY);
 	if (program < 0)
 		program = open("/ktstr/setup", O_RDONLY);
-	if (program < 0 || read(program, mode, sizeof(mode) - 1) <= 0)
+	given = program < 0 ? -1 : read(program, mode, sizeof(mode) - 1);
+	if (given <= 0)
 		return 1;
 	port = open_port();
 	memset(block, 0xa5, sizeof(block));
@@ -60,6 +72,11 @@ int main(void)
 		pause();
 	if (!strcmp(mode, "stop"))
 		stop_the_machine();
+	if (!strcmp(mode, "busy")) { /* what it says follows */
+		keep_cpus_busy(2);
+		say(port, mode + sizeof("busy"), given - sizeof("busy"));
+		stop_the_machine();
+	}
 	if (!strcmp(mode, "die"))
 		return 3; /* the kernel does not survive its init */
 	reboot(RB_POWER_OFF);

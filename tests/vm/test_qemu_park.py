@@ -29,6 +29,7 @@ from ktstr.vm.snapshot import Parked, Snapshot, Unparked, seal, sealed_file
 from ktstr.vm.snapshot_files import facts_of
 from ktstr.vm.snapshot_ram import digest_of
 from ktstr.vm.steady import FLAGS, SOURCES
+from tests.vm.frames import READY, frame
 from tests.vm.test_qemu import ROOT, Lab, emulators_of, guest, spinners
 from tests.vm.test_qemu import lab as lab  # the fixture
 from tests.vm.test_qemu_guest import banner_of
@@ -343,6 +344,15 @@ class TestGuestsThatDoNotPark:
         assert made.lasting == (mode == "die")  # of the others, the host may be the cause
         assert (made.channel, made.console) == words(tmp_path)
         assert descriptors() <= before  # those of tests before may go meanwhile
+
+    def test_one_whose_cpus_are_busy_parks_in_real_time_alone(self, lab: Lab, tmp_path: Path) -> None:
+        spec = hostile(lab, "busy\0")
+        spec = replace(spec, setup=spec.setup + frame(READY, 0, b""))
+        made = park(lab, spec, tmp_path)
+        assert isinstance(made, Unparked) and made.end is None and made.lasting
+        assert made.cold == "when the machine was to be parked, its CPUs 0-1 were busy"
+        with opened(park(lab, spec, tmp_path, "tcg")) as parked:
+            assert parked.facts.kind == "attached"
 
     def test_one_that_stops_itself_before_it_is_ready(self, lab: Lab, tmp_path: Path) -> None:
         before = descriptors()
