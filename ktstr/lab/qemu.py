@@ -10,10 +10,12 @@ from pathlib import Path
 # EPYC brings SVM, nested paging and AVX2; the rest of it that TCG lacks is only warned about.
 _MACHINE = "q35,hpet=off,sata=off,smbus=off,vmport=off,i8042=off,smm=off,usb=off"
 _CPU = "EPYC,+svm,+npt"
-# A CPU that hangs in the emulated SVM for a minute (twice watchdog_thresh) is a panic too: else the lab never ends.
+# A CPU that hangs in the emulated SVM for a minute (twice watchdog_thresh) is a panic too: else the lab never ends. So
+# is one that hangs in a guest and takes no interrupts any more, not even its own watchdog's: the others miss it.
 _KERNEL_ARGS = (
     "console=ttyS0 loglevel=4 panic=-1 oops=panic reboot=p mitigations=off cryptomgr.notests=1 tsc=reliable"
-    " watchdog_thresh=30 softlockup_panic=1 init_on_alloc=0 audit=0 rdinit=/init"
+    " watchdog_thresh=30 softlockup_panic=1 sysctl.kernel.panic_on_rcu_stall=1 rcupdate.rcu_cpu_stall_timeout=60"
+    " init_on_alloc=0 audit=0 rdinit=/init"
 )
 
 

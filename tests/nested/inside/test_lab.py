@@ -26,3 +26,9 @@ def test_paging_is_nested() -> None:
 
 def test_two_cpus_are_there() -> None:
     assert os.cpu_count() == 2
+
+
+def test_a_cpu_that_hangs_ends_it() -> None:
+    assert Path("/proc/sys/kernel/softlockup_panic").read_text() == "1\n"
+    assert Path("/proc/sys/kernel/panic_on_rcu_stall").read_text() == "1\n"
+    assert Path("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout").read_text() == "60\n"
