@@ -20,7 +20,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,17 +56,30 @@ def leased(path: Path) -> Iterator[None]:
 
     Raises HostError when somebody else has it, or it cannot be written or locked.
     """
-    fd = _take(path)
+    if (fd := _born_signed(path)) is None:
+        fd = _take(path)
     over = threading.Event()
     try:
-        _sign(fd, path)
         threading.Thread(target=_beat, args=(path, over), name="lease", daemon=True).start()
         yield
     finally:
         over.set()
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        os.close(fd)
+        _drop(fd, path)
+
+
+def _born_signed(path: Path) -> int | None:
+    """A lease that is signed before it has a name: what is killed at any moment leaves none that only time can tell of.
+    None where the filesystem cannot do that, or the name is taken."""
+    with suppress(OSError, HostError), ExitStack() as opened:
+        folder = os.open(path.parent, os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, folder)
+        fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        opened.callback(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        _sign(fd, path)
+        os.link(f"/proc/self/fd/{fd}", path.name, dst_dir_fd=folder)  # with a folder's fd the link is followed
+        return os.dup(fd)
+    return None
 
 
 def _sign(fd: int, path: Path) -> None:
@@ -77,13 +90,25 @@ def _sign(fd: int, path: Path) -> None:
 
 
 def _take(path: Path) -> int:
-    """A sweeper may have it for a moment, before it removes the file, or one of that name a moment ago."""
+    """Made first, and signed then. A sweeper may have it for a moment, before it removes the file, or one of that name
+    a moment ago."""
     deadline = time.monotonic() + TAKE_S
     while (fd := try_lock(path, fcntl.LOCK_EX)) is None:
         if time.monotonic() > deadline:
             raise HostError(f"lease {path}: somebody else has it", fix="doit clean, when nothing of ktstr runs here")
         time.sleep(0.02)
+    try:
+        _sign(fd, path)
+    except BaseException:
+        _drop(fd, path)
+        raise
     return fd
+
+
+def _drop(fd: int, path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(fd)
 
 
 def _beat(path: Path, over: threading.Event) -> None:

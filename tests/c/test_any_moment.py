@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ktstr.vm import agent
-from tests.c.test_c import C_DIR, HERE
+from tests.c.objects import C_DIR, HERE
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -52,13 +50,8 @@ from ktstr.scenarios.program import (
     flat,
 )
 from ktstr.vm import agent
+from tests.c.objects import C_DIR, FLAGS, HERE, agent_objects, run
 
-HERE = Path(__file__).parent
-C_DIR = HERE.parent.parent / "vmm_c"
-FLAGS = (
-    "-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
-    "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-)  # fmt: skip
 LIBFUZZER_S = 300
 PROGRAMS = ("test_units", "test_program", "test_fw_cfg", "test_tracee")
 CASES = [
@@ -68,27 +61,19 @@ CASES = [
 ]
 
 
-def run(command: list[str], timeout: float = 300) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-    assert done.returncode == 0, f"{command[0]} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def compile_with(compiler: str, tests: Sequence[str], folder: Path, *flags: str) -> dict[str, Path]:
-    """Test programs, each linked with all of the agent but its main, which is compiled once for all of them."""
-    sources = [path for path in agent.sources(C_DIR) if path.suffix == ".c" and path.name != "main.c"]
-    command = [compiler, *FLAGS, *flags, *agent.include_flags(C_DIR)]
-    objects = [str(folder / f"{source.parent.name}.{source.stem}.o") for source in sources]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda source, made: run([*command, "-c", str(source), "-o", made]), sources, objects))
-    for test in tests:
-        run([*command, str(HERE / f"{test}.c"), *objects, "-o", str(folder / test)])
-    return {test: folder / test for test in tests}
+def link(compiler: str, test: str, objects: Path, folder: Path, *flags: str, fuzzed: tuple[str, ...] = ()) -> Path:
+    """A test program with all of the agent but its main, which is compiled with ``fuzzed`` too."""
+    made = agent_objects(objects, compiler, *FLAGS, *fuzzed)
+    command = [compiler, *FLAGS, *flags, *agent.include_flags(C_DIR), str(HERE / f"{test}.c")]
+    run([*command, *(str(path) for source, path in made.items() if source.name != "main.c"), "-o", str(folder / test)])
+    return folder / test
 
 
 @pytest.fixture(scope="session")
-def units(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return compile_with("gcc", (*PROGRAMS, "fuzz_program"), tmp_path_factory.mktemp("units"), "-DFUZZ_STANDALONE")
+def units(tmp_path_factory: pytest.TempPathFactory, objects_place: Path) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("units")
+    tests = (*PROGRAMS, "fuzz_program")
+    return {test: link("gcc", test, objects_place, folder, "-DFUZZ_STANDALONE") for test in tests}
 
 
 @pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])
@@ -228,7 +213,8 @@ def fuzzing_clang() -> str | None:
 def test_libfuzzer_finds_nothing_in_the_program_parser(program_file: Path, tmp_path: Path) -> None:
     compiler = fuzzing_clang()
     assert compiler is not None, "clang has no libFuzzer here: apt-get install libclang-rt-19-dev"
-    fuzzer = compile_with(compiler, ["fuzz_program"], tmp_path, "-fsanitize=fuzzer")["fuzz_program"]
+    no_main = ("-fsanitize=fuzzer-no-link",)
+    fuzzer = link(compiler, "fuzz_program", tmp_path, tmp_path, "-fsanitize=fuzzer", fuzzed=no_main)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     shutil.copy(program_file, corpus)

@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import FLAGS, HERE, LIBFUZZER_S, fuzzing_clang, run
-from tests.c.vmm_objects import build_core, link
+from tests.c.objects import FLAGS, HERE, core_objects, link, run
+from tests.c.test_c import LIBFUZZER_S, fuzzing_clang
 
-# Inputs of the seeded generator: about 10 seconds of a CPU for each target. They run beside each other.
+# Inputs of the seeded generator: about 4 seconds of a CPU for each target. They run beside each other.
 TARGETS = {
-    "fuzz_console": 6000,
-    "fuzz_loaders": 16000,
-    "fuzz_pci": 8000,
-    "fuzz_tables": 30000,
-    "fuzz_virtqueue": 8000,
+    "fuzz_console": 2400,
+    "fuzz_loaders": 6400,
+    "fuzz_pci": 3200,
+    "fuzz_tables": 12000,
+    "fuzz_virtqueue": 3200,
 }
 SEEDED_S = 280
 MAX_BYTES = {"fuzz_loaders": 4200}  # of libFuzzer's inputs: a header, and a page of the file
 
 
 @pytest.fixture(scope="session")
-def clang_core(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
+def clang_core(objects_place: Path) -> tuple[str, list[Path]]:
     compiler = fuzzing_clang()
     assert compiler is not None, "clang has no libFuzzer here: apt-get install libclang-rt-19-dev"
-    return compiler, build_core(compiler, tmp_path_factory.mktemp("fuzz_clang"), *FLAGS, "-fsanitize=fuzzer-no-link")
+    return compiler, list(core_objects(objects_place, compiler, *FLAGS, "-fsanitize=fuzzer-no-link").values())
 
 
 def test_every_target_is_run() -> None:
@@ -35,10 +35,10 @@ def test_every_target_is_run() -> None:
 
 
 @pytest.fixture(scope="session")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+def seeded(tmp_path_factory: pytest.TempPathFactory, objects_place: Path) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """All targets, started at once."""
     folder = tmp_path_factory.mktemp("fuzz_gcc")
-    core = build_core("gcc", folder, *FLAGS)
+    core = core_objects(objects_place, "gcc", *FLAGS).values()
     programs = {target: link("gcc", target, core, folder, *FLAGS, "-DFUZZ_STANDALONE") for target in TARGETS}
     out, err = subprocess.PIPE, subprocess.STDOUT
     running = {
@@ -61,7 +61,7 @@ def test_random_inputs_break_nothing(target: str, seeded: dict[str, subprocess.P
 @pytest.mark.slow
 @pytest.mark.timeout(LIBFUZZER_S + 120)
 @pytest.mark.parametrize("target", TARGETS)
-def test_libfuzzer_finds_nothing(target: str, clang_core: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_libfuzzer_finds_nothing(target: str, clang_core: tuple[str, list[Path]], tmp_path: Path) -> None:
     compiler, core = clang_core
     fuzzer = link(compiler, target, core, tmp_path, *FLAGS, "-fsanitize=fuzzer")
     limits = [f"-max_total_time={LIBFUZZER_S}", f"-max_len={MAX_BYTES.get(target, 2400)}", "-timeout=10"]

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import C_DIR, run
+from tests.c.objects import C_DIR, FLAGS, agent_objects, compiled, core_objects, run
 
 Graph = Mapping[str, set[str]]
 FOLDERS = ("core", "guest")
@@ -49,25 +48,19 @@ def includes(path: Path, folder: Path) -> set[Path]:
     return {place for place in named if place is not None and place.is_relative_to(folder)}
 
 
-def units(folder: Path, work: Path) -> dict[str, set[str]]:
+def units(folder: Path, objects: Mapping[Path, Path]) -> dict[str, set[str]]:
     """Which unit includes a header of which other, or calls a function or reads a variable of it."""
     graph: dict[str, set[str]] = {unit(path, folder): set() for path in tree_files(folder, "*.[ch]")}
     for path in tree_files(folder, "*.[ch]"):
         graph[unit(path, folder)] |= {unit(found, folder) for found in includes(path, folder)}
-    defined, wanted = symbols(folder, work)
+    defined, wanted = symbols(folder, objects)
     for name, missing in wanted.items():
         graph[name] |= {defined[symbol] for symbol in missing & defined.keys()}
     return {name: others - {name} for name, others in graph.items()}
 
 
-def symbols(folder: Path, work: Path) -> tuple[dict[str, str], dict[str, set[str]]]:
+def symbols(folder: Path, objects: Mapping[Path, Path]) -> tuple[dict[str, str], dict[str, set[str]]]:
     """The unit that defines each global symbol, and the undefined ones of each unit."""
-    objects = {source: work / f"{unit(source, folder)}.o" for source in tree_files(folder, "*.c")}
-    for made in objects.values():
-        made.parent.mkdir(parents=True, exist_ok=True)
-    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O0", f"-I{C_DIR / 'include'}", f"-I{folder}", "-c"]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda source: run([*command, str(source), "-o", str(objects[source])]), objects))
     defined: dict[str, str] = {}
     wanted: dict[str, set[str]] = {}
     for source, made in objects.items():
@@ -103,8 +96,9 @@ def test_headers_include_no_header_that_includes_them(folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
-    return {folder: units(C_DIR / folder, tmp_path_factory.mktemp(folder)) for folder in FOLDERS}
+def graphs(objects_place: Path) -> dict[str, dict[str, set[str]]]:
+    made = {"core": core_objects, "guest": agent_objects}
+    return {folder: units(C_DIR / folder, made[folder](objects_place, "gcc", *FLAGS)) for folder in FOLDERS}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -123,10 +117,17 @@ def test_no_unit_of_the_agent_needs_one_of_a_higher_floor(graphs: dict[str, dict
 
 
 def plant(folder: Path, texts: Mapping[str, str]) -> Path:
+    """A tree with these files."""
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="ascii")
     return folder
+
+
+def units_of(folder: Path) -> dict[str, set[str]]:
+    """Those of a tree that is planted."""
+    made = compiled(folder.with_name(f"{folder.name}-made"), "gcc", tree_files(folder, "*.c"), f"-I{folder}")
+    return units(folder, made)
 
 
 def test_a_call_and_an_include_that_climb_are_found(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_call_and_an_include_that_climb_are_found(tmp_path: Path) -> None:
         "ops/x.c": '#include "x.h"\nvoid one(void);\nvoid two(void) {}\nvoid three(void) { one(); }\n',
     }
     folder = plant(tmp_path / "planted", texts)
-    graph = units(folder, tmp_path / "made")
+    graph = units_of(folder)
     assert graph == {"base/x": {"ops/x"}, "base/y": {"ops/x"}, "ops/x": {"base/x"}}
     assert climbs(graph, ("base", "ops")) == ["base/x -> ops/x", "base/y -> ops/x"]
     assert climbs(graph, ("ops", "base")) == ["ops/x -> base/x"]
@@ -153,10 +154,10 @@ def test_a_call_that_comes_back_is_found(tmp_path: Path) -> None:
         "d.c": "void a(void);\nvoid d(void) { a(); }\n",
     }
     straight = plant(tmp_path / "straight", files)
-    assert units(straight, tmp_path) == {"a": {"b"}, "b": {"c"}, "c": set(), "d": {"a"}}
-    assert circle(units(straight, tmp_path)) == []
+    assert units_of(straight) == {"a": {"b"}, "b": {"c"}, "c": set(), "d": {"a"}}
+    assert circle(units_of(straight)) == []
     round_about = plant(tmp_path / "round", files | {"a.c": files["a.c"] + "int a_state;\n"})
-    assert sorted(set(circle(units(round_about, tmp_path)))) == ["a", "b", "c"]
+    assert sorted(set(circle(units_of(round_about)))) == ["a", "b", "c"]
 
 
 def test_a_call_against_an_include_is_found(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_a_call_against_an_include_is_found(tmp_path: Path) -> None:
     }
     folder = plant(tmp_path / "planted", files)
     assert circle(headers(folder)) == []
-    assert sorted(set(circle(units(folder, tmp_path)))) == ["high", "low"]
+    assert sorted(set(circle(units_of(folder)))) == ["high", "low"]
 
 
 def test_headers_that_include_each_other_are_found(tmp_path: Path) -> None:
@@ -182,4 +183,4 @@ def test_headers_that_include_each_other_are_found(tmp_path: Path) -> None:
 
 def test_what_does_not_compile_is_not_taken_for_a_direction(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="gcc ended 1"):
-        units(plant(tmp_path / "planted", {"a.c": "void a(void) { b(; }\n"}), tmp_path)
+        units_of(plant(tmp_path / "planted", {"a.c": "void a(void) { b(; }\n"}))

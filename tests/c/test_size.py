@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import C_DIR
+from tests.c.objects import C_DIR
 
 MOST_IN_FILE, MOST_IN_FUNCTION = 400, 40
 FILES = sorted(

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import C_DIR, FLAGS, HERE, run
+from tests.c.objects import C_DIR, FLAGS, HERE, core_objects, link, run
 
 NAMES = re.findall(r"^TEST\((\w+)\)", (HERE / "test_vmm_core.c").read_text(), re.MULTILINE)
 
 
-def build(test: str, out: Path, *flags: str) -> Path:
-    """One program linked with all of the VMM, its sources compiled side by side: an emulated host takes a minute."""
-    sources = [HERE / f"{test}.c", *sorted((C_DIR / "core").glob("*.c"))]
-    objects = [str(out.with_name(f"{source.stem}.o")) for source in sources]
-    compiler = ["gcc", *flags, "-pthread", f"-I{C_DIR / 'include'}", f"-I{C_DIR / 'core'}"]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda source, made: run([*compiler, "-c", str(source), "-o", made]), sources, objects))
-    run([*compiler, *objects, "-o", str(out)])
-    return out
-
-
 @pytest.fixture(scope="session")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("test_vmm_core", tmp_path_factory.mktemp("core") / "core", *FLAGS)
+def core(tmp_path_factory: pytest.TempPathFactory, objects_place: Path) -> Path:
+    made = core_objects(objects_place, "gcc", *FLAGS).values()
+    return link("gcc", "test_vmm_core", made, tmp_path_factory.mktemp("core"), *FLAGS)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,21 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import C_DIR, FLAGS, HERE, run
+from tests.c.objects import FLAGS, HERE, core_objects, link, run
 
-DEVICES = (
-    "fifo",
-    "sink",
-    "serial",
-    "power",
-    "i8042",
-    "pci",
-    "msix",
-    "virtqueue",
-    "virtio_common",
-    "virtio_pci",
-    "virtio_console",
-)
 UNITS = ("test_vmm_devices", "test_vmm_console", "test_vmm_sink", "test_vmm_transport")
 CASES = [
     (unit, name)
@@ -31,19 +18,11 @@ CASES = [
 ]
 
 
-def build(compiler: str, test: str, out: Path, *flags: str) -> Path:
-    """One test program linked with the devices and what they stand on."""
-    sources = [str(C_DIR / "core" / f"{name}.c") for name in (*DEVICES, "error", "memory")]
-    run(
-        [compiler, *FLAGS, "-pthread", *flags, f"-I{C_DIR / 'core'}", str(HERE / f"{test}.c"), *sources, "-o", str(out)]
-    )
-    return out
-
-
 @pytest.fixture(scope="session")
-def units(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def units(tmp_path_factory: pytest.TempPathFactory, objects_place: Path) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("vmm_devices")
-    return {unit: build("gcc", unit, folder / unit) for unit in UNITS}
+    core = core_objects(objects_place, "gcc", *FLAGS).values()
+    return {unit: link("gcc", unit, core, folder, *FLAGS) for unit in UNITS}
 
 
 @pytest.mark.parametrize(("unit", "name"), CASES, ids=[name for _, name in CASES])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.c.test_c import run
-from tests.c.vmm_objects import THREAD_SANITIZER, build_core, link, names
+from tests.c.objects import core_objects, link, run
+from tests.c.vmm_objects import THREAD_SANITIZER, names
 
 PROGRAMS = ("test_vmm_core", "test_vmm_devices", "test_vmm_console", "test_vmm_sink", "test_vmm_transport")
 
@@ -21,13 +21,13 @@ int main(void) { pthread_t t; pthread_create(&t, 0, add, 0); add(0); return pthr
 
 
 @pytest.fixture(scope="session")
-def core(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return build_core("gcc", tmp_path_factory.mktemp("races"), *THREAD_SANITIZER)
+def core(objects_place: Path) -> list[Path]:
+    return list(core_objects(objects_place, "gcc", *THREAD_SANITIZER).values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_threads_do_not_race(program: str, core: list[str], tmp_path: Path) -> None:
+def test_threads_do_not_race(program: str, core: list[Path], tmp_path: Path) -> None:
     watched = link("gcc", program, core, tmp_path, *THREAD_SANITIZER)
     for name in names(program):
         run(["setarch", "-R", str(watched), name])

@@ -26,7 +26,7 @@ from tests.c.cpuid_decoder import (
     ids_in_6_1,
     ids_since_6_9,
 )
-from tests.c.test_c import C_DIR, FLAGS, HERE, run
+from tests.c.objects import FLAGS, core_objects, link
 from tests.c.vmm_dump import ADDRESS, ALL, SIZE, amx_list, call, counts, cpuids, kvm_list, tables, topologies, uneven
 
 INTEL, AMD = 0, 1
@@ -36,12 +36,9 @@ MIB, GIB = 1 << 20, 1 << 30
 
 
 @pytest.fixture(scope="session")
-def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("vmm_tables") / "dump"
-    names = ("acpi", "acpi_hmat", "acpi_writer", "cpuid", "cpuid_offer", "topology", "memory", "error")
-    sources = [str(C_DIR / "core" / f"{name}.c") for name in names]
-    run(["gcc", *FLAGS, f"-I{C_DIR / 'core'}", str(HERE / "test_vmm_tables.c"), *sources, "-o", str(out)])
-    return out
+def dump(tmp_path_factory: pytest.TempPathFactory, objects_place: Path) -> Path:
+    core = core_objects(objects_place, "gcc", *FLAGS).values()
+    return link("gcc", "test_vmm_tables", core, tmp_path_factory.mktemp("vmm_tables"), *FLAGS)
 
 
 def check_what_linux_sees(topology: Topology, cpus: list[Cpuid], ids: list[Ids]) -> None:

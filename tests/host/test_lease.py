@@ -20,6 +20,13 @@ with leased(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
+LOOP = """
+import itertools, sys; from pathlib import Path; from ktstr.host.lease import leased
+print("begins", flush=True)
+for n in itertools.count():
+    with leased(Path(sys.argv[1]) / str(n)):
+        pass
+"""
 
 
 def has_lapsed(path: Path) -> bool:
@@ -56,6 +63,23 @@ def test_it_lapses_the_moment_its_holder_is_killed_and_not_before(tmp_path: Path
         holder.kill()
         holder.wait()
         assert path.exists() and has_lapsed(path)
+
+
+def test_what_is_killed_at_any_moment_leaves_none_that_has_not_lapsed(tmp_path: Path) -> None:
+    """It was signed a moment after it was made: killed between the two, ten minutes passed before anyone removed it."""
+    command = [sys.executable, "-c", LOOP, str(tmp_path)]
+    left = 0
+    for moment in range(12):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as holder:
+            assert holder.stdout is not None and holder.stdout.readline() == "begins\n"
+            time.sleep(0.01 + moment * 0.0007)
+            holder.kill()
+        found = list(tmp_path.iterdir())
+        assert all(has_lapsed(path) for path in found), [path.read_text() for path in found]
+        for path in found:
+            path.unlink()
+        left += len(found)
+    assert left
 
 
 def test_of_another_host_or_boot_the_heartbeat_decides(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ def prepare(folder: Path) -> None:
     from ktstr.kernels.symbols import symbols_of
     from ktstr.pins.lock import read_lock
     from ktstr.vm.vmm_build import find_vmm
-    from tests.c.vmm_objects import LANGUAGE, build_machines, build_snapshots
+    from tests.c.objects import LANGUAGE
+    from tests.c.vmm_objects import build_machines, build_snapshots
     from tests.e2e.programs import scx_ktstr_part
     from tests.introspect.guests import facts_part
     from tests.vm.test_qemu import ROOT, build_lab
@@ -45,7 +46,7 @@ def prepare(folder: Path) -> None:
     symbols_of(read_entry(kernel.parent))  # decoding them takes half a minute inside
     for build, made in ((build_machines, folder / MACHINES), (build_snapshots, folder / SNAPSHOTS)):
         made.mkdir()
-        build(made, *LANGUAGE)
+        build(folder / "objects", made, *LANGUAGE)
 
 
 def prepared() -> Guests:

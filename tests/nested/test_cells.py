@@ -36,7 +36,7 @@ from ktstr.scenarios.program import Program
 from ktstr.vm import agent
 from ktstr.vm.guest_image import base_part, run_part
 from ktstr.vm.messages import decode_channel
-from tests.c.test_c import C_DIR, HERE, run
+from tests.c.objects import C_DIR, HERE, run
 from tests.e2e.conftest import ROOT, UserProject, make_project
 from tests.e2e.conftest import lock as lock
 from tests.e2e.test_topologies import EXPECTED, agrees

@@ -12,7 +12,8 @@ from ktstr.host.cache import Cache, cache_root
 from ktstr.lab.environ import passed_on
 from ktstr.lab.run import run_in_lab
 from ktstr.pins.lock import read_lock
-from tests.c.vmm_objects import LANGUAGE, build_snapshots
+from tests.c.objects import LANGUAGE
+from tests.c.vmm_objects import build_snapshots
 from tests.e2e.conftest import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -25,7 +26,7 @@ UNSTABLE = "Marking TSC unstable due to boot parameter"
 
 
 def test_clones_keep_their_deadlines(tmp_path: Path) -> None:
-    programs = build_snapshots(tmp_path, *LANGUAGE)
+    programs = build_snapshots(tmp_path / "objects", tmp_path, *LANGUAGE)
     lines = (f"{programs[program]} {name} && echo passed {name};" for program, name in CASES)
     cache = Cache(cache_root(os.environ))
     result = run_in_lab(

@@ -74,7 +74,8 @@ int main(void)
 		stop_the_machine();
 	if (!strcmp(mode, "busy")) { /* what it says follows */
 		keep_cpus_busy(2);
-		say(port, mode + sizeof("busy"), given - sizeof("busy"));
+		if (given > (ssize_t)sizeof("busy"))
+			say(port, mode + sizeof("busy"), given - sizeof("busy"));
 		stop_the_machine();
 	}
 	if (!strcmp(mode, "die"))

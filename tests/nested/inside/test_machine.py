@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.c import vmm_objects
-from tests.c.test_c import FLAGS, run
+from tests.c.objects import FLAGS, run
 from tests.c.vmm_objects import THREAD_SANITIZER, build_machines
 from tests.nested.guests import MACHINES
 from tests.nested.guests import program as built
@@ -20,7 +20,8 @@ SANITIZERS = {"asan_and_ubsan": FLAGS, "tsan": THREAD_SANITIZER}
 
 @pytest.fixture(scope="session", params=SANITIZERS)
 def watched(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build_machines(tmp_path_factory.mktemp(request.param), *SANITIZERS[request.param])
+    folder = tmp_path_factory.mktemp(request.param)
+    return build_machines(folder / "objects", folder, *SANITIZERS[request.param])
 
 
 @pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.c import vmm_objects
-from tests.c.test_c import run
+from tests.c.objects import run
 from tests.nested.guests import SNAPSHOTS
 from tests.nested.guests import program as built
 
