@@ -410,9 +410,9 @@ TEST(what_is_no_state_of_this_machine_is_refused)
 	clone = clone_config(config, snapshot);
 	for (size_t bit = 0; bit < 64 * 8; bit += 3) /* the header */
 		check_damaged(clone, state, bytes, bit);
-	for (size_t bit = 0; bit < bytes * 8; bit += 30011)
+	for (size_t bit = 0; bit < bytes * 8; bit += 60013)
 		check_damaged(clone, state, bytes, bit);
-	for (size_t length = 0; length < bytes; length += length < 72 ? 1 : 1009)
+	for (size_t length = 0; length < bytes; length += length < 72 ? 1 : 2003)
 		check_damaged(clone, state, length, SIZE_MAX);
 	check_damaged(clone, state, bytes - 1, SIZE_MAX);
 	CHECK(ftruncate(snapshot.state, (off_t)bytes + 1) == 0);

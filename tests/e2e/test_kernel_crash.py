@@ -23,7 +23,7 @@ from tests.e2e.kernel_lab import Lab, make_lab
 from tests.kernels.repositories import commit_files
 
 pytestmark = pytest.mark.e2e
-KILLS = 9
+KILLS = 5
 SEED = 20261121
 
 

@@ -1,5 +1,5 @@
 """Guest memory that lies: whatever is mutated, each reader ends soon, reads a bounded amount, and gives a value of its
-type that says what it found. Cost: 3,000 mutations, some 20 s; slow: a million.
+type that says what it found. Cost: 1,500 mutations, some 10 s; slow: a million.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.introspect.guests import SavedMemory, Taken
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(0)]
 
-MUTATIONS, SLOW_MUTATIONS = 3_000, 1_000_000
+MUTATIONS, SLOW_MUTATIONS = 1_500, 1_000_000
 _AT_ONCE = 8  # mutations that one look at the guest meets
 _MOST_S = 60.0  # of one look, on a busy host
 _MOST_BYTES = 1 << 30  # read by one look

@@ -61,15 +61,25 @@ CELL_S = 300  # all of it is waited for where a guest hangs in the emulated SVM
 MINIMAL = "debsrc:6.12"
 QUICK = ("numa2-tiny",)
 SLOW = bool(os.environ.get("KTSTR_CHECK_SLOW"))
-# Of the matrices: all, or some; and how many cells that are.
-MATRICES, CELLS = ("", 11) if SLOW else ("test=cgroup_steady,cpuset_llc preset=numa2-tiny scheduler=scx_ktstr", 2)
-DEMOS = ("demo_unfair", "demo_isolation")
-# On both machines, with as many CPUs as the lab has: 3 cells that have to pass, and 3 that must not.
-BOTH = (
-    "test=cgroup_steady,pipe_wake preset=pair scheduler=eevdf,scx_ktstr",
-    f"test={','.join(DEMOS)} preset=pair",
-    "test=cgroup_steady preset=pair scheduler=stuck",
-)
+# With as many CPUs as the lab has: 3 cells that have to pass, and 3 that must not; and one that only KVM can run. All
+# are one invocation: to start another takes the lab as long as a boot.
+PAIR = """
+  pair:
+    tests: [cgroup_steady, pipe_wake]
+    presets: pair
+    schedulers: scx_ktstr
+    include:
+      - {test: cgroup_steady, preset: pair, scheduler: eevdf}
+      - {test: demo_unfair, preset: pair, scheduler: eevdf}
+      - {test: demo_isolation, preset: pair, scheduler: eevdf}
+      - {test: cgroup_steady, preset: pair, scheduler: stuck}
+      - {test: alone, preset: single, scheduler: eevdf}
+"""
+# Some cells of the matrices, where not all of them are run; and how many there are.
+FEW = """
+  few: {tests: [cgroup_steady, cpuset_llc], presets: numa2-tiny, schedulers: scx_ktstr}
+"""
+CELLS = 11 if SLOW else 2
 # As the repository's own scx_ktstr_stall, but longer than the lab's host stands still.
 STUCK = "  stuck: {source: schedulers/scx_ktstr, args: [--stall-after, 0, --timeout-ms, 3000]}\n"
 SHOWN = """
@@ -83,7 +93,9 @@ def declarations() -> str:
     text = (ROOT / "ktstr.yaml").read_text(encoding="utf-8")
     text = text.replace("\npresets:\n", "\npresets:\n  single: 1n1l1c1t\n  pair: 1n1l2c1t\n", 1)
     text = text.replace("\nschedulers:\n", f"\nschedulers:\n{STUCK}", 1)
-    return text.replace("\n# Each matrix is", f"{SHOWN}\n# Each matrix is", 1)
+    tests, _, matrices = text.partition("\n# Each matrix is")
+    declared = matrices.partition("\nmatrices:\n")[2] if SLOW else FEW
+    return f"{tests}{SHOWN}\nmatrices:\n{declared}{PAIR}"
 
 
 @dataclass(frozen=True)
@@ -154,14 +166,13 @@ def measure(path: Path, lock: str, kernel: str) -> Runs:
     )
     assert built.returncode == 0, built.stderr
     chosen = f"kernel={kernel}"
-    both = [MATRICES, *BOTH]
     # Few of them share the matrices' machine: each boot of another takes half a minute.
     shown = f"test=shown preset={','.join(presets())} scheduler={'eevdf' if SLOW else 'scx_ktstr'}"
     more = [wide_machine(out / "wide")] if kernel == "default" else []
-    invocations = [f"{chosen} {words}" for words in (*both, shown, "test=alone preset=single")]
     lab = Lab(project, out)
-    first = lab.run(invocations, more)
-    icount = by_name([project.test("accel=icount", chosen, *words.split(), timeout="1200")[1] for words in both])
+    first = lab.run([chosen, f"{chosen} {shown}"], more)
+    both = sorted({cell["name"].split("/")[0] for cell in first.reports[0]["cells"]} - {"alone"})
+    icount = by_name([project.test("accel=icount", chosen, f"test={','.join(both)}", timeout="1200")[1]])
     kvm = again(lab, kernel, first, icount)
     wide = decode_channel((out / "wide/channel").read_bytes())[0] if more else None
     return Runs(project.path, kvm.cells, icount, kvm.sidecars, kvm.guests, wide)

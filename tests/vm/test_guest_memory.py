@@ -131,6 +131,7 @@ class TestMemfds:
         assert os.fstat(fd).st_blocks == before
         memory.close()
 
+    @pytest.mark.slow  # it takes 4 GiB
     def test_more_than_one_read_gives_is_read_whole(self) -> None:
         memory = MemfdMemory(q35_layout(ONE, 2200))
         (fd,) = memory.descriptors

@@ -84,7 +84,7 @@ class TestReading:
             count += 1
         return count
 
-    @pytest.mark.parametrize("label", ["1n2l1c2t", "2n2l1c1t"])
+    @pytest.mark.parametrize("label", ["1n2l1c2t", pytest.param("2n2l1c1t", marks=pytest.mark.slow)])
     def test_neither_memory_nor_registers_nor_frames_change_a_byte_of_the_run(
         self, lab: Lab, tmp_path: Path, label: str
     ) -> None:
@@ -244,10 +244,13 @@ class TestLife:
         assert [registers["cr3"] for registers in found] == [int(value, 16) for value in printed]
         assert len(found) == 3
 
-    def test_a_guest_that_turns_itself_off_while_it_is_asked_does_end(self, lab: Lab, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("times", [2, pytest.param(16, marks=pytest.mark.slow)])
+    def test_a_guest_that_turns_itself_off_while_it_is_asked_does_end(
+        self, lab: Lab, tmp_path: Path, times: int
+    ) -> None:
         """QEMU 10.0 hangs in one of four such exits, unless it is nudged."""
         spec = GuestSpec(lab.kernel, (lab.image,), SINGLE, memory_mib(SINGLE), program=encode(Program(0, 10**10)))
-        for _ in range(4):
+        for _ in range(times):
             with lab.start(tmp_path, spec, timeout_s=120) as guest:
                 with pytest.raises(GuestEnded):
                     while True:

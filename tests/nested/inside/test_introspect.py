@@ -54,7 +54,7 @@ def program() -> bytes:
     work = Work("SpinWait", OWN_CGROUP, tuple(Worker() for _ in range(3)))
     ops = (
         Write(STATS, "1"), StartScheduler(SCX, 100 * S), Run(MAPS), Spawn(0), Release(), Hold(S // 2),
-        Write(STATS, "0"), Run(PROGS), Wait(PROGS, 20 * S), Run(LAST), Hold(20 * S),
+        Write(STATS, "0"), Run(PROGS), Wait(PROGS, 20 * S), Run(LAST), Hold(8 * S),
     )  # fmt: skip
     return encode(Program(0, 400 * S, works=(work,), payloads=payloads, ops=ops))
 

@@ -120,7 +120,7 @@ def test_a_panic_is_the_guests_end(tmp_path: Path) -> None:
 
 
 def test_a_guest_that_never_ends_is_ended(tmp_path: Path) -> None:
-    end = boot(tmp_path, b"hang", hostile=True, timeout_s=20).end
+    end = boot(tmp_path, b"hang", hostile=True, timeout_s=8).end
     assert end.reason == "host_timeout"
 
 
