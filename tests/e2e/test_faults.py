@@ -1,6 +1,6 @@
 """The fixture scx_ktstr, wrong on demand: each switch is caught and rightly named, and without one nothing is found.
 
-Costs six clones and as many machines of 2 vCPUs. Slow: every switch, 20 seeds of each.
+Costs eight clones and five machines of 2 vCPUs. Slow: every switch, 20 seeds of each.
 """
 
 from __future__ import annotations
