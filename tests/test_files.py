@@ -274,6 +274,7 @@ FOLDER_RENAMES = {
     "files.py": {"replace_file", "write_new"},
     "cluster/finished.py": {"keep"},  # the folder of a run is what is kept of it
     "host/cache.py": {"_swap", "_exchange", "_replace"},  # an entry changes places with the one that is there
+    "host/lease.py": {"_born_signed"},  # a file gets its name once it is locked and signed
     "kernels/cleaning.py": {"_remove"},  # an entry is moved away before it is removed
     "kernels/patched.py": {"_make", "_link", "_put"},  # trees and files that are hard links: the other names stay
     "results/store.py": {"_put"},  # a cell's folder
