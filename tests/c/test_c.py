@@ -61,9 +61,9 @@ CASES = [
 ]
 
 
-def link(compiler: str, test: str, objects: Path, folder: Path, *flags: str, fuzzed: tuple[str, ...] = ()) -> Path:
-    """A test program with all of the agent but its main, which is compiled with ``fuzzed`` too."""
-    made = agent_objects(objects, compiler, *FLAGS, *fuzzed)
+def link(compiler: str, test: str, objects: Path, folder: Path, *flags: str, agents: tuple[str, ...] = ()) -> Path:
+    """A test program with all of the agent but its main. ``flags`` are the program's own, ``agents`` the agent's."""
+    made = agent_objects(objects, compiler, *FLAGS, *agents)
     command = [compiler, *FLAGS, *flags, *agent.include_flags(C_DIR), str(HERE / f"{test}.c")]
     run([*command, *(str(path) for source, path in made.items() if source.name != "main.c"), "-o", str(folder / test)])
     return folder / test
@@ -213,8 +213,8 @@ def fuzzing_clang() -> str | None:
 def test_libfuzzer_finds_nothing_in_the_program_parser(program_file: Path, tmp_path: Path) -> None:
     compiler = fuzzing_clang()
     assert compiler is not None, "clang has no libFuzzer here: apt-get install libclang-rt-19-dev"
-    no_main = ("-fsanitize=fuzzer-no-link",)
-    fuzzer = link(compiler, "fuzz_program", tmp_path, tmp_path, "-fsanitize=fuzzer", fuzzed=no_main)
+    flags = ("-fsanitize=fuzzer-no-link",)
+    fuzzer = link(compiler, "fuzz_program", tmp_path, tmp_path, "-fsanitize=fuzzer", agents=flags)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     shutil.copy(program_file, corpus)

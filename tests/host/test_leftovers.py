@@ -213,7 +213,8 @@ for line in read(process, Cancel(), None):
 
 @contextmanager
 def tethered(script: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A ktstr that runs a script in a tether, and the pids that this prints on one line; all killed afterwards."""
+    """A ktstr that runs a script in a tether, and the pids of ``sleep`` that this prints on one line; all killed
+    afterwards."""
     process = subprocess.Popen(
         [sys.executable, "-c", _TETHERED, script], stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -221,6 +222,9 @@ def tethered(script: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     assert process.stdout is not None
     pids = [int(word) for word in process.stdout.readline().split()]
     try:
+        for pid in pids:  # amid its exec a process has no environment
+            while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
+                time.sleep(0.01)
         yield process, pids
     finally:
         process.kill()
