@@ -17,6 +17,7 @@ C_DIR = HERE.parent.parent / "vmm_c"
 LANGUAGE = ("-std=c11", "-D_GNU_SOURCE", "-g", "-Wall", "-Wextra", "-Werror")
 FLAGS = (*LANGUAGE, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CORE_INCLUDES = (f"-I{C_DIR / 'include'}", f"-I{C_DIR / 'core'}")
+AGENT_INCLUDES = agent.include_flags(C_DIR)
 
 
 def run(command: list[str], timeout: float = 300) -> str:
@@ -44,7 +45,7 @@ def compiled(place: Path, compiler: str, sources: Iterable[Path], *flags: str) -
 def agent_objects(place: Path, compiler: str, *flags: str) -> dict[Path, Path]:
     """All of the agent."""
     sources = [path for path in agent.sources(C_DIR) if path.suffix == ".c"]
-    return compiled(place, compiler, sources, *flags, *agent.include_flags(C_DIR))
+    return compiled(place, compiler, sources, *flags, *AGENT_INCLUDES)
 
 
 def core_objects(place: Path, compiler: str, *flags: str) -> dict[Path, Path]:
@@ -53,8 +54,8 @@ def core_objects(place: Path, compiler: str, *flags: str) -> dict[Path, Path]:
 
 
 def link(compiler: str, program: str, objects: Iterable[Path], folder: Path, *flags: str) -> Path:
-    """One test program with these objects of the VMM."""
+    """One test program with these objects, of the VMM or of the agent."""
     out = folder / program
-    source = str(HERE / f"{program}.c")
-    run([compiler, *flags, "-pthread", *CORE_INCLUDES, source, *map(str, objects), "-o", str(out)])
+    includes = (*CORE_INCLUDES, *AGENT_INCLUDES)
+    run([compiler, *flags, "-pthread", *includes, str(HERE / f"{program}.c"), *map(str, objects), "-o", str(out)])
     return out

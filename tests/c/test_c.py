@@ -49,8 +49,7 @@ from ktstr.scenarios.program import (
     WriteCgroup,
     flat,
 )
-from ktstr.vm import agent
-from tests.c.objects import C_DIR, FLAGS, HERE, agent_objects, run
+from tests.c.objects import FLAGS, HERE, agent_objects, link, run
 
 LIBFUZZER_S = 300
 PROGRAMS = ("test_units", "test_program", "test_fw_cfg", "test_tracee")
@@ -61,19 +60,16 @@ CASES = [
 ]
 
 
-def link(compiler: str, test: str, objects: Path, folder: Path, *flags: str, agents: tuple[str, ...] = ()) -> Path:
-    """A test program with all of the agent but its main. ``flags`` are the program's own, ``agents`` the agent's."""
-    made = agent_objects(objects, compiler, *FLAGS, *agents)
-    command = [compiler, *FLAGS, *flags, *agent.include_flags(C_DIR), str(HERE / f"{test}.c")]
-    run([*command, *(str(path) for source, path in made.items() if source.name != "main.c"), "-o", str(folder / test)])
-    return folder / test
+def library(objects: Path, compiler: str, *flags: str) -> list[Path]:
+    """All of the agent but its main."""
+    return [made for source, made in agent_objects(objects, compiler, *flags).items() if source.name != "main.c"]
 
 
 @pytest.fixture(scope="session")
 def units(tmp_path_factory: pytest.TempPathFactory, objects_place: Path) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("units")
+    folder, made = tmp_path_factory.mktemp("units"), library(objects_place, "gcc", *FLAGS)
     tests = (*PROGRAMS, "fuzz_program")
-    return {test: link("gcc", test, objects_place, folder, "-DFUZZ_STANDALONE") for test in tests}
+    return {test: link("gcc", test, made, folder, *FLAGS, "-DFUZZ_STANDALONE") for test in tests}
 
 
 @pytest.mark.parametrize(("program", "name"), CASES, ids=[name for _, name in CASES])
@@ -213,8 +209,8 @@ def fuzzing_clang() -> str | None:
 def test_libfuzzer_finds_nothing_in_the_program_parser(program_file: Path, tmp_path: Path) -> None:
     compiler = fuzzing_clang()
     assert compiler is not None, "clang has no libFuzzer here: apt-get install libclang-rt-19-dev"
-    flags = ("-fsanitize=fuzzer-no-link",)
-    fuzzer = link(compiler, "fuzz_program", tmp_path, tmp_path, "-fsanitize=fuzzer", agents=flags)
+    made = library(tmp_path / "objects", compiler, *FLAGS, "-fsanitize=fuzzer-no-link")
+    fuzzer = link(compiler, "fuzz_program", made, tmp_path, *FLAGS, "-fsanitize=fuzzer")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     shutil.copy(program_file, corpus)
